@@ -1,0 +1,1 @@
+//! The settings: defaults, `pooler.toml` and `POOLER__` environment variables, made valid in one step.

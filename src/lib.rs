@@ -1,0 +1,7 @@
+//! A transaction-mode Postgres connection pooler: the map of the crate.
+//!
+//! Imports go down only; `tests/tidy.rs` holds the table of layers.
+
+pub mod auth;
+pub mod config;
+pub mod protocol;

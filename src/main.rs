@@ -1,0 +1,3 @@
+//! The program: parse arguments, load the configuration, run, exit code.
+
+fn main() {}
