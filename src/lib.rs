@@ -4,4 +4,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod net;
+pub mod pool;
 pub mod protocol;
+pub mod server;

@@ -1,0 +1,3 @@
+//! Who may have a server, and when.
+
+pub mod slots;
