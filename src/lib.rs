@@ -7,4 +7,6 @@ pub mod config;
 pub mod net;
 pub mod pool;
 pub mod protocol;
+pub mod relay;
 pub mod server;
+pub mod stats;

@@ -1,5 +1,6 @@
 //! One connection to Postgres: what it owes us, what it knows, how it is opened, reset, cancelled.
 
+pub mod connection;
 pub mod effects;
 pub mod owed;
 pub mod parameters;

@@ -85,7 +85,7 @@ pub enum ErrorVerdict {
 
 /// A reply that answers nothing we asked: the connection is out of step and cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unexpected message {:?} from the server", char::from(*.0))]
+#[error("unexpected message of type {0:#04x} from the server")]
 pub struct Unexpected(pub u8);
 
 /// A request that has just been answered in full.
@@ -190,6 +190,12 @@ impl<U> Owed<U> {
     #[must_use]
     pub fn is_copying_in(&self) -> bool {
         self.copy != Copy::None
+    }
+
+    /// Is the request at the front one of ours?
+    #[must_use]
+    pub fn front_is_ours(&self) -> bool {
+        self.queue.front().is_some_and(|e| e.answer == Answer::Swallow)
     }
 
     /// Notes a request that was sent, or a fake one that was not. `undo` comes back if Postgres

@@ -58,8 +58,19 @@ struct ByBody(Arc<Statement>);
 #[derive(Debug)]
 pub struct ServerStatements {
     named: LruCache<u64, (), FxBuildHasher>,
-    /// The id of the unnamed statement, when it is known to be there.
-    pub unnamed: Option<u64>,
+    /// Its unnamed statement.
+    pub unnamed: Unnamed,
+}
+
+/// What is known of a server's unnamed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// There is none.
+    Absent,
+    /// The one with this id.
+    Known(u64),
+    /// Whatever a client left there, perhaps.
+    Unknown,
 }
 
 impl Statement {
@@ -172,7 +183,7 @@ impl ServerStatements {
         // Grown on demand: most servers never come near the limit.
         let mut named = LruCache::unbounded_with_hasher(FxBuildHasher);
         named.resize(limit);
-        Self { named, unnamed: None }
+        Self { named, unnamed: Unnamed::Absent }
     }
 
     /// Does the server know it? If so it counts as just used.
@@ -194,7 +205,15 @@ impl ServerStatements {
     /// The server knows nothing any more.
     pub fn clear(&mut self) {
         self.named.clear();
-        self.unnamed = None;
+        self.unnamed = Unnamed::Absent;
+    }
+
+    /// A simple Query is sent: Postgres drops the unnamed statement, should it come to that Query.
+    #[inline]
+    pub fn drop_unnamed(&mut self) {
+        if self.unnamed != Unnamed::Absent {
+            self.unnamed = Unnamed::Unknown;
+        }
     }
 
     /// How many named statements the server knows.
