@@ -12,6 +12,7 @@
 mod mac;
 pub mod md5;
 pub mod mock;
+pub mod plain;
 mod proof;
 mod refusal;
 pub mod scram;
