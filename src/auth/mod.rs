@@ -18,6 +18,7 @@ mod refusal;
 pub mod scram;
 pub mod secret;
 mod secret_bytes;
+pub mod verifier;
 
 pub use proof::{Authenticated, Method};
 pub use refusal::{ClientHears, Refusal};
