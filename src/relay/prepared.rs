@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxBuildHasher;
 
 use crate::server::connection::{ServerConnection, Undo};
-use crate::server::statement::{ServerStatements, Statement, StatementRegistry, Unnamed};
+use crate::server::statement::{Statement, StatementRegistry};
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
 /// analysed anew by Postgres, and so it is here. More than a driver closes between the two.
@@ -85,25 +85,14 @@ impl ClientStatements {
     }
 
     /// A request of this client was discarded by Postgres: what it did here is taken back.
-    pub fn undo(&mut self, server: &mut ServerStatements, undo: Undo) {
+    pub fn undo(&mut self, undo: Undo) {
         match undo {
-            Undo::Parsed { name, statement, sent } => {
+            Undo::Parsed { name, .. } => {
                 self.named.remove(&name);
-                if sent {
-                    server.forget(statement.id);
-                }
             }
-            Undo::ParsedUnnamed => {
-                self.unnamed = None;
-                server.unnamed = Unnamed::Unknown;
-            }
-            Undo::Injected(id) => server.forget(id),
-            Undo::InjectedUnnamed => server.unnamed = Unnamed::Unknown,
+            Undo::ParsedUnnamed => self.unnamed = None,
             Undo::Closed { name, statement } => self.define(&name, statement),
-            Undo::Duplicate(_) => {}
-            Undo::Evicted(id) => {
-                server.learn(id);
-            }
+            Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
         }
     }
 }

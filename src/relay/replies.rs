@@ -242,9 +242,12 @@ impl Replies<'_> {
         let interrupted = code.is_some_and(|c| c.class() == *b"57");
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
-        let verdict = owed.received_error(interrupted, |undo| match *undo {
-            Undo::Duplicate(name) => duplicate = name,
-            undo => self.statements.undo(statements, undo),
+        let verdict = owed.received_error(interrupted, |undo| {
+            statements.undo(&undo);
+            match *undo {
+                Undo::Duplicate(name) => duplicate = name,
+                undo => self.statements.undo(undo),
+            }
         });
         self.meter.count_error(code);
         match verdict {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::effects::Effect;
 use super::owed::Owed;
 use super::parameters::Applied;
-use super::statement::{ServerStatements, Statement};
+use super::statement::{ServerStatements, Statement, Unnamed};
 use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
@@ -275,6 +275,21 @@ pub fn poll_end(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()
     loop {
         if ready!(stream.poll_read(cx, &mut sink))? == 0 {
             return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+impl ServerStatements {
+    /// A request was discarded by Postgres: what it did to the server's statements is taken back.
+    pub fn undo(&mut self, undo: &Undo) {
+        match undo {
+            Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
+            Undo::ParsedUnnamed | Undo::InjectedUnnamed => self.unnamed = Unnamed::Unknown,
+            Undo::Injected(id) => self.forget(*id),
+            Undo::Evicted(id) => {
+                self.learn(*id);
+            }
+            Undo::Parsed { sent: false, .. } | Undo::Closed { .. } | Undo::Duplicate(_) => {}
         }
     }
 }
