@@ -3,5 +3,6 @@
 //! Imports go down only; `tests/tidy.rs` holds the table of layers.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod protocol;
