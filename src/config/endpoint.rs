@@ -50,6 +50,9 @@ impl Kind for HostName {
     fn read(&self, input: Input<'_>) -> Result<Host, Problem> {
         const EXPECTED: &str = "a host name, an IP address or the folder of a socket";
         let given = input.filled(EXPECTED)?.trim();
+        if given.contains("://") {
+            return Err(Conflict::Url.into());
+        }
         if given.contains(',') {
             return Err(Conflict::SeveralHosts.into());
         }
@@ -284,7 +287,7 @@ mod tests {
         assert_eq!(read("/run/postgresql"), Ok(Host::Socket("/run/postgresql".into())));
         assert_eq!(read(""), Err(Problem::Empty));
         assert_eq!(read("a,b"), Err(Conflict::SeveralHosts.into()));
-        for no_host in ["db 1", "http://db", "@abstract", "db:5432", &"x".repeat(254)] {
+        for no_host in ["db 1", "@abstract", "db:5432", &"x".repeat(254)] {
             assert!(matches!(read(no_host), Err(Problem::NotA { .. })), "{no_host}");
         }
     }

@@ -219,6 +219,9 @@ pub enum Conflict {
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,
+    /// A URL as a host. It is not quoted: it may hold a password.
+    #[error("a URL is not possible; set host, port, dbname, user and password apart")]
+    Url,
     /// A socket path that the kernel cannot hold.
     #[error("the path is too long for a Unix socket: at most {limit} bytes")]
     SocketPathTooLong {

@@ -13,8 +13,7 @@ pub struct Key {
     pub path: &'static str,
     /// Its value where nothing is configured.
     pub default: Preset,
-    /// What it does, in a sentence or two.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// When a change of it takes effect.
     pub reload: Reload,
 }
@@ -42,6 +41,14 @@ pub enum Reload {
     Live,
     /// Only with a restart.
     Restart,
+}
+
+impl Key {
+    /// What it does, in a sentence or two.
+    pub fn about(&self) -> &'static str {
+        // The text of a doc comment starts with a space.
+        self.about.trim_start()
+    }
 }
 
 impl Preset {

@@ -148,7 +148,7 @@ settings! {
         workers: u32 = Whole(0) => Count { low: 0, high: MAX_WORKERS }, Restart;
     }
 
-    /// A database as clients name it. What is not set here is as the tables above say; the name `*` serves every other name.
+    /// A database by the name that clients use; `[databases."*"]` serves every other name. Without any database there is that one, with the host and port shown here. What is not set is as the tables above say; the other values shown are those, or examples.
     "databases.NAME" => Database {
         /// The host: a name, an IP address or, with a slash at its start, the folder of a Unix socket.
         host: Host = Text("127.0.0.1") => HostName, Live;
@@ -176,7 +176,7 @@ settings! {
         query_wait_timeout: Option<Option<Duration>> = Unset { sample: "\"120s\"" } => Opt(TIMEOUT), Live;
     }
 
-    /// A user. What is not set here is as the database or the tables above say.
+    /// A user by name. What is not set is as the database or the tables above say; the values shown are those, or examples.
     "users.NAME" => User {
         /// The password, or its stored form: md5 with 32 hexadecimal digits, or SCRAM-SHA-256$...
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;

@@ -2,7 +2,7 @@
 
 use config::{Value, ValueKind};
 
-use super::fault::{Conflict, Fault, Hint, Place, Problem, Warning};
+use super::fault::{Conflict, Fault, Found, Hint, Place, Problem, Warning};
 use super::foreign::{self, Foreign};
 use super::key::Key;
 use super::layers::{self, Layers, Tree};
@@ -14,55 +14,87 @@ use super::variables;
 pub(super) fn keep_known(tree: Tree, report: &mut Layers) -> Tree {
     let mut known = Tree::new();
     for (name, value) in tree {
-        let named = format!("{name}.NAME");
-        let kept = if let Some(table) = table(&name) {
-            keep_table(table, &name, value, report)
-        } else if let Some(table) = table(&named) {
-            keep_named(table, &name, value, report)
-        } else {
-            unknown_root(&name, &value, report);
-            None
+        let kept = match table(&name) {
+            Some((table, Repeat::Once)) => values(value, &name, ONE_TABLE, report)
+                .map(|values| keep_keys(table, &name, values, report)),
+            Some((table, Repeat::ByName)) => values(value, &name, ONE_TABLE, report)
+                .map(|names| keep_named(table, &name, names, report)),
+            None => {
+                unknown_root(&name, &value, report);
+                None
+            }
         };
-        known.extend(kept.map(|value| (name, value)));
+        known.extend(kept.map(|values| (name, Value::new(None, values))));
     }
     known
 }
 
+const ONE_TABLE: &str = "a table of keys";
+const NAMED_TABLE: &str = "a table of keys such as { pool_size = 5 }";
+
 /// Names of databases that are kept for a console.
 const RESERVED_DATABASES: [&str; 2] = ["pooler", "pgbouncer"];
 
-fn table(name: &str) -> Option<&'static Table> {
-    TABLES.iter().find(|table| table.name == name)
+/// How often a table occurs.
+enum Repeat {
+    Once,
+    ByName,
+}
+
+fn table(name: &str) -> Option<(&'static Table, Repeat)> {
+    TABLES.iter().find_map(|table| match table.name.strip_suffix(".NAME") {
+        Some(stem) => (stem == name).then_some((table, Repeat::ByName)),
+        None => (table.name == name).then_some((table, Repeat::Once)),
+    })
+}
+
+/// The values of what must be a table.
+fn values(value: Value, path: &str, expected: &'static str, report: &mut Layers) -> Option<Tree> {
+    if let ValueKind::Table(values) = value.kind {
+        return Some(values);
+    }
+    let problem = Problem::WrongType { expected, found: layers::found(&value) };
+    let place = layers::place(&value, path.to_owned());
+    report.faults.push(Fault { place, problem });
+    None
 }
 
 /// One table's known keys.
-fn keep_table(table: &Table, path: &str, value: Value, report: &mut Layers) -> Option<Value> {
-    let mut value = of_table(value, path, report)?;
-    if let ValueKind::Table(values) = &mut value.kind {
-        values.retain(|name, value| {
-            let known = table.keys.iter().any(|key| key.name == name);
-            if !known {
-                unknown_key(table.keys, &format!("{path}.{}", quoted(name)), name, value, report);
-            }
-            known
-        });
+fn keep_keys(table: &Table, path: &str, mut values: Tree, report: &mut Layers) -> Tree {
+    values.retain(|name, value| {
+        let path = format!("{path}.{}", quoted(name));
+        if table.keys.iter().any(|key| key.name == name) {
+            return is_single(value, path, report);
+        }
+        unknown_key(table.keys, &path, name, value, report);
+        false
+    });
+    values
+}
+
+/// Whether a key's value is no table. Said here, since the merge keeps no origin of tables.
+fn is_single(value: &Value, path: String, report: &mut Layers) -> bool {
+    let found = layers::found(value);
+    if found == Found::Table {
+        let place = layers::place(value, path);
+        let problem = Problem::WrongType { expected: "a single value", found };
+        report.faults.push(Fault { place, problem });
     }
-    Some(value)
+    found != Found::Table
 }
 
 /// The tables under `databases` or `users`, each with its known keys.
-fn keep_named(table: &Table, path: &str, value: Value, report: &mut Layers) -> Option<Value> {
-    let mut value = of_table(value, path, report)?;
-    if let ValueKind::Table(names) = &mut value.kind {
-        let mut kept = Tree::new();
-        for (name, value) in names.drain() {
-            let path = format!("{path}.{}", quoted(&name));
-            check_name(table, &name, layers::place(&value, path.clone()), report);
-            kept.extend(keep_table(table, &path, value, report).map(|value| (name, value)));
+fn keep_named(table: &Table, path: &str, names: Tree, report: &mut Layers) -> Tree {
+    let mut kept = Tree::new();
+    for (name, value) in names {
+        let path = format!("{path}.{}", quoted(&name));
+        check_name(table, &name, layers::place(&value, path.clone()), report);
+        if let Some(values) = values(value, &path, NAMED_TABLE, report) {
+            let values = keep_keys(table, &path, values, report);
+            kept.insert(name, Value::new(None, values));
         }
-        *names = kept;
     }
-    Some(value)
+    kept
 }
 
 fn check_name(table: &Table, name: &str, place: Place, report: &mut Layers) {
@@ -77,17 +109,6 @@ fn check_name(table: &Table, name: &str, place: Place, report: &mut Layers) {
         return;
     };
     report.faults.push(Fault { place, problem });
-}
-
-fn of_table(value: Value, path: &str, report: &mut Layers) -> Option<Value> {
-    let found = layers::found(&value);
-    if matches!(value.kind, ValueKind::Table(_)) {
-        return Some(value);
-    }
-    let place = layers::place(&value, path.to_owned());
-    let problem = Problem::WrongType { expected: "a table of keys", found };
-    report.faults.push(Fault { place, problem });
-    None
 }
 
 /// A top-level name that is no table: a key without its table, PgBouncer's one table, or neither.

@@ -24,10 +24,16 @@ pub(super) trait Settings: Sized {
 pub struct Table {
     /// Its name: `pool`, or `databases.NAME` for the tables that a name makes many.
     pub name: &'static str,
-    /// What it is for.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// Its keys in order.
     pub keys: &'static [Key],
+}
+
+impl Table {
+    /// What it is for.
+    pub fn about(&self) -> &'static str {
+        self.about.trim_start()
+    }
 }
 
 /// A table's values while they are read, and the faults found so far.
