@@ -256,6 +256,7 @@ fn values_that_only_look_like_a_conflict_are_accepted() {
         "[listen]\nlisten_port = 0\n[admin]\nadmin_listen = \"127.0.0.1:0\"",
         "[listen]\nlisten_addr = \"10.0.0.1\"\n[databases.shop]\nport = 6432",
         "[databases.shop]\nhost = \"db.example.com\"\nport = 6432",
+        "[listen]\nlisten_addr = \"*\"\n[databases.shop]\nhost = \"10.0.0.5\"\nport = 6432",
         "[pool]\ndefault_pool_size = 0\nmin_pool_size = 100",
         "[databases.shop]\nuser = \"owner\"",
     ] {
