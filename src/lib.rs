@@ -3,6 +3,7 @@
 //! Imports go down only; `tests/tidy.rs` holds the table of layers.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod net;
 pub mod pool;
