@@ -172,7 +172,8 @@ impl Pool {
         // Up to a tenth earlier, each server otherwise, so that they do not all go at once.
         let expires = self.plan().lifetime.map(|lifetime| {
             let share = (opened.connection.id.wrapping_mul(0x9e37_79b9) % 1_000) as u32;
-            now + lifetime - lifetime / 10_000 * share
+            // At least beyond this moment: a lifetime of zero is one use.
+            now + (lifetime - lifetime / 10_000 * share).max(Duration::from_nanos(1))
         });
         let entry = Entry { connection: opened.connection, generation, expires, places };
         self.put(entry, worker, now);

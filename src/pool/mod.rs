@@ -3,5 +3,7 @@
 pub mod grow;
 pub mod handle;
 pub mod limits;
+pub mod maintain;
 pub mod pool;
+pub mod pools;
 pub mod slots;

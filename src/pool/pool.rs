@@ -258,7 +258,14 @@ impl Pool {
             self.close(entry, worker, now);
             return;
         }
-        let released = self.slots.lock().release(entry, worker, now);
+        let mut slots = self.slots.lock();
+        if slots.is_oversized() {
+            drop(slots);
+            self.close(entry, worker, now);
+            return;
+        }
+        let released = slots.release(entry, worker, now);
+        drop(slots);
         wake(released);
     }
 
@@ -305,7 +312,6 @@ impl Pool {
             || entry.expires.is_some_and(|at| now >= at)
             || self.database.servers.is_exceeded()
             || self.user.servers.is_exceeded()
-            || self.slots.lock().is_oversized()
     }
 
     /// Under a shared limit the pool whose client has waited longest goes first.
