@@ -95,6 +95,18 @@ impl Stream {
         }
     }
 
+    /// The error the kernel holds for the socket, if any: a peer that is gone shows here after
+    /// something was sent to it.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
     /// Takes the socket away from this runtime.
     ///
     /// # Errors

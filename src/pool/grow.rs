@@ -159,6 +159,25 @@ impl Permit {
 }
 
 impl Pool {
+    /// A server that logged in for another reason joins the pool if there is room, else it goes.
+    pub fn offer(self: &Arc<Self>, opened: Opened, worker: usize) {
+        let places = self.database.servers.take().zip(self.user.servers.take());
+        let room = self.with_slots(|slots| {
+            let free = slots.counts().total() < slots.limits().size && places.is_some();
+            if free {
+                slots.begin_open();
+                slots.opened();
+            }
+            free
+        });
+        match places {
+            Some((database, user)) if room => {
+                self.adopt(opened, self.generation(), [database, user], worker);
+            }
+            _ => self.set_base(opened.reported),
+        }
+    }
+
     /// A server that has just logged in, and counts as taken, joins the pool.
     pub fn adopt(
         self: &Arc<Self>,

@@ -88,6 +88,14 @@ pub struct Counts {
     pub waiting: u32,
 }
 
+impl Counts {
+    /// All servers, whatever they do.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.idle + self.active + self.opening
+    }
+}
+
 #[derive(Debug)]
 struct Backoff<E> {
     until: Instant,
@@ -232,7 +240,7 @@ impl<S, E: Clone> Slots<S, E> {
         {
             return false;
         }
-        let total = self.counts.idle + self.counts.active + self.counts.opening;
+        let total = self.counts.total();
         let starved = self.limits.reserve_after.is_some_and(|after| {
             self.oldest_wait().is_some_and(|since| now.duration_since(since) >= after)
         });
@@ -347,8 +355,7 @@ impl<S, E: Clone> Slots<S, E> {
     /// Are there more servers than the limits (the reserve included) allow?
     #[must_use]
     pub fn is_oversized(&self) -> bool {
-        let total = self.counts.idle + self.counts.active + self.counts.opening;
-        total > self.limits.size.saturating_add(self.limits.reserve)
+        self.counts.total() > self.limits.size.saturating_add(self.limits.reserve)
     }
 
     /// The reason of the last failed open, until one succeeds.

@@ -26,10 +26,20 @@ pub struct Buffers {
 /// Bytes to look at.
 #[derive(Debug)]
 pub enum Input {
-    /// This many, at the start of the read buffer.
-    Shared(usize),
+    /// At the start of the read buffer.
+    Shared {
+        /// How many.
+        length: usize,
+        /// How many of them were read only now.
+        fresh: usize,
+    },
     /// In a buffer of their own, because one message is larger than the read buffer.
-    Own(Vec<u8>),
+    Own {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// How many of them were read only now.
+        fresh: usize,
+    },
 }
 
 impl Default for Buffers {
@@ -44,8 +54,16 @@ impl Input {
     #[must_use]
     pub fn bytes<'a>(&'a self, read: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::Shared(length) => &read[..*length],
-            Self::Own(bytes) => bytes,
+            Self::Shared { length, .. } => &read[..*length],
+            Self::Own { bytes, .. } => bytes,
+        }
+    }
+
+    /// How many bytes were read only now.
+    #[must_use]
+    pub fn fresh(&self) -> u64 {
+        match self {
+            Self::Shared { fresh, .. } | Self::Own { fresh, .. } => *fresh as u64,
         }
     }
 }
@@ -73,8 +91,10 @@ pub fn poll_input(
             // An idle connection owns no buffer.
             *carry = Vec::new();
         }
-        return Poll::Ready(Ok(Some(Input::Shared(carried + length))));
+        let input = Input::Shared { length: carried + length, fresh: length };
+        return Poll::Ready(Ok(Some(input)));
     }
+    let before = carry.len();
     loop {
         let length = ready!(stream.poll_read(cx, read))?;
         if length == 0 {
@@ -84,7 +104,10 @@ pub fn poll_input(
         let head =
             frame::header(carry).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         if head.is_some_and(|head| carry.len() >= head.frame_length()) {
-            return Poll::Ready(Ok(Some(Input::Own(std::mem::take(carry)))));
+            let bytes = std::mem::take(carry);
+            // What came in earlier rounds that ended without a whole message counts here at last.
+            let fresh = bytes.len() - before.min(bytes.len());
+            return Poll::Ready(Ok(Some(Input::Own { bytes, fresh })));
         }
     }
 }

@@ -168,6 +168,19 @@ impl<U> Owed<U> {
         self.queue.is_empty()
     }
 
+    /// How many replies are owed.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Is nothing owed? The same as [`Self::is_quiet`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_quiet()
+    }
+
     /// Is a statement running, as far as we can know?
     #[must_use]
     pub fn is_running(&self) -> bool {
