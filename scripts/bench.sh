@@ -9,7 +9,7 @@
 #   BENCH_PGBOUNCER=PATH BENCH_HAPROXY=PATH   these instead of the ones found or fetched
 #
 # A proxy's figure for CPU is the user and system time of all its processes. Both poolers have 20 servers, the same
-# user and password (SCRAM) and their logs off. Every sample is written to target/bench/samples.json.
+# user, a SCRAM secret copied from pg_authid, and their logs off. Every sample is written to target/bench/samples.json.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -93,8 +93,9 @@ on_exit rm -rf "$SCRATCH"
 if is_root; then chown "$PG_USER:" "$SCRATCH"; fi
 mkdir -p "$BENCH_FOLDER"
 BENCH_PASSWORD=$(random_password)
-export BENCH_PASSWORD
 pg_create bench "$BENCH_PASSWORD" bench
+BENCH_SCRAM_SECRET=$(pg_sql bench "SELECT rolpassword FROM pg_authid WHERE rolname = 'bench'")
+export BENCH_PASSWORD BENCH_SCRAM_SECRET
 PGPASSWORD=$BENCH_PASSWORD "$PG_BIN/psql" -X -q -h 127.0.0.1 -p "$PG_PORT" -U bench -d bench \
     -c "$(cd "$POOLER_ROOT/benches/compare" && python3 -c 'import workloads; print(workloads.setup_sql())')" 2>/dev/null
 pg_sql bench 'VACUUM ANALYZE'

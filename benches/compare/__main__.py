@@ -10,14 +10,19 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import hold
 import load
 import table
+from process import resident_bytes
 from targets import Haproxy, PgBouncer, Pooler, Site, Target
 from workloads import HOLDINGS, WORKLOADS, Workload
+
+T = TypeVar("T")
 
 WARM_UP_SECONDS = 1
 # What a proxy in front cannot do without as many Postgres connections as clients.
@@ -30,8 +35,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     site = Site(
-        Path(options.folder), options.postgres_port, options.user, os.environ["BENCH_PASSWORD"], options.database,
-        options.drop_to,
+        Path(options.folder), options.postgres_port, options.user, os.environ["BENCH_PASSWORD"],
+        os.environ["BENCH_SCRAM_SECRET"], options.database, options.drop_to,
     )  # fmt: skip
     targets = [make(name_and_program, site) for name_and_program in options.target]
     names = [target.name for target in targets]
@@ -47,6 +52,9 @@ def main() -> int:
                 samples = rounds(options, workload, targets, failures)
                 rows += table.workload_rows(workload, names, samples)
                 record[workload.name] = {name: [asdict(one) for one in many] for name, many in samples.items()}
+        if rows:
+            resident = {target.name: resident_bytes(target.pids()) for target in targets}
+            rows.append(table.memory_row(names, resident))
     finally:
         for target in targets:
             target.stop()
@@ -56,7 +64,9 @@ def main() -> int:
             values = {}
             for target in targets:
                 if target.name not in NO_HOLDING:
-                    attempt(failures, holding.name, target, lambda: values.update({target.name: hold.measure(target, holding)}))
+                    value = attempt(failures, holding.name, target, hold.measure, target, holding)
+                    if value is not None:
+                        values[target.name] = value
             rows.append(table.holding_row(holding, names, values))
             record[holding.name] = values
     print(table.render(names, rows), flush=True)
@@ -70,32 +80,30 @@ def rounds(options: argparse.Namespace, workload: Workload, targets: list[Target
     samples: dict[str, list[load.Sample]] = {target.name: [] for target in targets}
     broken: set[str] = set()
 
-    def one(target: Target, seconds: int, keep: bool) -> None:
-        sample = load.run(options.pgbench, target, workload, seconds)
-        if keep:
-            samples[target.name].append(sample)
-
     for number in range(-1, options.rounds):
-        progress(f"{workload.title}: " + (f"round {number + 1} of {options.rounds}" if number >= 0 else "warming up"))
+        warming = number < 0
+        progress(f"{workload.title}: " + ("warming up" if warming else f"round {number + 1} of {options.rounds}"))
+        seconds = WARM_UP_SECONDS if warming else options.seconds
         turn = number % len(targets)
         for target in targets[turn:] + targets[:turn]:
-            seconds = options.seconds if number >= 0 else WARM_UP_SECONDS
-            if target.name not in broken:
-                ok = attempt(failures, workload.name, target, lambda: one(target, seconds, number >= 0))
-                if not ok:
-                    broken.add(target.name)
-                    samples[target.name].clear()
+            if target.name in broken:
+                continue
+            sample = attempt(failures, workload.name, target, load.run, options.pgbench, target, workload, seconds)
+            if sample is None:
+                broken.add(target.name)
+                samples[target.name].clear()
+            elif not warming:
+                samples[target.name].append(sample)
     return samples
 
 
-def attempt(failures: list[str], what: str, target: Target, action) -> bool:
+def attempt(failures: list[str], what: str, target: Target, action: Callable[..., T], *arguments) -> T | None:
     """One target that fails must not cost the others their row."""
     try:
-        action()
-        return True
+        return action(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told at the end
         failures.append(f"{what}, {target.name}: {error}")
-        return False
+        return None
 
 
 def make(name_and_program: str, site: Site) -> Target:

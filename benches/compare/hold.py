@@ -1,5 +1,6 @@
 """Measures what a proxy keeps in memory: for clients that do nothing, and for one result larger than it should hold."""
 
+import os
 import resource
 import time
 
@@ -8,8 +9,8 @@ from targets import Target
 from wire import Connection
 from workloads import Holding
 
-# Connected and used before the first reading, so that pools, caches and thread stacks are not counted as clients.
-WARM_CLIENTS = 100
+# Connected and used before the first reading, so that the server connection and thread stacks are not counted as clients.
+WARM_CLIENTS = 10
 # Long enough for a proxy that gives buffers back a little later to do so.
 SETTLE_SECONDS = 1.0
 # One client's socket, and some for everything else that is open.
@@ -19,6 +20,9 @@ ROW_BYTES = 1_000_000
 
 def measure(target: Target, holding: Holding) -> float:
     """Bytes a client, or bytes in all for a large result, on a process of its own."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if holding.clients + SPARE_FILES > allowed:
+        raise TooFewFiles(f"{holding.clients} clients need more than the {allowed} open files allowed here (ulimit -n)")
     target.start()
     try:
         if holding.result_bytes:
@@ -28,12 +32,17 @@ def measure(target: Target, holding: Holding) -> float:
         target.stop()
 
 
-def raise_file_limit(files: int) -> None:
-    """For this process and those it starts; a proxy that raises its own soft limit finds the hard one as it was."""
-    wanted = files + SPARE_FILES
+def raise_file_limit(clients: int) -> None:
+    """For this process and those it starts, as far as it may: only root can go past the hard limit."""
+    wanted = clients + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+        allowed = max(hard, wanted) if os.geteuid() == 0 else hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, allowed), allowed))
+
+
+class TooFewFiles(Exception):
+    """The file limit of this machine is below what the measurement needs."""
 
 
 def _idle_clients(target: Target, clients: int) -> float:

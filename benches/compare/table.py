@@ -12,9 +12,7 @@ MEASURES = (
     ("p50", "p50 ms", "{:.3f}"),
     ("p99", "p99 ms", "{:.3f}"),
     ("cpu", "CPU us/tx", "{:.1f}"),
-    ("rss", "RSS MiB", "{:.1f}"),
 )
-UNITS = {"rss": 1 / (1 << 20)}
 
 
 def workload_rows(workload: Workload, names: list[str], samples: dict[str, list[Sample]]) -> list[list[str]]:
@@ -27,10 +25,14 @@ def workload_rows(workload: Workload, names: list[str], samples: dict[str, list[
                 medians[name] = median(values)
         if not medians:
             continue
-        scale = UNITS.get(key, 1)
-        cells = [form.format(medians[name] * scale) if name in medians else "-" for name in names]
+        cells = [form.format(medians[name]) if name in medians else "-" for name in names]
         rows.append([workload.title if not rows else "", label, *cells, *_verdict(medians, workload.goals.get(key))])
     return rows
+
+
+def memory_row(names: list[str], resident: dict[str, int]) -> list[str]:
+    cells = [f"{resident[name] / (1 << 20):.1f}" if resident.get(name) else "-" for name in names]
+    return ["resident memory after these workloads", "MiB", *cells, *_verdict(resident, None)]
 
 
 def holding_row(holding: Holding, names: list[str], values: dict[str, float]) -> list[str]:
@@ -42,7 +44,7 @@ def holding_row(holding: Holding, names: list[str], values: dict[str, float]) ->
             goal += " ok" if values[OURS] <= holding.most_bytes else " MISSED"
     elif holding.clients and OURS in values:
         goal = "all answer ok"
-    return [holding.title, "", *cells, ratio, goal]
+    return [holding.title, "bytes", *cells, ratio, goal]
 
 
 def _verdict(values: dict[str, float], goal: Goal | None) -> list[str]:
@@ -63,7 +65,7 @@ def render(names: list[str], rows: list[list[str]]) -> str:
     def line(cells: list[str]) -> str:
         padded = (
             cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths))
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         return f"| {' | '.join(padded)} |"
 

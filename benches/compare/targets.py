@@ -29,6 +29,8 @@ class Site:
     postgres_port: int
     user: str
     password: str
+    # What Postgres keeps of the password, as an auth_file copied from pg_authid has it.
+    scram_secret: str
     database: str
     # Who runs what refuses to be root; empty when the caller is not root.
     drop_to: str
@@ -51,12 +53,11 @@ class Target:
         self.folder = self.site.folder / self.name
         self.folder.mkdir(exist_ok=True)
         command = self.configure()
-        log = open(self.folder / "output.log", "ab")
-        # Its own group: Ctrl-C reaches this program first, which then stops its children in order.
-        self.child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
-        )
-        log.close()
+        with open(self.folder / "output.log", "ab") as log:
+            # Its own group: Ctrl-C reaches this program first, which then stops its children in order.
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
         self._wait_until_it_listens()
 
     def stop(self) -> None:
@@ -121,9 +122,9 @@ backend postgres
 class PgBouncer(Target):
     def configure(self) -> list[str]:
         site = self.site
-        users = self.write("users.txt", f'"{site.user}" "{site.password}"\n')
+        users = self.write("users.txt", f'"{site.user}" "{site.scram_secret}"\n')
         text = f"""[databases]
-{site.database} = host=127.0.0.1 port={site.postgres_port}
+{site.database} = host=127.0.0.1 port={site.postgres_port} user={site.user} password={site.password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {self.port}
@@ -170,9 +171,11 @@ log_disconnections = false
 [databases.{site.database}]
 host = "127.0.0.1"
 port = {site.postgres_port}
+user = "{site.user}"
+password = "{site.password}"
 
 [users.{site.user}]
-password = "{site.password}"
+password = "{site.scram_secret}"
 """
         return [self.program, "--config", self.write("pooler.toml", text)]
 
