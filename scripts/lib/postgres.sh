@@ -77,7 +77,7 @@ pg_start() {
     local try
     pg_need_bin
     pg_choose_user
-    PG_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pooler-postgres.XXXXXX")
+    PG_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pooler-cluster.XXXXXX")
     on_exit pg_remove
     PG_PASSWORD_FILE=$PG_DIR/password
     PG_LOG=$PG_DIR/server.log
