@@ -4,7 +4,7 @@
 #
 #   target/tools    Python: the linters of scripts/requirements.txt
 #   target/venv     Python: the drivers of tests/clients/requirements.txt
-#   target/maven    Maven's repository, for the Java client
+#   target/sqlx     the Rust client that is a crate of its own, built here so that no test waits for a compiler
 #   node_modules    beside each package.json in tests/clients
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
@@ -13,8 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 source "$POOLER_ROOT/scripts/lib/postgres.sh"
 
 TARGET=$POOLER_ROOT/target
-STAMPS=$TARGET/stamps
 CLIENTS=$POOLER_ROOT/tests/clients
+JDBC_JAR=/usr/share/java/postgresql.jar
 
 need_rust() {
     have cargo || die "cargo is not here; https://rustup.rs installs it"
@@ -31,14 +31,14 @@ need_packages() {
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
     have javac || missing+=(default-jdk-headless)
-    have mvn || missing+=(maven)
+    [[ -f $JDBC_JAR ]] || missing+=(libpostgresql-jdbc-java)
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     pg_need_bin
 }
 
-# unless_done NAME FILE COMMAND...: runs COMMAND unless it has succeeded for FILE as it is now.
+# unless_done FOLDER FILE COMMAND...: COMMAND fills FOLDER with what FILE lists; not again until one of them changes.
 unless_done() {
-    local stamp=$STAMPS/$1 sum
+    local stamp=$1/.installed sum
     sum=$(sha256sum <"$2")
     [[ -f $stamp && $(<"$stamp") == "$sum" ]] && return 0
     shift 2
@@ -60,24 +60,16 @@ node_modules() {
     (cd "$1" && npm "$verb" --loglevel=error --no-audit --no-fund)
 }
 
-maven_repository() {
-    say "fetching the Java packages of ${1#"$POOLER_ROOT"/}"
-    mvn --batch-mode --quiet -f "$1" "-Dmaven.repo.local=$TARGET/maven" dependency:go-offline
-}
-
 catch_exit
-mkdir -p "$STAMPS"
 need_rust
 need_packages
-unless_done tools "$POOLER_ROOT/scripts/requirements.txt" python_environment "$TARGET/tools" "$POOLER_ROOT/scripts/requirements.txt"
-if [[ -f $CLIENTS/requirements.txt ]]; then
-    unless_done venv "$CLIENTS/requirements.txt" python_environment "$TARGET/venv" "$CLIENTS/requirements.txt"
-fi
-while read -r file; do
-    folder=$(dirname "$file")
-    if [[ ! -d $folder/node_modules ]]; then rm -f "$STAMPS/node-$(basename "$folder")"; fi
-    unless_done "node-$(basename "$folder")" "$file" node_modules "$folder"
+for pair in "tools $POOLER_ROOT/scripts/requirements.txt" "venv $CLIENTS/requirements.txt"; do
+    list=${pair#* }
+    if [[ -f $list ]]; then unless_done "$TARGET/${pair%% *}" "$list" python_environment "$TARGET/${pair%% *}" "$list"; fi
+done
+while read -r list; do
+    unless_done "$(dirname "$list")/node_modules" "$list" node_modules "$(dirname "$list")"
 done < <(find "$CLIENTS" -name package.json -not -path '*/node_modules/*' 2>/dev/null)
-while read -r file; do
-    unless_done "maven-$(basename "$(dirname "$file")")" "$file" maven_repository "$file"
-done < <(find "$CLIENTS" -name pom.xml 2>/dev/null)
+if [[ -f $CLIENTS/sqlx/Cargo.toml ]]; then
+    CARGO_TARGET_DIR=$TARGET/sqlx cargo build --quiet --locked --manifest-path "$CLIENTS/sqlx/Cargo.toml"
+fi
