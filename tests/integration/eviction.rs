@@ -84,11 +84,14 @@ fn eviction_inside_a_pipeline_keeps_replies_in_order() {
     pair.expect(&run, &expected.join(" "));
 }
 
+/// Fails when it is executed; without the volatile part Postgres would compute it at Bind.
+const DIVIDE: &str = "SELECT 1 / ($1::int + (random() * 0)::int)";
+
 #[test]
 fn errors_between_evictions_confuse_nothing() {
     let world = world(1);
     let mut pair = world.pair();
-    pair.same(&batch().parse("good", "SELECT 1").parse("zero", "SELECT 1 / $1::int").sync());
+    pair.same(&batch().parse("good", "SELECT 1").parse("zero", DIVIDE).sync());
     for _ in 0..5 {
         // The second statement is prepared, fails when it runs, and all that follows is skipped.
         let run = batch()
@@ -150,7 +153,7 @@ fn an_aborted_transaction_in_which_statements_were_evicted_ends_well() {
         &batch().parse("a", "SELECT 'a'").parse("b", "SELECT 'b'").parse("end", "ROLLBACK").sync(),
     );
     for _ in 0..5 {
-        pair.expect(&crate::support::query("BEGIN; SELECT 1/0"), "C(BEGIN) T E(22012) Z(E)");
+        pair.expect(&crate::support::query("BEGIN; SELECT 1/0"), "C(BEGIN) E(22012) Z(E)");
         pair.expect(&batch().run("a", &[]).sync(), "E(25P02) Z(E)");
         pair.expect(&batch().run("b", &[]).sync(), "E(25P02) Z(E)");
         // Transaction control is what Postgres takes now, under a name too.

@@ -64,7 +64,7 @@ fn an_error_skips_to_its_own_sync_only() {
     let ahead = ahead.run("s", &["5"]).sync().query("SELECT 1").run("nowhere", &[]).sync().sync();
     pair.expect(
         &ahead,
-        "2 D(10) C(SELECT 1) 2 E(22012) Z(I) 2 D(2) C(SELECT 1) Z(I) T D(1) C(SELECT 1) Z(I) \
+        "2 D(10) C(SELECT 1) E(22012) Z(I) 2 D(2) C(SELECT 1) Z(I) T D(1) C(SELECT 1) Z(I) \
          E(26000) Z(I) Z(I)",
     );
 }
