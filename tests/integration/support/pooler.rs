@@ -43,14 +43,15 @@ pub(crate) struct Pooler {
 
 impl Pooler {
     /// Starts with the configuration, on ports of its own; returns when both answer.
-    pub(crate) fn start(mut config: PoolerConfig) -> Pooler {
+    /// `files` limits what it may have open.
+    pub(crate) fn start(mut config: PoolerConfig, files: Option<usize>) -> Pooler {
         let folder = TempDir::new();
         let (port, admin_port) = (free_port(), free_port());
         config.set("listen.listen_addr", "127.0.0.1").set("listen.listen_port", i64::from(port));
         config.set("listen.unix_socket_dir", folder.path().to_str().unwrap());
         config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}"));
         folder.write("pooler.toml", &config.toml());
-        let child = spawn(&folder);
+        let child = spawn(&folder, files);
         let mut pooler = Pooler { child, folder, config, port, admin_port };
         for address in [pooler.address(), Address::loopback(admin_port)] {
             wait_for(START_LIMIT, "the pooler to listen", || {
@@ -134,8 +135,17 @@ impl Pooler {
 
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory there was, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 }
@@ -156,12 +166,20 @@ fn log_file(folder: &TempDir) -> PathBuf {
     folder.path().join("log")
 }
 
-fn spawn(folder: &TempDir) -> Child {
+fn spawn(folder: &TempDir, files: Option<usize>) -> Child {
     let log = File::create(log_file(folder)).unwrap();
     // Another build may be put to the same tests.
     let program = std::env::var_os("POOLER_BIN");
     let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_pooler").into());
-    let mut command = Command::new(program);
+    let mut command = match files {
+        None => Command::new(program),
+        Some(files) => {
+            // `prlimit` becomes the pooler: one process, one id.
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={files}:{files}")).arg(program);
+            command
+        }
+    };
     command.arg("--config").arg(folder.path().join("pooler.toml"));
     // Nothing of the developer's environment may reach the settings.
     let foreign = std::env::vars_os().map(|(name, _)| name);

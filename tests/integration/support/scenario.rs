@@ -24,6 +24,7 @@ enum Ground {
 /// A configuration in the making.
 pub(crate) struct Scenario {
     config: PoolerConfig,
+    files: Option<usize>,
     ground: Ground,
     database: String,
 }
@@ -48,7 +49,7 @@ impl Scenario {
         config.set("users.app.password", "app_secret");
         config.set("users.other.password", "other_secret");
         config.set("pool.default_pool_size", 5);
-        Scenario { config, ground, database }
+        Scenario { config, files: None, ground, database }
     }
 
     pub(crate) fn set(mut self, path: &str, value: impl Into<Toml>) -> Scenario {
@@ -72,6 +73,12 @@ impl Scenario {
         self.set("pool.default_pool_size", size)
     }
 
+    /// The most files the pooler may have open.
+    pub(crate) fn file_limit(mut self, files: usize) -> Scenario {
+        self.files = Some(files);
+        self
+    }
+
     pub(crate) fn cluster(&self) -> &Cluster {
         self.ground.cluster()
     }
@@ -81,7 +88,7 @@ impl Scenario {
     }
 
     pub(crate) fn start(self) -> World {
-        let pooler = Pooler::start(self.config);
+        let pooler = Pooler::start(self.config, self.files);
         World { pooler, database: self.database, ground: self.ground, rest: AtEnd::Checked }
     }
 }
