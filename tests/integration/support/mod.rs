@@ -23,7 +23,7 @@ pub(crate) use config::PoolerConfig;
 pub(crate) use frame::Frame;
 pub(crate) use login::{Login, Protocol};
 pub(crate) use pooler::{Pooler, Signal};
-pub(crate) use postgres::{Address, Cluster, Postgres, SUPERUSER};
+pub(crate) use postgres::{Address, Cluster, Postgres, SUPERUSER, binary as postgres_program};
 pub(crate) use process::{TempDir, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};
