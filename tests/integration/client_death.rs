@@ -1,0 +1,280 @@
+//! Clients that vanish: whatever they were doing, the same server goes on, clean, for the next one.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::support::{Batch, RawClient, Scenario, World, query, wait_for};
+
+/// The ways to go.
+#[derive(Clone, Copy, Debug)]
+enum Exit {
+    Reset,
+    Close,
+    Goodbye,
+}
+
+const EXITS: [Exit; 3] = [Exit::Reset, Exit::Close, Exit::Goodbye];
+
+fn leave(client: RawClient, exit: Exit) {
+    match exit {
+        Exit::Reset => client.kill(),
+        Exit::Close => drop(client),
+        Exit::Goodbye => client.terminate(),
+    }
+}
+
+fn world() -> World {
+    let world = Scenario::new().pool_size(1).start();
+    world.prepare("CREATE TABLE item (n int)");
+    world
+}
+
+/// Locks in this database: of others, or kept by the session that asks.
+const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+    WHERE datname = current_database() AND (pid <> pg_backend_pid() OR locktype = 'advisory')";
+
+/// A client begins something and leaves; the next one finds the same backend as if nothing had been.
+#[track_caller]
+fn the_server_is_used_again(begin: impl Fn(&World, &mut RawClient)) {
+    let world = world();
+    let mut next = world.client();
+    let backend = next.backend();
+    for exit in EXITS {
+        let mut client = world.client();
+        begin(&world, &mut client);
+        leave(client, exit);
+        assert_eq!(next.backend(), backend, "{exit:?}");
+        let after = next.run(&query("SELECT count(*) FROM item")).shape();
+        assert_eq!(after, "T D(0) C(SELECT 1) Z(I)", "{exit:?}");
+        let locks = next.value(LOCKS);
+        assert_eq!(locks, "0", "{exit:?}");
+        assert_eq!(world.backends(), [backend.as_str()], "{exit:?}");
+    }
+}
+
+#[test]
+fn in_a_transaction() {
+    the_server_is_used_again(|_, client| {
+        client.query("BEGIN; INSERT INTO item VALUES (1); LOCK TABLE item");
+    });
+}
+
+#[test]
+fn in_a_failed_transaction() {
+    the_server_is_used_again(|_, client| {
+        assert_eq!(client.run(&query("BEGIN; SELECT 1/0")).shape(), "C(BEGIN) E(22012) Z(E)");
+    });
+}
+
+#[test]
+fn while_a_query_runs() {
+    the_server_is_used_again(|world, client| {
+        client.send(&query("SELECT pg_sleep(600)"));
+        world.wait_for_query("pg_sleep(600)");
+    });
+}
+
+#[test]
+fn while_a_query_runs_in_a_transaction() {
+    the_server_is_used_again(|world, client| {
+        client.query("BEGIN; INSERT INTO item VALUES (1)");
+        client.send(&query("SELECT pg_sleep(600)"));
+        world.wait_for_query("pg_sleep(600)");
+    });
+}
+
+#[test]
+fn inside_a_pipeline() {
+    the_server_is_used_again(|world, client| {
+        let mut ahead = query("BEGIN").parse("s", "INSERT INTO item VALUES ($1)");
+        for _ in 0..100 {
+            ahead = ahead.run("s", &["1"]).sync();
+        }
+        client.send(&ahead.query("SELECT pg_sleep(600)").query("COMMIT"));
+        world.wait_for_query("pg_sleep(600)");
+    });
+}
+
+#[test]
+fn before_the_sync_of_a_batch() {
+    the_server_is_used_again(|_, client| {
+        let batch = Batch::new().parse("", "INSERT INTO item VALUES (1)").run("", &[]);
+        client.send(&batch.flush());
+        assert_eq!(client.read_tag('C').shape(), "1 2 C(INSERT 0 1)");
+    });
+}
+
+#[test]
+fn inside_a_copy_in() {
+    the_server_is_used_again(|_, client| {
+        client.send(&query("COPY item FROM STDIN").copy_data("1\n"));
+        assert_eq!(client.read_tag('G').shape(), "G");
+    });
+}
+
+#[test]
+fn inside_a_copy_in_of_the_extended_protocol() {
+    the_server_is_used_again(|_, client| {
+        let copy = Batch::new().parse("", "COPY item FROM STDIN").run("", &[]).swallowed_sync();
+        client.send(&copy.copy_data("1\n"));
+        assert_eq!(client.read_tag('G').shape(), "1 2 G");
+    });
+}
+
+#[test]
+fn inside_a_copy_out() {
+    the_server_is_used_again(|_, client| {
+        client.send(&query("COPY (SELECT generate_series(1, 10000000)) TO STDOUT"));
+        assert_eq!(client.read_tag('H').shape(), "H");
+    });
+}
+
+#[test]
+fn inside_a_result() {
+    the_server_is_used_again(|_, client| {
+        client.send(&query("SELECT generate_series(1, 10000000)"));
+        assert_eq!(client.read_tag('T').shape(), "T");
+    });
+}
+
+#[test]
+fn inside_a_message() {
+    the_server_is_used_again(|_, client| {
+        client.query("BEGIN");
+        let insert = query("INSERT INTO item VALUES (1)").bytes;
+        client.send_bytes(&insert[..insert.len() - 3]);
+    });
+}
+
+#[test]
+fn inside_copy_data() {
+    the_server_is_used_again(|_, client| {
+        client.send(&query("COPY item FROM STDIN"));
+        assert_eq!(client.read_tag('G').shape(), "G");
+        // A header that promises a megabyte, and little of it.
+        client.send_bytes(&[b'd', 0, 16, 0, 0, b'1', b'\n']);
+    });
+}
+
+#[test]
+fn with_a_session_lock_taken_in_a_transaction() {
+    let world = world();
+    for exit in EXITS {
+        let mut client = world.client();
+        client.query("BEGIN; SELECT pg_advisory_lock(42)");
+        leave(client, exit);
+        let taken = "SELECT pg_try_advisory_lock(42)";
+        let mut superuser = world.superuser();
+        wait_for(Duration::from_secs(10), "the lock to be free", || {
+            match superuser.value(taken).as_str() {
+                "t" => Ok(()),
+                _ => Err(format!("{exit:?}: it is held")),
+            }
+        });
+    }
+}
+
+#[test]
+fn last_words_are_executed() {
+    let world = world();
+    let mut next = world.client();
+    let batch = Batch::new().parse("", "INSERT INTO item VALUES (1)").run("", &[]).sync();
+    let mut client = world.client();
+    client.send(&batch);
+    client.shut_down_sending();
+    assert_eq!(client.read_to_end().shape(), "1 2 C(INSERT 0 1) Z(I) closed");
+    let mut client = world.client();
+    client.send(&batch.terminate());
+    assert!(client.read_to_end().closed);
+    assert_eq!(next.value("SELECT count(*) FROM item"), "2");
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_reply() {
+    let world = world();
+    let mut client = world.client();
+    client.send(&query("SELECT pg_sleep(0.2), 'reply'"));
+    client.shut_down_sending();
+    assert_eq!(client.read_to_end().shape(), "T D(|reply) C(SELECT 1) Z(I) closed");
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_takes_no_server() {
+    let world = world();
+    let mut holder = world.client();
+    holder.query("BEGIN");
+    for exit in EXITS {
+        let mut waiting = world.client();
+        waiting.send(&query("INSERT INTO item VALUES (1)"));
+        world.wait_for_waiting(1);
+        leave(waiting, exit);
+        world.wait_for_waiting(0);
+    }
+    let mut next = world.client();
+    next.send(&query("SELECT 'next'"));
+    world.wait_for_waiting(1);
+    holder.query("COMMIT");
+    assert_eq!(next.read_readies(1).value(), "next");
+    assert_eq!(next.value("SELECT count(*) FROM item"), "0");
+}
+
+/// One client's life among many: answers are its own, and at times it leaves in the middle.
+fn short_life(world: &World, random: &mut StdRng, name: &str) {
+    let mut client = world.client();
+    client.run(&Batch::new().parse("s", "SELECT $1, $2").sync());
+    for step in 0..random.random_range(1..20) {
+        let step = step.to_string();
+        let row = format!("D({name}|{step})");
+        match random.random_range(0..6) {
+            0 => {
+                let reply = client.run(&query(&format!("SELECT '{name}', {step}")));
+                assert_eq!(reply.shape(), format!("T {row} C(SELECT 1) Z(I)"));
+            }
+            1 => {
+                let two =
+                    Batch::new().run("s", &[name, &step]).sync().run("s", &[name, &step]).sync();
+                let one = format!("2 {row} C(SELECT 1) Z(I)");
+                assert_eq!(client.run(&two).shape(), format!("{one} {one}"));
+            }
+            2 => {
+                client.query("BEGIN; INSERT INTO item VALUES (1)");
+                client.query("ROLLBACK");
+            }
+            3 => {
+                client.send(&query("BEGIN; INSERT INTO item VALUES (1); SELECT pg_sleep(0.001)"));
+                return leave(client, EXITS[random.random_range(0..EXITS.len())]);
+            }
+            4 => {
+                client.send(&Batch::new().run("s", &[name, &step]));
+                return leave(client, EXITS[random.random_range(0..EXITS.len())]);
+            }
+            _ => {
+                let batch = Batch::new().run("nowhere", &[]).run("s", &[name, &step]).sync();
+                assert_eq!(client.run(&batch).shape(), "E(26000) Z(I)");
+            }
+        }
+    }
+}
+
+#[test]
+fn among_clients_that_come_and_go_every_answer_is_ones_own() {
+    const THREADS: u64 = 12;
+    const LIVES: usize = 60;
+    let scenario = Scenario::new().pool_size(3);
+    let world = scenario.set("pool.max_prepared_statements", 2).start();
+    world.prepare("CREATE TABLE item (n int)");
+    std::thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let world = &world;
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(seed);
+                for life in 0..LIVES {
+                    short_life(world, &mut random, &format!("{seed}-{life}"));
+                }
+            });
+        }
+    });
+    assert_eq!(world.client().value("SELECT count(*) FROM item"), "0");
+    assert!(world.backends().len() <= 3);
+}

@@ -1,0 +1,23 @@
+//! The real pooler before a real Postgres, one file per behaviour; the tools they share are in `support`.
+
+// `allow-unwrap-in-tests` does not reach helper functions.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod cancel;
+mod client_death;
+mod copy;
+mod differential;
+mod eviction;
+mod health;
+mod large;
+mod limits;
+mod login;
+mod pipeline;
+mod prepared;
+mod reload;
+mod shutdown;
+mod startup;
+mod support;
+mod timeouts;
+mod transaction;

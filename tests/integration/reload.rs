@@ -1,0 +1,158 @@
+//! SIGHUP: what changes without dropping anyone, and what is refused as a whole.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{RawClient, Scenario, Signal, query, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_larger_pool_serves_who_waits() {
+    let mut world = Scenario::new().pool_size(1).start();
+    let (mut holder, mut waiting) = (world.client(), world.client());
+    holder.query("BEGIN");
+    waiting.send(&query("SELECT 'served'"));
+    world.wait_for_waiting(1);
+    world.pooler.reload(|config| {
+        config.set("pool.default_pool_size", 2);
+    });
+    assert_eq!(waiting.read_readies(1).value(), "served");
+    holder.query("COMMIT");
+}
+
+#[test]
+fn a_smaller_pool_closes_what_is_too_much_as_it_falls_free() {
+    let mut world = Scenario::new().pool_size(3).start();
+    let mut clients = world.clients(3);
+    for client in &mut clients {
+        client.query("BEGIN");
+    }
+    world.pooler.reload(|config| {
+        config.set("pool.default_pool_size", 1);
+    });
+    for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+        client.query("COMMIT");
+    }
+    wait_for(SOON, "one server", || match world.backends().len() {
+        1 => Ok(()),
+        count => Err(count.to_string()),
+    });
+}
+
+#[test]
+fn users_come_change_and_go() {
+    let mut world = Scenario::new().start();
+    let mut old = RawClient::login(&world.login().user("other", "other_secret"));
+    let trust_user = world.login().user("trust_user", "new");
+    assert!(RawClient::try_login(&trust_user).is_err());
+    world.pooler.reload(|config| {
+        config.set("users.trust_user.password", "new").remove("users.other");
+        config.set("users.app.password", "app_secret");
+    });
+    wait_for(SOON, "the new user", || {
+        RawClient::try_login(&trust_user).map(drop).map_err(|error| format!("{error:?}"))
+    });
+    let gone = RawClient::try_login(&world.login().user("other", "other_secret"));
+    assert_eq!(gone.map(drop).expect_err("it was removed").sqlstate, "28P01");
+    assert_eq!(old.value("SELECT current_user"), "other");
+    assert_eq!(world.client().value("SELECT 1"), "1");
+}
+
+#[test]
+fn timeouts_apply_to_clients_that_are_there() {
+    let mut world = Scenario::new().pool_size(1).start();
+    let (mut holder, mut waiting) = (world.client(), world.client());
+    holder.query("BEGIN");
+    world.pooler.reload(|config| {
+        config.set("timeouts.query_wait_timeout", "100ms");
+    });
+    wait_for(SOON, "the new timeout", || {
+        let mut late = world.client();
+        late.patience(Duration::from_millis(500));
+        late.send(&query("SELECT 1"));
+        late.try_frame().map(drop).map_err(|error| error.to_string())
+    });
+    assert_eq!(waiting.run(&query("SELECT 1")).shape(), "E(53300) Z(I)");
+    holder.query("COMMIT");
+}
+
+#[test]
+fn a_database_may_be_added() {
+    let mut world = Scenario::new().start();
+    let login = world.login().database("added");
+    assert!(RawClient::try_login(&login).is_err());
+    let (port, dbname) = (i64::from(world.cluster().port()), world.database.clone());
+    world.pooler.reload(|config| {
+        config.set("databases.added.host", "127.0.0.1").set("databases.added.port", port);
+        config.set("databases.added.dbname", dbname);
+    });
+    let mut client = wait_for(SOON, "the new database", || {
+        RawClient::try_login(&login).map_err(|error| format!("{error:?}"))
+    });
+    assert_eq!(client.value("SELECT current_database()"), world.database);
+}
+
+#[test]
+fn an_invalid_file_is_refused_and_the_old_settings_go_on() {
+    let mut world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    for (text, word) in [
+        ("[pool]\ndefualt_pool_size = 2\n", "defualt_pool_size"),
+        ("[pool]\ndefault_pool_size = \"many\"\n", "default_pool_size"),
+        ("this is not toml", "pooler.toml"),
+    ] {
+        world.pooler.reload_text(text);
+        world.pooler.wait_for_log(word);
+        assert_eq!(client.value("SELECT 1"), "1");
+        assert_eq!(world.client().value("SELECT current_user"), "app");
+    }
+    assert!(world.pooler.is_running());
+    // A good file afterwards is taken.
+    world.pooler.reload(|config| {
+        config.set("limits.max_client_conn", 1);
+    });
+    wait_for(SOON, "the new limit", || match RawClient::try_login(&world.login()) {
+        Err(error) if error.sqlstate == "53300" => Ok(()),
+        other => Err(format!("{:?}", other.map(drop))),
+    });
+}
+
+#[test]
+fn reloading_under_load_disturbs_nobody() {
+    const CLIENTS: usize = 10;
+    const RELOADS: usize = 20;
+    let mut world = Scenario::new().pool_size(3).start();
+    let mut clients = world.clients(CLIENTS);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    client.query("BEGIN");
+                    client.query("SELECT 1");
+                    client.query("COMMIT");
+                }
+            });
+        }
+        for size in (2..5).cycle().take(RELOADS) {
+            world.pooler.reload(|config| {
+                config.set("pool.default_pool_size", size);
+            });
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_hang_up_without_a_change_changes_nothing() {
+    let world = Scenario::new().start();
+    let mut client = world.client();
+    let backend = client.backend();
+    for _ in 0..5 {
+        world.pooler.signal(Signal::HangUp);
+        assert_eq!(client.backend(), backend);
+    }
+}

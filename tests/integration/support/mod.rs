@@ -1,0 +1,29 @@
+//! What every test stands on: a throwaway Postgres, the real pooler, a client that speaks raw frames.
+
+// Shared by two test binaries; neither uses all of it.
+#![allow(dead_code, unused_imports)]
+
+mod admin;
+mod batch;
+mod client;
+mod config;
+mod frame;
+mod login;
+mod pooler;
+mod postgres;
+mod process;
+mod reply;
+mod scenario;
+mod scram;
+
+pub(crate) use admin::{Admin, Http};
+pub(crate) use batch::{Batch, query};
+pub(crate) use client::{PATIENCE, RawClient, send_cancel};
+pub(crate) use config::PoolerConfig;
+pub(crate) use frame::Frame;
+pub(crate) use login::{Login, Protocol};
+pub(crate) use pooler::{Pooler, Signal};
+pub(crate) use postgres::{Address, Cluster, Postgres, SUPERUSER, binary as postgres_program};
+pub(crate) use process::{TempDir, wait_for};
+pub(crate) use reply::{Reply, ServerError};
+pub(crate) use scenario::{Pair, Scenario, World};

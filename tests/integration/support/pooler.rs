@@ -1,0 +1,191 @@
+//! The real program as a child: written configuration, free ports, signals, its log when a test fails.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::admin::Admin;
+use super::client::RawClient;
+use super::config::PoolerConfig;
+use super::postgres::Address;
+use super::process::{TempDir, free_port, tail, wait_for};
+
+/// A start reads a file and opens ports; only a busy machine makes it slow.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What an operator sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    Terminate,
+    Interrupt,
+    HangUp,
+}
+
+impl Signal {
+    fn number(self) -> rustix::process::Signal {
+        match self {
+            Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::Interrupt => rustix::process::Signal::INT,
+            Signal::HangUp => rustix::process::Signal::HUP,
+        }
+    }
+}
+
+/// A running pooler; killed on drop.
+pub(crate) struct Pooler {
+    child: Child,
+    folder: TempDir,
+    config: PoolerConfig,
+    port: u16,
+    admin_port: u16,
+}
+
+impl Pooler {
+    /// Starts with the configuration, on ports of its own; returns when both answer.
+    /// `files` limits what it may have open.
+    pub(crate) fn start(mut config: PoolerConfig, files: Option<usize>) -> Pooler {
+        let folder = TempDir::new();
+        let (port, admin_port) = (free_port(), free_port());
+        config.set("listen.listen_addr", "127.0.0.1").set("listen.listen_port", i64::from(port));
+        config.set("listen.unix_socket_dir", folder.path().to_str().unwrap());
+        config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}"));
+        folder.write("pooler.toml", &config.toml());
+        let child = spawn(&folder, files);
+        let mut pooler = Pooler { child, folder, config, port, admin_port };
+        for address in [pooler.address(), Address::loopback(admin_port)] {
+            wait_for(START_LIMIT, "the pooler to listen", || {
+                if let Some(status) = pooler.child.try_wait().unwrap() {
+                    panic!("the pooler ended at its start, {status}:\n{}", pooler.log());
+                }
+                RawClient::try_connect(&address).map(drop).map_err(|error| error.to_string())
+            });
+        }
+        pooler
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address::loopback(self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The Unix socket clients can come through.
+    pub(crate) fn socket(&self) -> Address {
+        Address::Unix(self.folder.path().join(format!(".s.PGSQL.{}", self.port)))
+    }
+
+    /// The folder with the configuration, the log and the socket.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::new(self.admin_port)
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal.number()).unwrap();
+    }
+
+    /// Changes the file and asks the pooler to read it; that it did is for the test to see.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut PoolerConfig)) {
+        change(&mut self.config);
+        self.folder.write("pooler.toml", &self.config.toml());
+        self.signal(Signal::HangUp);
+    }
+
+    /// Writes any text as the file and asks the pooler to read it.
+    pub(crate) fn reload_text(&self, text: &str) {
+        self.folder.write("pooler.toml", text);
+        self.signal(Signal::HangUp);
+    }
+
+    /// Waits for the end of the program.
+    #[track_caller]
+    pub(crate) fn wait_for_exit(&mut self, limit: Duration) -> ExitStatus {
+        wait_for(limit, "the pooler to end", || {
+            self.child.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        })
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The log as far as it is written.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log_file(&self.folder)).unwrap_or_default()
+    }
+
+    /// Waits until a line of the log holds the text.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        wait_for(START_LIMIT, &format!("{text:?} in the log"), || {
+            if self.log().contains(text) { Ok(()) } else { Err(tail(&log_file(&self.folder))) }
+        });
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory there was, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+        if std::thread::panicking() {
+            let ended = ended.map_or("was running".to_owned(), |status| status.to_string());
+            eprintln!("--- pooler ({ended}) ---\n{}", tail(&log_file(&self.folder)));
+        }
+    }
+}
+
+fn log_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("log")
+}
+
+fn spawn(folder: &TempDir, files: Option<usize>) -> Child {
+    let log = File::create(log_file(folder)).unwrap();
+    // Another build may be put to the same tests.
+    let program = std::env::var_os("POOLER_BIN");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_pooler").into());
+    let mut command = match files {
+        None => Command::new(program),
+        Some(files) => {
+            // `prlimit` becomes the pooler: one process, one id.
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={files}:{files}")).arg(program);
+            command
+        }
+    };
+    command.arg("--config").arg(folder.path().join("pooler.toml"));
+    // Nothing of the developer's environment may reach the settings.
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| name.to_string_lossy().starts_with("POOLER__")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}

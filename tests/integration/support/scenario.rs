@@ -1,0 +1,276 @@
+//! What a test sets up: a database of its own, a pooler before it, and the check that all is at rest at the end.
+
+use std::time::Duration;
+
+use super::admin::PoolCounts;
+use super::batch::Batch;
+use super::client::RawClient;
+use super::config::{PoolerConfig, Toml};
+use super::login::Login;
+use super::pooler::Pooler;
+use super::postgres::{Cluster, Postgres};
+use super::process::wait_for;
+use super::reply::Reply;
+
+/// Cancel, ROLLBACK and release after the last client left: well under a second when nobody else computes.
+const REST_LIMIT: Duration = Duration::from_secs(15);
+
+/// The cluster below: the one all tests share, or one to stop and start.
+enum Ground {
+    Shared(&'static Cluster),
+    Own(Box<Cluster>),
+}
+
+/// A configuration in the making.
+pub(crate) struct Scenario {
+    config: PoolerConfig,
+    files: Option<usize>,
+    ground: Ground,
+    database: String,
+}
+
+impl Scenario {
+    /// A fresh database on the shared cluster, users `app` and `other`, five servers.
+    pub(crate) fn new() -> Scenario {
+        Scenario::on(Ground::Shared(Postgres::shared()))
+    }
+
+    /// As `new`, on a cluster that the test may stop.
+    pub(crate) fn with_own_postgres() -> Scenario {
+        Scenario::on(Ground::Own(Box::new(Cluster::start())))
+    }
+
+    fn on(ground: Ground) -> Scenario {
+        let mut config = PoolerConfig::default();
+        let cluster = ground.cluster();
+        let database = cluster.create_database();
+        config.set(&format!("databases.{database}.host"), "127.0.0.1");
+        config.set(&format!("databases.{database}.port"), i64::from(cluster.port()));
+        config.set("users.app.password", "app_secret");
+        config.set("users.other.password", "other_secret");
+        config.set("pool.default_pool_size", 5);
+        Scenario { config, files: None, ground, database }
+    }
+
+    pub(crate) fn set(mut self, path: &str, value: impl Into<Toml>) -> Scenario {
+        self.config.set(path, value);
+        self
+    }
+
+    /// A key of the database's own table.
+    pub(crate) fn set_database(mut self, key: &str, value: impl Into<Toml>) -> Scenario {
+        self.config.set(&format!("databases.{}.{key}", self.database), value);
+        self
+    }
+
+    /// Forgets a table, as `users.app`.
+    pub(crate) fn without(mut self, table: &str) -> Scenario {
+        self.config.remove(table);
+        self
+    }
+
+    pub(crate) fn pool_size(self, size: i64) -> Scenario {
+        self.set("pool.default_pool_size", size)
+    }
+
+    /// The most files the pooler may have open.
+    pub(crate) fn file_limit(mut self, files: usize) -> Scenario {
+        self.files = Some(files);
+        self
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.ground.cluster()
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    pub(crate) fn start(self) -> World {
+        let pooler = Pooler::start(self.config, self.files);
+        World { pooler, database: self.database, ground: self.ground, rest: AtEnd::Checked }
+    }
+}
+
+impl Ground {
+    fn cluster(&self) -> &Cluster {
+        match self {
+            Ground::Shared(cluster) => cluster,
+            Ground::Own(cluster) => cluster,
+        }
+    }
+}
+
+/// Whether the end of the test looks for what was left behind.
+#[derive(PartialEq, Eq)]
+enum AtEnd {
+    Checked,
+    Unchecked,
+}
+
+/// A pooler before a database. Make clients after it: they are gone, then, when it looks for what they
+/// left behind.
+pub(crate) struct World {
+    pub(crate) pooler: Pooler,
+    pub(crate) database: String,
+    ground: Ground,
+    rest: AtEnd,
+}
+
+impl World {
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.ground.cluster()
+    }
+
+    /// `app` through the pooler.
+    pub(crate) fn login(&self) -> Login {
+        Login::new(self.pooler.address(), &self.database, "app", "app_secret")
+    }
+
+    #[track_caller]
+    pub(crate) fn client(&self) -> RawClient {
+        RawClient::login(&self.login())
+    }
+
+    pub(crate) fn clients(&self, count: usize) -> Vec<RawClient> {
+        (0..count).map(|_| self.client()).collect()
+    }
+
+    /// `app` past the pooler.
+    pub(crate) fn direct_login(&self) -> Login {
+        self.cluster().login(&self.database, "app", "app_secret")
+    }
+
+    pub(crate) fn direct(&self) -> RawClient {
+        RawClient::login(&self.direct_login())
+    }
+
+    pub(crate) fn superuser(&self) -> RawClient {
+        self.cluster().superuser(&self.database)
+    }
+
+    /// One client of the pooler and one of Postgres, to be asked the same.
+    pub(crate) fn pair(&self) -> Pair {
+        Pair { direct: self.direct(), pooled: self.client() }
+    }
+
+    /// Runs SQL past the pooler, as the owner of the database.
+    #[track_caller]
+    pub(crate) fn prepare(&self, sql: &str) {
+        self.direct().query(sql);
+    }
+
+    /// Process ids of the pooler's connections to this database.
+    pub(crate) fn backends(&self) -> Vec<String> {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                   AND usename <> 'postgres' AND client_port >= 0 ORDER BY backend_start";
+        self.superuser().query(sql).rows().concat()
+    }
+
+    /// Ends a backend as an administrator does and waits until it is gone.
+    #[track_caller]
+    pub(crate) fn terminate_backend(&self, backend: &str) {
+        let sql = format!("SELECT pg_terminate_backend({backend}, 10000)");
+        assert_eq!(self.superuser().value(&sql), "t", "no backend {backend}");
+    }
+
+    /// Waits until so many clients stand in the queue.
+    #[track_caller]
+    pub(crate) fn wait_for_waiting(&self, count: u64) {
+        self.wait_for_counts(|counts| counts.clients_waiting == count, "clients to wait");
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_counts(&self, rule: impl Fn(&PoolCounts) -> bool, what: &str) {
+        wait_for(REST_LIMIT, what, || {
+            let counts = self.pooler.admin().total();
+            if rule(&counts) { Ok(()) } else { Err(format!("{counts:?}")) }
+        });
+    }
+
+    /// Waits until the query of a backend of this database holds the text.
+    #[track_caller]
+    pub(crate) fn wait_for_query(&self, text: &str) {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%{text}%'"
+        );
+        let mut superuser = self.superuser();
+        wait_for(REST_LIMIT, "the query to run", || match superuser.value(&sql).as_str() {
+            "0" => Err(superuser.query("TABLE pg_stat_activity").shape()),
+            _ => Ok(()),
+        });
+    }
+
+    /// For tests that end the pooler or Postgres themselves.
+    pub(crate) fn skip_rest_check(&mut self) {
+        self.rest = AtEnd::Unchecked;
+    }
+
+    /// Nobody served, nobody waiting, no transaction, no lock; as many connections as the pooler says.
+    #[track_caller]
+    pub(crate) fn assert_at_rest(&self) {
+        let mut superuser = self.superuser();
+        wait_for(REST_LIMIT, "everything to be at rest", || {
+            let counts = self.pooler.admin().total();
+            let idle = PoolCounts { servers_idle: counts.servers_idle, ..PoolCounts::default() };
+            let clients = self.pooler.admin().clients().len();
+            let backends = superuser.query(BACKENDS).rows().concat().join("\n");
+            let held = superuser.value(LOCKS);
+            let connections = backends.lines().count() as u64;
+            let unclean = backends.lines().any(|line| !line.starts_with("idle,"));
+            let rest = counts == idle && clients == 0 && connections == counts.servers_idle;
+            if rest && held == "0" && !unclean {
+                return Ok(());
+            }
+            Err(format!("{counts:?}, {clients} clients, {held} locks, backends:\n{backends}"))
+        });
+    }
+}
+
+/// The connections of the pooler: state and what it does.
+const BACKENDS: &str = "SELECT coalesce(state, '') || ',' || coalesce(xact_start::text, '') || \
+    coalesce(query, '') FROM pg_stat_activity WHERE datname = current_database() \
+    AND usename <> 'postgres' AND backend_type = 'client backend'";
+
+/// Locks of anyone but the asking session, advisory ones too.
+const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && self.rest == AtEnd::Checked {
+            self.assert_at_rest();
+        }
+        if let (Ground::Shared(cluster), false) = (&self.ground, std::thread::panicking()) {
+            cluster.drop_database(&self.database);
+        }
+    }
+}
+
+/// Postgres as the oracle: the same frames to it and to the pooler must bring the same replies.
+pub(crate) struct Pair {
+    pub(crate) direct: RawClient,
+    pub(crate) pooled: RawClient,
+}
+
+impl Pair {
+    /// Runs the batch on both; the replies must read as expected.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, batch: &Batch, expected: &str) -> Reply {
+        assert_eq!(self.direct.run(batch).shape(), expected, "Postgres itself");
+        let reply = self.pooled.run(batch);
+        assert_eq!(reply.shape(), expected, "through the pooler");
+        reply
+    }
+
+    /// Runs the batch on both; the replies must be equal, whatever they are.
+    #[track_caller]
+    pub(crate) fn same(&mut self, batch: &Batch) -> Reply {
+        let expected = self.direct.run(batch).shape();
+        let reply = self.pooled.run(batch);
+        assert_eq!(reply.shape(), expected, "Postgres (right) and the pooler (left) differ");
+        reply
+    }
+}
