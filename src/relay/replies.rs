@@ -282,8 +282,11 @@ impl Replies<'_> {
         }
     }
 
-    fn note(&mut self, done: Option<Done>) {
+    fn note(&mut self, done: Option<Done<Undo>>) {
         let Some(done) = done else { return };
+        if let Some(Undo::Parsed { statement, sent: true, .. }) = done.kept.as_deref() {
+            statement.prove();
+        }
         if !done.ours
             && matches!(done.request, Request::Query | Request::Execute | Request::FunctionCall)
         {

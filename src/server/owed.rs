@@ -89,14 +89,16 @@ pub enum ErrorVerdict {
 pub struct Unexpected(pub u8);
 
 /// A request that has just been answered in full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
+#[derive(Debug)]
+pub struct Done<U> {
     /// What was asked.
     pub request: Request,
     /// When Postgres can have begun with it: sent, and the one before it answered.
     pub started_at: u64,
     /// Was it one of ours?
     pub ours: bool,
+    /// What travelled with it: it is not to be taken back any more.
+    pub kept: Option<Box<U>>,
 }
 
 /// Where `COPY` stands.
@@ -262,7 +264,11 @@ impl<U> Owed<U> {
     /// # Errors
     /// When it answers nothing that was asked.
     #[inline]
-    pub fn received(&mut self, tag: u8, now: u64) -> Result<(Verdict, Option<Done>), Unexpected> {
+    pub fn received(
+        &mut self,
+        tag: u8,
+        now: u64,
+    ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
         use Request::{Bind, Close, Describe, Execute, FunctionCall, Parse, Query};
         let Some(front) = self.queue.front() else {
             return if is_asynchronous(tag) {
@@ -345,7 +351,7 @@ impl<U> Owed<U> {
         &mut self,
         status: TransactionStatus,
         now: u64,
-    ) -> Result<(Verdict, Option<Done>), Unexpected> {
+    ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
         self.skip_copy_ends();
         let Some(front) = self.queue.front() else {
             return Err(Unexpected(server_tag::READY_FOR_QUERY));
@@ -382,13 +388,14 @@ impl<U> Owed<U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
     }
 
-    fn pop(&mut self, now: u64) -> Option<Done> {
+    fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
         self.outstanding -= u32::from(!entry.is_silent());
         let started_at = entry.sent_at.max(self.last_done);
         self.last_done = now;
         self.skip_copy_ends();
-        Some(Done { request: entry.request, started_at, ours: entry.answer == Answer::Swallow })
+        let ours = entry.answer == Answer::Swallow;
+        Some(Done { request: entry.request, started_at, ours, kept: entry.undo })
     }
 
     fn skip_copy_ends(&mut self) {
