@@ -19,7 +19,7 @@ build: ## the release binary: target/release/pooler
 demo: ## see it work: throwaway Postgres, 200 clients, the dashboard (ARGS=--once ends by itself)
 	@scripts/demo.sh $(ARGS)
 
-test: test-deps lint lint-scripts lint-packaging unit integration clients ## all of the below but test-pg18, soak and bench
+test: test-deps lint lint-scripts lint-packaging unit integration clients ## what a change must pass: lint, packaging, unit, integration, clients
 
 test-deps: ## install what the tests need and is missing
 	@scripts/install-test-deps.sh
