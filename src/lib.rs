@@ -2,6 +2,19 @@
 //!
 //! Imports go down only; `tests/tidy.rs` holds the table of layers.
 
+pub mod accept;
+pub mod app;
 pub mod auth;
+pub mod cli;
+pub mod client;
 pub mod config;
+pub mod descriptors;
+pub mod logging;
+pub mod net;
+pub mod notify;
+pub mod pool;
 pub mod protocol;
+pub mod relay;
+pub mod server;
+pub mod stats;
+pub mod worker;

@@ -1,0 +1,55 @@
+# Every target is one line of work here and the rest in scripts/; `make` alone lists them.
+
+# Recipes stop at the first fault, also inside a pipe.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+.PHONY: help build demo test test-deps lint lint-scripts lint-packaging unit integration clients test-pg18 soak bench
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
+
+build: ## the release binary: target/release/pooler
+	cargo build --release --locked
+
+demo: ## see it work: throwaway Postgres, 200 clients, the dashboard (ARGS=--once ends by itself)
+	@scripts/demo.sh $(ARGS)
+
+test: test-deps lint lint-scripts lint-packaging unit integration clients ## all of the below but test-pg18, soak and bench
+
+test-deps: ## install what the tests need and is missing
+	@scripts/install-test-deps.sh
+
+lint: ## rustfmt, clippy, the house rules, the docs
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --quiet --test tidy
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --quiet --no-deps
+
+lint-scripts: ## shellcheck, ruff
+	@scripts/lint.sh scripts
+
+lint-packaging: ## systemd unit, Dockerfile, compose file
+	@scripts/lint.sh packaging
+
+unit: ## tests inside the crate, and those without a Postgres
+	cargo test --locked --lib --bins
+	cargo test --locked --test config_file
+	cargo test --locked --doc
+
+integration: ## the real binary against a real Postgres (PG_BIN=folder chooses which)
+	cargo test --locked --test integration -- $(ARGS)
+
+clients: ## psql, pgbench, psycopg, asyncpg, Django, node-postgres, pgjdbc, sqlx, tokio-postgres through the pooler
+	cargo test --locked --test clients -- $(ARGS)
+
+test-pg18: ## the integration tests against PostgreSQL 18
+	@scripts/test-pg18.sh $(ARGS)
+
+soak: ## mixed load with faults, leak checks at the end (SOAK_SECONDS=300)
+	@scripts/soak.sh
+
+bench: ## one table: direct Postgres, HAProxy, PgBouncer, pooler (scripts/bench.sh --help)
+	@scripts/bench.sh

@@ -1,0 +1,69 @@
+//! Accepting clients, and handing each to the worker that has the fewest.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::client::context::{Command, Shared};
+use crate::client::report::Report;
+use crate::net::address::ClientAddress;
+use crate::net::listen::Listener;
+use crate::net::stream::Detached;
+
+/// After a failed accept that is not the client's fault, so that it cannot fill the log.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts until dropped. Cancel safe.
+pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
+    // Given up for a moment when no other file descriptor is left, so that a client can be told.
+    let mut spare = File::open("/dev/null").ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => hand_over(&shared, stream, address),
+            Err(error) if is_exhausted(&error) => {
+                warn!(%error, "a client was refused: out of file descriptors");
+                drop(spare.take());
+                if let Ok((stream, _)) = listener.accept().await {
+                    refuse(stream);
+                }
+                spare = File::open("/dev/null").ok();
+            }
+            Err(error) => {
+                debug!(%error, "accepting a client failed");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn hand_over(shared: &Shared, stream: Detached, address: ClientAddress) {
+    let loads = shared.loads.iter().enumerate();
+    let Some((index, load)) = loads.min_by_key(|(_, load)| load.load(Ordering::Relaxed)) else {
+        return;
+    };
+    load.fetch_add(1, Ordering::Relaxed);
+    // A worker that is gone drops the socket, which tells the client.
+    let _ = shared.workers[index].send(Command::Accept(stream, address));
+}
+
+/// `EMFILE` and `ENFILE`.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error()
+        || code == rustix::io::Errno::NFILE.raw_os_error())
+}
+
+/// Says why and closes, before the client has said anything: libpq and others read it.
+fn refuse(stream: Detached) {
+    use std::io::Write;
+    let mut message = Vec::new();
+    Report::TooManyClients("out of file descriptors").write_fatal(&mut message);
+    // The socket's buffer is empty, so a short message goes out at once or never.
+    let _ = match stream {
+        Detached::Tcp(mut stream) => stream.write_all(&message),
+        Detached::Unix(mut stream) => stream.write_all(&message),
+    };
+}

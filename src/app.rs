@@ -1,0 +1,230 @@
+//! The composition root: builds everything from a configuration, runs it, reloads it, drains it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::accept::accept_all;
+use crate::client::context::{Command, Shared};
+use crate::config::Config;
+use crate::descriptors;
+use crate::net::listen::Listener;
+use crate::notify;
+use crate::pool::pools::Pools;
+use crate::worker;
+
+/// Where the configuration comes from, for reloading it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub file: Option<PathBuf>,
+    /// The environment's settings.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Why the program cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket cannot be listened on.
+    #[error("cannot listen on {place}: {source}")]
+    Listen {
+        /// Which.
+        place: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A worker cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signal(io::Error),
+}
+
+/// The running program.
+pub struct App {
+    source: Source,
+    shared: Arc<Shared>,
+    acceptors: JoinSet<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+/// What draining came to.
+enum Drained {
+    All,
+    OutOfTime,
+    Hurried,
+}
+
+impl App {
+    /// Builds everything; clients that connect are served from now on.
+    ///
+    /// # Errors
+    /// When a socket or a thread cannot be had.
+    pub fn build(config: Config, source: Source) -> Result<Self, StartError> {
+        descriptors::raise(&config);
+        let count = workers(&config);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let listeners = listen(&config)?;
+        let config = Arc::new(config);
+        let shared = Arc::new(Shared::new(Pools::new(config, count), senders));
+        let workers = receivers
+            .into_iter()
+            .enumerate()
+            .map(|(index, commands)| worker::spawn(index, Arc::clone(&shared), commands))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Worker)?;
+        let mut acceptors = JoinSet::new();
+        for listener in listeners {
+            info!(address = %listener.describe(), "listening");
+            acceptors.spawn(accept_all(listener, Arc::clone(&shared)));
+        }
+        Ok(Self { source, shared, acceptors, workers })
+    }
+
+    /// Runs until a signal ends it.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn run(mut self) -> Result<(), StartError> {
+        let mut signals = Signals::new().map_err(StartError::Signal)?;
+        notify::ready();
+        loop {
+            tokio::select! {
+                _ = signals.reload.recv() => self.reload(),
+                _ = signals.terminate.recv() => break info!("SIGTERM: ending when transactions have"),
+                _ = signals.interrupt.recv() => break info!("SIGINT: ending when transactions have; once more ends at once"),
+            }
+        }
+        notify::stopping();
+        self.drain(&mut signals).await;
+        Ok(())
+    }
+
+    /// Reads the configuration again; a faulty one changes nothing.
+    fn reload(&self) {
+        notify::reloading();
+        match Config::load(self.source.file.as_deref(), &self.source.environment) {
+            Err(faults) => {
+                error!("the configuration is not reloaded, the old one goes on: {faults}");
+            }
+            Ok(new) => {
+                let old = self.shared.pools.config();
+                for key in old.needs_restart(&new) {
+                    warn!(key, "this setting has changed and needs a restart");
+                }
+                for warning in &new.warnings {
+                    warn!("{warning}");
+                }
+                let gone = self.shared.pools.reload(Arc::new(new));
+                for worker in &self.shared.workers {
+                    // A worker that is gone has nobody to tell.
+                    let _ = worker.send(Command::Reloaded(gone.clone()));
+                }
+                info!("the configuration is reloaded");
+            }
+        }
+        notify::ready();
+    }
+
+    async fn drain(&mut self, signals: &mut Signals) {
+        self.acceptors.shutdown().await;
+        let limit = self.shared.pools.config().timeouts.shutdown_timeout;
+        let mut all = Vec::new();
+        for worker in &self.shared.workers {
+            let (done, is_done) = oneshot::channel();
+            if worker.send(Command::Drain(done)).is_ok() {
+                all.push(is_done);
+            }
+        }
+        let everyone = async {
+            for one in all {
+                // A worker that is gone is drained.
+                let _ = one.await;
+            }
+        };
+        let outcome = tokio::select! {
+            () = everyone => Drained::All,
+            () = tokio::time::sleep(limit.unwrap_or(Duration::MAX)) => Drained::OutOfTime,
+            _ = signals.interrupt.recv() => Drained::Hurried,
+            _ = signals.terminate.recv() => Drained::Hurried,
+        };
+        match outcome {
+            Drained::All => info!("all clients are gone"),
+            Drained::OutOfTime => warn!("shutdown_timeout: ending the remaining sessions"),
+            Drained::Hurried => warn!("second signal: ending the remaining sessions"),
+        }
+        if !matches!(outcome, Drained::All) {
+            self.end_now().await;
+        }
+    }
+
+    /// Ends every session with a word to its client, and gives that word a moment to go out.
+    async fn end_now(&self) {
+        for worker in &self.shared.workers {
+            // A worker that is gone has no sessions.
+            let _ = worker.send(Command::DrainNow);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    /// How many workers run.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.workers.len()
+    }
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+fn workers(config: &Config) -> usize {
+    match config.general.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        count => count as usize,
+    }
+}
+
+fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for ip in &config.listen.listen_addr {
+        let address = SocketAddr::new(*ip, config.listen.listen_port);
+        let listener = Listener::tcp(address, config.listen.listen_backlog);
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            place: format!("{address} (listen_addr, listen_port)"),
+            source,
+        })?);
+    }
+    if let Some(folder) = &config.listen.unix_socket_dir {
+        let (port, mode) = (config.listen.listen_port, config.listen.unix_socket_mode);
+        let listener = Listener::unix(folder, port, mode);
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            place: format!("{} (unix_socket_dir)", folder.display()),
+            source,
+        })?);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,385 @@
+//! A client that holds a server: both directions of the relay, and the end of the transaction.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::record::{Kick, Phase};
+use super::report::Report;
+use super::session::{End, Saying, Session, State, Step};
+use crate::pool::handle::{Leave, PooledServer};
+use crate::protocol::backend::{TransactionStatus, write_parameter_status};
+use crate::protocol::frontend;
+use crate::relay::buffers::{Buffers, Splice, poll_input};
+use crate::relay::replies::Replies;
+use crate::relay::requests::Requests;
+use crate::server::connection::{Body, poll_flush};
+use crate::server::owed::{Answer, Request};
+use crate::server::parameters::{Applied, is_carried, transition};
+
+/// Requests that may wait for their replies before no more are read from the client.
+const MOST_OWED: usize = 65_536;
+
+/// The setting that a client is told of when it may be gone: no driver knows it, none minds.
+const PROBE: (&str, &str) = ("pooler.probe", "");
+
+impl Session {
+    /// Takes a server for a transaction: it gets the client's settings, in the same write as the
+    /// client's first request.
+    pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) {
+        let now = self.context.nanos(now);
+        let connection = server.connection();
+        connection.taken_at = now;
+        if !is_applied(&connection.applied, &self.settings) {
+            let sql = transition(&connection.applied, &self.settings);
+            connection.applied = Applied::Known(Arc::clone(&self.settings));
+            if !sql.is_empty() {
+                frontend::write_query(&mut connection.unsent, &sql);
+                connection.statements.drop_unnamed();
+                connection.owed.push(Request::Query, Answer::Swallow, None, now);
+            }
+        }
+        self.record.server_pid.set(connection.key.pid);
+        self.record.transaction_since.set(now);
+        self.record.enter(Phase::Running, now);
+        self.handle.meter.borrow_mut().assignments += 1;
+        self.state = State::Active(server);
+    }
+
+    /// One round of both directions.
+    pub(super) fn active(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        match poll_flush(&mut self.stream, &mut self.unsent, cx) {
+            Poll::Ready(Err(error)) => return Step::Over(End::ClientFailed(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        let mut moved = false;
+        match self.read_client(cx, buffers) {
+            Step::Stuck => {}
+            Step::Moved => moved = true,
+            over @ Step::Over(_) => return over,
+        }
+        match self.read_server(cx, buffers) {
+            Step::Stuck if moved => Step::Moved,
+            step => step,
+        }
+    }
+
+    /// Client to server, as long as the server takes it.
+    fn read_client(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let connection = server.connection();
+        match connection.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return Step::Stuck,
+            // What it said last may still be there to read.
+            Poll::Ready(Err(_)) => {
+                connection.unsent = Vec::new();
+                return Step::Stuck;
+            }
+        }
+        if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED {
+            return Step::Stuck;
+        }
+        match poll_input(&mut self.stream, &mut self.carry, cx, &mut buffers.read) {
+            Poll::Pending => Step::Stuck,
+            Poll::Ready(Err(error)) => Step::Over(End::ClientFailed(error)),
+            Poll::Ready(Ok(None)) => self.client_closed(cx),
+            Poll::Ready(Ok(Some(input))) => {
+                let Buffers { read, out } = buffers;
+                self.handle.meter.borrow_mut().received += input.fresh();
+                self.forward(input.bytes(read), Instant::now(), cx, out)
+            }
+        }
+    }
+
+    /// Passes requests on to the server that is held.
+    pub(super) fn forward(
+        &mut self,
+        input: &[u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let now = self.context.nanos(now);
+        let connection = server.connection();
+        let mut splice = Splice::new(input, out);
+        let mut requests = Requests {
+            statements: &mut self.statements,
+            body: &mut self.body,
+            registry: &self.handle.pool.database.registry,
+            server: connection,
+            now,
+        };
+        let taken = requests.take(input, &mut splice);
+        let sent = connection.send(cx, splice.finish());
+        if self.record.phase.get() == Phase::IdleInTransaction {
+            self.record.enter(Phase::Running, now);
+        }
+        if let Err(error) = sent.or_else(|error| self.server_lost_words(error)) {
+            tracing::debug!(%error, "sending to the server failed");
+            return Step::Over(End::ServerGone);
+        }
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(violation) => return Step::Over(End::Violation(violation)),
+        };
+        if taken.consumed < input.len() && !taken.terminate {
+            self.carry.extend_from_slice(&input[taken.consumed..]);
+        }
+        if taken.terminate {
+            self.saying = Saying::Goodbye;
+        }
+        if taken.flush {
+            return self.flush_fakes(cx, out);
+        }
+        Step::Moved
+    }
+
+    /// A socket that takes nothing any more may still hold the server's last words: they are read
+    /// before the client is told that the server is gone.
+    fn server_lost_words(&mut self, error: io::Error) -> io::Result<()> {
+        let State::Active(server) = &mut self.state else { return Err(error) };
+        server.connection().unsent = Vec::new();
+        Ok(())
+    }
+
+    /// The client asked for what is ready: replies in Postgres' place too.
+    fn flush_fakes(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let mut splice = Splice::new(&[], out);
+        while let Some(tag) = server.connection().owed.next_fake() {
+            crate::protocol::backend::write_empty_reply(splice.insert(), tag);
+        }
+        match self.tell(cx, splice.finish()) {
+            Ok(()) => Step::Moved,
+            Err(error) => Step::Over(End::ClientFailed(error)),
+        }
+    }
+
+    /// Server to client, as long as the client takes it.
+    fn read_server(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        if !self.unsent.is_empty() {
+            return Step::Stuck;
+        }
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let connection = server.connection();
+        let Buffers { read, out } = buffers;
+        let input = match poll_input(&mut connection.stream, &mut connection.carry, cx, read) {
+            Poll::Pending => return self.between(cx),
+            Poll::Ready(Ok(Some(input))) => input,
+            Poll::Ready(Ok(None)) => return Step::Over(End::ServerGone),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "the server's connection failed");
+                return Step::Over(End::ServerGone);
+            }
+        };
+        let input = input.bytes(read);
+        let now = Instant::now();
+        let nanos = self.context.nanos(now);
+        let mut splice = Splice::new(input, out);
+        let passed = {
+            let mut meter = self.handle.meter.borrow_mut();
+            let mut replies = Replies {
+                statements: &mut self.statements,
+                registry: &self.handle.pool.database.registry,
+                server: connection,
+                meter: &mut meter,
+                now: nanos,
+            };
+            replies.pass(input, &mut splice)
+        };
+        let bytes = splice.finish();
+        let told = self.tell(cx, bytes);
+        let passed = match passed {
+            Ok(passed) => passed,
+            Err(fault) => return Step::Over(End::ServerFault(fault)),
+        };
+        if passed.consumed < input.len() {
+            let State::Active(server) = &mut self.state else { return Step::Moved };
+            server.connection().carry.extend_from_slice(&input[passed.consumed..]);
+        }
+        if let Err(error) = told {
+            return Step::Over(End::ClientFailed(error));
+        }
+        if passed.fatal {
+            return Step::Over(End::ServerFatal);
+        }
+        self.settle(now, nanos)
+    }
+
+    /// After replies: the server is given back if the transaction is over.
+    #[inline]
+    fn settle(&mut self, now: Instant, nanos: u64) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let connection = server.connection();
+        if !connection.owed.is_quiet() {
+            return Step::Moved;
+        }
+        if !connection.owed.is_free() {
+            if connection.owed.status() != TransactionStatus::Idle {
+                self.record.enter(Phase::IdleInTransaction, nanos);
+            }
+            return if self.saying == Saying::Anything { Step::Moved } else { self.said_all() };
+        }
+        if matches!(self.body, Body::Forward(_)) {
+            return Step::Moved;
+        }
+        if !connection.reported.is_empty() {
+            self.learn_settings();
+        }
+        if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
+            server.give_back(now);
+        }
+        self.record.transactions.set(self.record.transactions.get() + 1);
+        self.record.server_pid.set(0);
+        self.record.enter(Phase::Idle, nanos);
+        Step::Moved
+    }
+
+    /// Nothing came from the server. A client that left with nothing under way leaves its server.
+    fn between(&mut self, _cx: &mut Context<'_>) -> Step {
+        if self.saying == Saying::Anything { Step::Stuck } else { self.said_all() }
+    }
+
+    /// The client says nothing more: is anything still to be answered?
+    fn said_all(&mut self) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        if server.connection().owed.is_running() {
+            return Step::Stuck;
+        }
+        match self.saying {
+            Saying::Goodbye => Step::Over(End::Terminated),
+            Saying::Anything | Saying::Nothing => Step::Over(End::ClientClosed),
+        }
+    }
+
+    /// The settings that the server reported within the transaction are the client's now, and the
+    /// server's as well.
+    fn learn_settings(&mut self) {
+        let State::Active(server) = &mut self.state else { return };
+        let connection = server.connection();
+        let reported = std::mem::take(&mut connection.reported);
+        let pool = &self.handle.pool;
+        let base = pool.base().unwrap_or_default();
+        let changes = reported.iter().filter(|(name, _)| is_carried(name)).map(|(name, value)| {
+            let as_new = base.iter().any(|(n, v)| n == name && v == value);
+            (&**name, (!as_new).then_some(&**value))
+        });
+        self.settings = pool.interner.with(&self.settings, changes);
+        connection.applied = if reported.iter().all(|(name, _)| is_carried(name)) {
+            Applied::Known(Arc::clone(&self.settings))
+        } else {
+            // The role changed with it, perhaps.
+            Applied::Unknown
+        };
+    }
+
+    /// The client closed its side in the middle of something. A half-closed client still gets its
+    /// reply; of one that is gone the next thing sent to it makes the kernel say so.
+    fn client_closed(&mut self, cx: &mut Context<'_>) -> Step {
+        self.saying = Saying::Nothing;
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        let connection = server.connection();
+        if !connection.owed.is_running() || !matches!(self.body, Body::Boundary) {
+            return Step::Over(End::ClientClosed);
+        }
+        self.record.enter(Phase::Orphaned, self.context.nanos(Instant::now()));
+        if connection.body == Body::Boundary && self.unsent.is_empty() {
+            let mut probe = Vec::new();
+            write_parameter_status(&mut probe, PROBE.0, PROBE.1);
+            if let Err(error) = self.tell(cx, &probe) {
+                return Step::Over(End::ClientFailed(error));
+            }
+        }
+        Step::Moved
+    }
+
+    /// A push from outside.
+    pub(super) fn kicked(
+        &mut self,
+        kick: Kick,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+    ) -> Step {
+        match (kick, &mut self.state) {
+            (Kick::Cancel, State::Active(server)) => {
+                // Should it not help, the limit passes once more.
+                self.record.since.set(self.context.nanos(Instant::now()));
+                server.cancel();
+                Step::Moved
+            }
+            (Kick::Cancel | Kick::QueryWait, State::Waiting { ticket, .. }) => {
+                self.handle.pool.abandon(*ticket, self.handle.worker);
+                self.state = State::Idle;
+                let report = match kick {
+                    Kick::Cancel => Report::Cancelled,
+                    _ => Report::QueryWaitTimeout,
+                };
+                self.refuse_ahead(&report, cx, buffers)
+            }
+            (Kick::Probe, State::Active(_)) => match self.stream.take_error() {
+                Ok(None) => Step::Moved,
+                Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
+            },
+            (Kick::ClientIdle | Kick::Shutdown | Kick::DatabaseGone, State::Idle) => {
+                Step::Over(End::Kicked(kick))
+            }
+            (Kick::IdleTransaction | Kick::Transaction, State::Active(_))
+            | (Kick::Killed | Kick::ShutdownNow, _) => Step::Over(End::Kicked(kick)),
+            // Too late: the client has moved on.
+            (
+                Kick::Cancel
+                | Kick::QueryWait
+                | Kick::Probe
+                | Kick::ClientIdle
+                | Kick::Shutdown
+                | Kick::DatabaseGone
+                | Kick::IdleTransaction
+                | Kick::Transaction,
+                _,
+            ) => Step::Moved,
+        }
+    }
+
+    /// The session is over: its server is left in the way that fits.
+    pub(super) fn leave(&mut self, end: &End) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {}
+            State::Waiting { ticket, .. } => {
+                self.handle.pool.abandon(ticket, self.handle.worker);
+            }
+            State::Active(mut server) => {
+                if server.connection().body != Body::Boundary {
+                    // Half a message has gone to the client: nothing that is said now would be
+                    // understood.
+                    self.unsent = Vec::new();
+                }
+                match end {
+                    End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
+                    End::Terminated => server.leave(Leave::Finish, self.half_sent()),
+                    End::ClientFailed(_) if self.saying == Saying::Goodbye => {
+                        server.leave(Leave::Finish, self.half_sent());
+                    }
+                    End::ClientClosed
+                    | End::ClientFailed(_)
+                    | End::Violation(_)
+                    | End::Kicked(_) => server.leave(Leave::Abort, self.half_sent()),
+                }
+            }
+        }
+    }
+
+    fn half_sent(&self) -> bool {
+        matches!(self.body, Body::Forward(_))
+    }
+}
+
+#[inline]
+fn is_applied(applied: &Applied, settings: &Arc<crate::server::parameters::Settings>) -> bool {
+    match applied {
+        Applied::Known(known) => Arc::ptr_eq(known, settings),
+        Applied::Unknown => false,
+    }
+}

@@ -1,0 +1,273 @@
+//! Asking a client who it is: the exchange of each `auth_type`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::timeout;
+
+use super::context::Shared;
+use crate::auth::scram::MECHANISM;
+use crate::auth::scram::server::{self as scram, ServerError};
+use crate::auth::verifier::{Account, Known};
+use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
+use crate::config::{AuthType, Config};
+use crate::net::address::ClientAddress;
+use crate::net::framed::{MessageReader, ReadError};
+use crate::net::stream::Stream;
+use crate::pool::handle::PoolHandle;
+use crate::pool::pools::secret;
+use crate::protocol::backend::write_authentication;
+use crate::protocol::frame::client_tag;
+use crate::protocol::startup::Startup;
+use crate::server::login::{self, ConnectError, Credential, Target, derive};
+
+/// The longest password or SASL message (`PG_MAX_AUTH_TOKEN_LENGTH`).
+const PASSWORD_LIMIT: usize = 65_535;
+
+/// Codes of `Authentication…` messages.
+mod code {
+    pub(super) const CLEARTEXT: u32 = 3;
+    pub(super) const MD5: u32 = 5;
+    pub(super) const SASL: u32 = 10;
+    pub(super) const SASL_CONTINUE: u32 = 11;
+    pub(super) const SASL_FINAL: u32 = 12;
+}
+
+/// Why a client was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The socket failed, or a message was too long.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Something else than a password came.
+    #[error("expected a password, got message type {0}")]
+    NoPassword(u8),
+    /// A `SASLInitialResponse` that makes no sense, or names a mechanism that was not offered.
+    #[error("malformed SASL response")]
+    Sasl,
+    /// SCRAM failed.
+    #[error(transparent)]
+    Scram(#[from] ServerError),
+    /// The password is wrong, or there is no such user.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A password in clear would cross a network.
+    #[error("passthrough is for clients on this machine")]
+    Remote,
+    /// Postgres did not ask for the password.
+    #[error("Postgres did not ask for a password, so nothing is proven")]
+    Unproven,
+    /// Postgres does not accept the login, or cannot be reached.
+    #[error(transparent)]
+    Server(#[from] ConnectError),
+}
+
+/// A client that is asked who it is.
+pub struct Asking<'a> {
+    /// Its socket.
+    pub stream: &'a mut Stream,
+    /// What was read from it.
+    pub reader: &'a mut MessageReader,
+    /// Who it says it is.
+    pub startup: &'a Startup,
+    /// Where it comes from.
+    pub address: ClientAddress,
+    /// What all workers share.
+    pub shared: &'a Arc<Shared>,
+    /// The pool it asks for, if there is one.
+    pub handle: Option<&'a Rc<PoolHandle>>,
+}
+
+impl CredentialError {
+    /// What the client may hear of it, where it is about the login as such.
+    #[must_use]
+    pub fn client_hears(&self) -> Option<ClientHears> {
+        match self {
+            Self::Scram(error) => Some(error.client_hears()),
+            Self::Refused(refusal) => Some(refusal.client_hears()),
+            Self::Sasl => Some(ClientHears::ProtocolViolation("malformed SASL response")),
+            Self::Read(_)
+            | Self::Io(_)
+            | Self::NoPassword(_)
+            | Self::Remote
+            | Self::Unproven
+            | Self::Server(_) => None,
+        }
+    }
+}
+
+impl Asking<'_> {
+    /// Runs the exchange that the configuration asks for. Not cancel safe: the client is lost.
+    ///
+    /// # Errors
+    /// When the client is not let in.
+    pub async fn ask(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
+        let user = &self.startup.user;
+        let secret = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
+        match config.auth.auth_type {
+            AuthType::Trust => Ok(Authenticated::by_trust(user)),
+            AuthType::Plain => self.plain(secret).await,
+            AuthType::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
+                SecretKind::Md5 | SecretKind::Plain => self.md5(secret).await,
+                SecretKind::Scram => self.scram(secret).await,
+            },
+            AuthType::ScramSha256 => self.scram(secret).await,
+            AuthType::Passthrough => self.passthrough(config).await,
+        }
+    }
+
+    async fn plain(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
+        let password = self.password().await?;
+        match plain::begin(&self.startup.user, &password, secret.as_ref(), &self.shared.decoy) {
+            plain::Begin::Decided(decision) => Ok(decision?),
+            plain::Begin::Derive(needs) => {
+                let keys = derive(needs.derivation().clone(), &self.shared.pools.logins).await?;
+                Ok(needs.with_keys(&keys)?)
+            }
+        }
+    }
+
+    async fn md5(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
+        let salt = md5::random_salt();
+        self.say(code::MD5, &salt).await?;
+        let answer = self.read_password().await?;
+        let decoy = &self.shared.decoy;
+        Ok(md5::verify(&self.startup.user, &answer, salt, secret.as_ref(), decoy)?)
+    }
+
+    async fn scram(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
+        let mechanisms = [MECHANISM.as_bytes(), &[0, 0]].concat();
+        self.say(code::SASL, &mechanisms).await?;
+        let begin = scram::begin(&self.startup.user, secret.as_ref(), &self.shared.decoy);
+        let awaiting = match begin {
+            scram::Begin::Ready(awaiting) => awaiting,
+            scram::Begin::Derive(needs) => {
+                let keys = derive(needs.derivation().clone(), &self.shared.pools.logins).await?;
+                needs.with_keys(&keys)
+            }
+        };
+        let initial = self.read_message().await?;
+        let (awaiting, server_first) = awaiting.client_first(sasl_initial(&initial)?)?;
+        self.say(code::SASL_CONTINUE, server_first.as_bytes()).await?;
+        let last = self.read_message().await?;
+        let accepted = awaiting.client_final(&last)?;
+        self.say(code::SASL_FINAL, accepted.server_final.as_bytes()).await?;
+        if let Some(handle) = self.handle {
+            let keyless = matches!(handle.pool.plan().target.credential, Credential::None);
+            if keyless && *handle.pool.key.user == *self.startup.user {
+                let keys = Credential::LoginKeys(Arc::new(accepted.login_keys));
+                handle.pool.set_credential(keys);
+            }
+        }
+        Ok(accepted.authenticated)
+    }
+
+    /// The password is good if Postgres takes it.
+    async fn passthrough(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
+        if !self.address.is_local() {
+            return Err(CredentialError::Remote);
+        }
+        let password = self.password().await?;
+        if password.is_empty() {
+            return Err(Refusal::EmptyPassword.into());
+        }
+        // Who asks for a database that is not there hears so after the password was read.
+        let Some(handle) = self.handle else {
+            return Ok(Authenticated::by_trust(&self.startup.user));
+        };
+        let account = Account { user: &self.startup.user, database: &self.startup.database };
+        let known = self.shared.verifiers.lock().check(account, &password, Instant::now());
+        if let Known::Yes(authenticated) = known {
+            return Ok(authenticated);
+        }
+        self.prove(handle, &password).await?;
+        let expires = Instant::now() + config.auth.auth_cache_ttl;
+        self.shared.verifiers.lock().remember(account, &password, expires);
+        Ok(Authenticated::by_server_login(&self.startup.user))
+    }
+
+    async fn prove(
+        &self,
+        handle: &Rc<PoolHandle>,
+        password: &PlainText,
+    ) -> Result<(), CredentialError> {
+        let plan = handle.pool.plan();
+        let credential = Credential::Secret(Secret::Plain(password.clone()));
+        let target = Target {
+            credential: credential.clone(),
+            user: self.startup.user.as_str().into(),
+            ..plan.target.clone()
+        };
+        let _turn = self.shared.proofs.acquire().await;
+        let none = handle.pool.interner.none();
+        let opening =
+            Box::pin(login::open(&target, &self.shared.pools.logins, &none, handle.worker));
+        let opened = match plan.connect_timeout {
+            Some(limit) => timeout(limit, opening).await.map_err(|_| ConnectError::Timeout)??,
+            None => opening.await?,
+        };
+        if !opened.proven {
+            return Err(CredentialError::Unproven);
+        }
+        if *handle.pool.key.user == *self.startup.user {
+            handle.pool.set_credential(credential);
+            handle.pool.offer(opened, handle.worker);
+        }
+        Ok(())
+    }
+
+    async fn password(&mut self) -> Result<PlainText, CredentialError> {
+        self.say(code::CLEARTEXT, &[]).await?;
+        self.read_password().await
+    }
+
+    async fn read_password(&mut self) -> Result<PlainText, CredentialError> {
+        let body = self.read_message().await?;
+        Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
+    }
+
+    async fn read_message(&mut self) -> Result<Vec<u8>, CredentialError> {
+        let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
+        if message.tag != client_tag::PASSWORD {
+            return Err(CredentialError::NoPassword(message.tag));
+        }
+        Ok(message.body.to_vec())
+    }
+
+    async fn say(&mut self, code: u32, rest: &[u8]) -> Result<(), CredentialError> {
+        let mut message = Vec::with_capacity(9 + rest.len());
+        write_authentication(&mut message, code, rest);
+        Ok(self.stream.write_all(&message).await?)
+    }
+}
+
+/// The data of a `SASLInitialResponse`: mechanism, length, data.
+fn sasl_initial(body: &[u8]) -> Result<&[u8], CredentialError> {
+    let rest = body.strip_prefix(MECHANISM.as_bytes()).ok_or(CredentialError::Sasl)?;
+    let rest = rest.strip_prefix(&[0]).ok_or(CredentialError::Sasl)?;
+    let (length, data) = rest.split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
+    if u32::from_be_bytes(*length) as usize == data.len() {
+        Ok(data)
+    } else {
+        Err(CredentialError::Sasl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initial_response_names_the_mechanism_and_its_length() {
+        assert_eq!(sasl_initial(b"SCRAM-SHA-256\0\0\0\0\x03abc").unwrap(), b"abc");
+        for bad in
+            [&b""[..], b"PLAIN\0\0\0\0\0", b"SCRAM-SHA-256\0\0\0\0\x04abc", b"SCRAM-SHA-256\0\0"]
+        {
+            assert!(sasl_initial(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! From an accepted socket to a session: first packets, login, limits, welcome.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::context::{Command, WorkerContext};
+use super::credentials::{Asking, CredentialError};
+use super::key::{SHORT_SECRET, Whereabouts};
+use super::record::ClientRecord;
+use super::report::Report;
+use super::session::{Session, SessionParts};
+use super::welcome::{WelcomeError, greet};
+use crate::net::address::ClientAddress;
+use crate::net::framed::{MessageReader, ReadError};
+use crate::net::stream::Stream;
+use crate::pool::handle::PoolHandle;
+use crate::pool::limits::Place;
+use crate::pool::pools::keepalive;
+use crate::protocol::backend::{
+    TransactionStatus, write_authentication, write_backend_key, write_negotiate_version,
+    write_ready,
+};
+use crate::protocol::startup::{
+    self, FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup, StartupError,
+};
+use crate::server::connection::poll_end;
+
+/// Requests for encryption before the real first packet: TLS and GSSAPI, each once.
+const MOST_REQUESTS: usize = 2;
+
+/// A client that was refused may still be sending: it is read from for so long, so that it sees
+/// the reason and not a reset.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// The places a client takes within the limits.
+pub type ClientPlaces = [Place; 3];
+
+/// Why a login came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum LoginError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    #[error("not the Postgres protocol")]
+    NotPostgres,
+    #[error("unencrypted bytes behind a request for encryption")]
+    BytesBehindRequest,
+    #[error("a replication connection")]
+    Replication,
+    #[error("{0}")]
+    Credentials(#[from] CredentialError),
+    #[error("no such database")]
+    NoDatabase,
+    #[error("{0}")]
+    TooMany(&'static str),
+    #[error("{0}")]
+    Welcome(#[from] WelcomeError),
+    #[error("client_login_timeout")]
+    Timeout,
+    #[error("the pooler is shutting down")]
+    Shutdown,
+}
+
+/// A connection at its beginning.
+struct Handshake {
+    stream: Stream,
+    reader: MessageReader,
+    address: ClientAddress,
+    context: Rc<WorkerContext>,
+}
+
+/// Serves one connection to its end.
+pub async fn serve(stream: Stream, address: ClientAddress, context: Rc<WorkerContext>) {
+    // Boxed, so that an idle session does not carry the login's memory.
+    if let Some(session) = Box::pin(log_in(stream, address, context)).await {
+        session.run().await;
+    }
+}
+
+async fn log_in(
+    stream: Stream,
+    address: ClientAddress,
+    context: Rc<WorkerContext>,
+) -> Option<Session> {
+    let config = context.shared.pools.config();
+    if let Err(error) = keepalive(&config.server).apply(&stream) {
+        debug!(%error, %address, "keepalive could not be set");
+    }
+    let mut handshake = Handshake {
+        stream,
+        reader: MessageReader::default(),
+        address,
+        context: Rc::clone(&context),
+    };
+    context.logging_in.set(context.logging_in.get() + 1);
+    let limit = config.timeouts.client_login_timeout.unwrap_or(Duration::MAX);
+    let mut who = None;
+    let outcome = match timeout(limit, handshake.run(&mut who)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(LoginError::Timeout),
+    };
+    context.logging_in.set(context.logging_in.get() - 1);
+    match outcome {
+        Ok(Some(parts)) => Some(handshake.begin(parts)),
+        Ok(None) => None,
+        Err(error) => {
+            handshake.refuse(&error, who.as_ref()).await;
+            None
+        }
+    }
+}
+
+/// What the login has found out.
+struct LoggedIn {
+    record: ClientRecord,
+    handle: Rc<PoolHandle>,
+    settings: Arc<crate::server::parameters::Settings>,
+    places: ClientPlaces,
+    secret_length: usize,
+    messages: Vec<u8>,
+}
+
+impl Handshake {
+    /// `None`: it was no login but a cancel request, or nothing.
+    async fn run(&mut self, who: &mut Option<Startup>) -> Result<Option<LoggedIn>, LoginError> {
+        let first = match self.first_packet().await {
+            // Port scanners and load balancers' checks say nothing.
+            Err(LoginError::Read(ReadError::Closed)) => return Ok(None),
+            other => other?,
+        };
+        let startup = match first {
+            FirstPacket::CancelRequest { pid, secret } => {
+                self.pass_cancel(pid, secret);
+                return Ok(None);
+            }
+            FirstPacket::Startup(startup) => &*who.insert(startup),
+            FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
+                return Err(LoginError::NotPostgres);
+            }
+        };
+        if startup.replication {
+            return Err(LoginError::Replication);
+        }
+        self.log_in(&startup.clone()).await.map(Some)
+    }
+
+    /// Reads first packets until one is not a request for encryption.
+    async fn first_packet(&mut self) -> Result<FirstPacket, LoginError> {
+        for _ in 0..=MOST_REQUESTS {
+            let head = self.reader.bytes(&mut self.stream, 4).await?;
+            let length = startup::packet_length([head[0], head[1], head[2], head[3]])
+                .map_err(|_| LoginError::NotPostgres)?;
+            let body = self.reader.bytes(&mut self.stream, length - 4).await?;
+            match startup::parse(body)? {
+                FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
+                    // Whoever sends on without waiting for the answer may have been put in front
+                    // of the client by somebody in between.
+                    if !self.reader.is_drained() {
+                        return Err(LoginError::BytesBehindRequest);
+                    }
+                    self.stream.write_all(b"N").await?;
+                }
+                other => return Ok(other),
+            }
+        }
+        Err(LoginError::NotPostgres)
+    }
+
+    fn pass_cancel(&self, pid: u32, secret: Vec<u8>) {
+        let workers = &self.context.shared.workers;
+        if let Some(at) = Whereabouts::from_pid(pid, workers.len()) {
+            // A worker that is gone has no clients to cancel.
+            let _ = workers[at.worker].send(Command::Cancel { place: at.place, secret });
+        }
+    }
+
+    async fn log_in(&mut self, startup: &Startup) -> Result<LoggedIn, LoginError> {
+        let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
+        if context.draining.get() {
+            return Err(LoginError::Shutdown);
+        }
+        let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
+        let mut messages = Vec::with_capacity(1024);
+        if u32::from(startup.minor) > PROTOCOL_3_2 & 0xffff || !startup.unknown_options.is_empty() {
+            let newest = PROTOCOL_3_2.min(PROTOCOL_3_0 | u32::from(startup.minor));
+            write_negotiate_version(&mut messages, newest, &startup.unknown_options);
+            self.stream.write_all(&messages).await?;
+            messages.clear();
+        }
+        let config = shared.pools.config();
+        let pool = shared.pools.pool(&startup.database, &startup.user);
+        let handle = pool.map(|pool| context.handle(&pool));
+        let mut asking = Asking {
+            stream: &mut self.stream,
+            reader: &mut self.reader,
+            startup,
+            address: self.address,
+            shared: &shared,
+            handle: handle.as_ref(),
+        };
+        let _authenticated = asking.ask(&config).await?;
+        let handle = handle.ok_or(LoginError::NoDatabase)?;
+        let places = [
+            all,
+            handle
+                .pool
+                .database
+                .clients
+                .take()
+                .ok_or(LoginError::TooMany("max_db_client_connections"))?,
+            shared
+                .pools
+                .login_user(&startup.user)
+                .clients
+                .take()
+                .ok_or(LoginError::TooMany("max_user_client_connections"))?,
+        ];
+        let greeting = greet(&handle, &startup.parameters).await?;
+        write_authentication(&mut messages, 0, &[]);
+        messages.extend_from_slice(&greeting.messages);
+        let record = ClientRecord::new(
+            shared.next_client(),
+            self.address,
+            Arc::new((startup.database.as_str().into(), startup.user.as_str().into())),
+            Rc::new(config.client_timeouts(&startup.database, &startup.user)),
+            context.nanos(Instant::now()),
+        );
+        *record.application.borrow_mut() = greeting.application;
+        let secret_length = if startup.minor >= 2 { super::key::LONG_SECRET } else { SHORT_SECRET };
+        Ok(LoggedIn {
+            record,
+            handle,
+            settings: greeting.settings,
+            places,
+            secret_length,
+            messages,
+        })
+    }
+
+    /// The login is done: the client gets its key, and may ask.
+    fn begin(self, done: LoggedIn) -> Session {
+        let LoggedIn { record, handle, settings, places, secret_length, mut messages } = done;
+        let record = Rc::new(record);
+        let shared = &self.context.shared;
+        let place = self.context.clients.borrow_mut().insert(Rc::clone(&record));
+        let at = Whereabouts { worker: self.context.index, place };
+        let secret = shared.cancel_keys.secret(record.id);
+        let pid = at.to_pid(shared.workers.len());
+        write_backend_key(&mut messages, pid, &secret[..secret_length]);
+        write_ready(&mut messages, TransactionStatus::Idle);
+        handle.meter.borrow_mut().logins += 1;
+        if shared.pools.config().log.log_connections {
+            let _span = record.span().entered();
+            info!("logged in");
+        }
+        Session::new(SessionParts {
+            stream: self.stream,
+            carry: self.reader.into_rest(),
+            record,
+            place,
+            context: self.context,
+            handle,
+            settings,
+            places,
+            first: messages,
+        })
+    }
+
+    /// Tells the client why, as far as it may know, and the log the whole of it.
+    async fn refuse(mut self, error: &LoginError, who: Option<&Startup>) {
+        let (database, user) =
+            who.map_or(("", ""), |startup| (startup.database.as_str(), startup.user.as_str()));
+        info!(address = %self.address, database, user, reason = %error, "login refused");
+        let mut message = Vec::new();
+        match report(error, database, user) {
+            Some(report) => report.write_fatal(&mut message),
+            None => return,
+        };
+        let farewell = async {
+            self.stream.write_all(&message).await?;
+            poll_fn(|cx| self.stream.poll_shutdown(cx)).await?;
+            poll_fn(|cx| poll_end(&mut self.stream, cx)).await
+        };
+        // Whoever does not listen misses it.
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+/// `None`: there is nobody to tell.
+fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option<Report<'a>> {
+    Some(match error {
+        LoginError::Read(ReadError::Closed | ReadError::Io(_)) | LoginError::Io(_) => return None,
+        LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. })
+        | LoginError::NotPostgres => Report::NotPostgres,
+        LoginError::Startup(error) => Report::Startup(error),
+        LoginError::BytesBehindRequest => Report::BytesBehindRequest,
+        LoginError::Replication => Report::Replication,
+        LoginError::NoDatabase => Report::NoDatabase(database),
+        LoginError::TooMany(limit) => Report::TooManyClients(limit),
+        LoginError::Timeout => Report::LoginTimeout,
+        LoginError::Shutdown => Report::Shutdown,
+        LoginError::Welcome(WelcomeError::NoServer(failure)) => Report::NoServer(failure),
+        LoginError::Welcome(WelcomeError::Refused { code, message }) => {
+            Report::Setting { code: *code, message }
+        }
+        LoginError::Welcome(WelcomeError::Lost(_)) => Report::ServerGone,
+        LoginError::Credentials(error) => match error {
+            CredentialError::Read(ReadError::Closed | ReadError::Io(_))
+            | CredentialError::Io(_) => {
+                return None;
+            }
+            CredentialError::NoPassword(tag) => Report::ExpectedPassword(*tag),
+            CredentialError::Remote => Report::PassthroughRemote,
+            CredentialError::Unproven => Report::PassthroughUnproven,
+            CredentialError::Server(error) => Report::NoServer(error),
+            CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
+                Report::NotPostgres
+            }
+            CredentialError::Sasl | CredentialError::Scram(_) | CredentialError::Refused(_) => {
+                Report::Login { hears: error.client_hears()?, user }
+            }
+        },
+    })
+}

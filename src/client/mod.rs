@@ -1,0 +1,12 @@
+//! One client: login, session, end.
+
+pub mod active;
+pub mod context;
+pub mod credentials;
+pub mod handshake;
+pub mod key;
+pub mod record;
+pub mod report;
+pub mod session;
+pub mod timing;
+pub mod welcome;

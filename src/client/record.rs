@@ -1,0 +1,149 @@
+//! What a worker knows of each of its clients: for timeouts, for cancelling, for looking at.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::config::ClientTimeouts;
+use crate::net::address::ClientAddress;
+
+/// What a client does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing, outside of any transaction.
+    Idle,
+    /// It waits for a server.
+    Waiting,
+    /// Its server works for it.
+    Running,
+    /// It holds a server in a transaction, and sends nothing.
+    IdleInTransaction,
+    /// It closed its side while its server works.
+    Orphaned,
+}
+
+/// A push from outside that a session must act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kick {
+    /// Look whether the client is still there.
+    Probe,
+    /// `query_timeout`, or a cancel request.
+    Cancel,
+    /// `query_wait_timeout`.
+    QueryWait,
+    /// `client_idle_timeout`.
+    ClientIdle,
+    /// `idle_transaction_timeout`.
+    IdleTransaction,
+    /// `transaction_timeout`.
+    Transaction,
+    /// End at the next boundary of a transaction.
+    Shutdown,
+    /// The database is gone from the configuration: end at the next boundary.
+    DatabaseGone,
+    /// End now.
+    Killed,
+    /// End now, because the program does.
+    ShutdownNow,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct ClientRecord {
+    /// Unique in this process.
+    pub id: u64,
+    /// Where it comes from.
+    pub address: ClientAddress,
+    /// Database and user, as the client says them.
+    pub names: Arc<(Box<str>, Box<str>)>,
+    /// Its `application_name`.
+    pub application: RefCell<Box<str>>,
+    /// How long it may take.
+    pub timeouts: RefCell<Rc<ClientTimeouts>>,
+    /// When it logged in (worker's clock, nanoseconds).
+    pub connected_at: u64,
+    /// What it does.
+    pub phase: Cell<Phase>,
+    /// Since when (worker's clock, nanoseconds).
+    pub since: Cell<u64>,
+    /// Since when it has been in a transaction.
+    pub transaction_since: Cell<u64>,
+    /// The process id of the server it holds; 0 without one.
+    pub server_pid: Cell<u32>,
+    /// Transactions so far.
+    pub transactions: Cell<u64>,
+    kick: Cell<Option<Kick>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl ClientRecord {
+    /// A client that has just logged in.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        address: ClientAddress,
+        names: Arc<(Box<str>, Box<str>)>,
+        timeouts: Rc<ClientTimeouts>,
+        now: u64,
+    ) -> Self {
+        Self {
+            id,
+            address,
+            names,
+            application: RefCell::default(),
+            timeouts: RefCell::new(timeouts),
+            connected_at: now,
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(now),
+            transaction_since: Cell::new(now),
+            server_pid: Cell::new(0),
+            transactions: Cell::new(0),
+            kick: Cell::new(None),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// Notes what the client does from now on.
+    #[inline]
+    pub fn enter(&self, phase: Phase, now: u64) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+
+    /// Keeps the session's waker. It is the same for the life of the task.
+    #[inline]
+    pub fn keep_waker(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        if !kept.as_ref().is_some_and(|k| k.will_wake(waker)) {
+            *kept = Some(waker.clone());
+        }
+    }
+
+    /// Pushes the session. The strongest push counts.
+    pub fn kick(&self, kick: Kick) {
+        self.kick.set(self.kick.get().max(Some(kick)));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The push that has not been acted on.
+    #[inline]
+    pub fn take_kick(&self) -> Option<Kick> {
+        self.kick.take()
+    }
+
+    /// A span that says who the client is, for what is logged about it. Made when something is
+    /// logged, because a kept one would double an idle client's memory.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "client",
+            id = self.id,
+            database = %self.names.0,
+            user = %self.names.1,
+            address = %self.address
+        )
+    }
+}

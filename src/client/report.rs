@@ -1,0 +1,265 @@
+//! The one table of what the pooler itself says to clients: error to severity, SQLSTATE, text.
+
+use crate::auth::ClientHears;
+use crate::protocol::error_response::{Severity, write_error};
+use crate::protocol::sqlstate::SqlState;
+use crate::protocol::startup::StartupError;
+use crate::relay::requests::Violation;
+use crate::server::login::ConnectError;
+
+/// Something the pooler has to say to a client.
+#[derive(Debug)]
+pub enum Report<'a> {
+    /// The first packet makes no sense.
+    Startup(&'a StartupError),
+    /// Bytes that are no Postgres protocol.
+    NotPostgres,
+    /// Unencrypted bytes behind an answered request for encryption.
+    BytesBehindRequest,
+    /// Replication connections are not pooled.
+    Replication,
+    /// Login took too long.
+    LoginTimeout,
+    /// Login failed.
+    Login {
+        /// What the client may hear.
+        hears: ClientHears,
+        /// The user's name.
+        user: &'a str,
+    },
+    /// Something else than a password came.
+    ExpectedPassword(u8),
+    /// A password in clear would cross a network.
+    PassthroughRemote,
+    /// Postgres lets the pooler in without asking, so nothing is proven about the client.
+    PassthroughUnproven,
+    /// No such database is configured.
+    NoDatabase(&'a str),
+    /// A limit on clients is reached: the setting's name.
+    TooManyClients(&'static str),
+    /// No server can be had.
+    NoServer(&'a ConnectError),
+    /// A startup setting was refused by Postgres: its own words.
+    Setting {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: &'a str,
+    },
+    /// The server refused settings it had accepted before.
+    SettingsLost(&'a str),
+    /// `query_wait_timeout`.
+    QueryWaitTimeout,
+    /// A cancel request for a client that waits.
+    Cancelled,
+    /// `idle_transaction_timeout`.
+    IdleTransactionTimeout,
+    /// `transaction_timeout`.
+    TransactionTimeout,
+    /// `client_idle_timeout`.
+    ClientIdleTimeout,
+    /// The program ends.
+    Shutdown,
+    /// An administrator ends the session.
+    Killed,
+    /// The database was taken out of the configuration.
+    DatabaseGone,
+    /// The client broke the protocol.
+    Violation(&'a Violation),
+    /// The server went away in the middle of something.
+    ServerGone,
+    /// The server broke the protocol.
+    ServerBroken,
+}
+
+struct Text<'a> {
+    severity: Severity,
+    code: SqlState,
+    message: std::borrow::Cow<'a, str>,
+    hint: &'static str,
+}
+
+impl Report<'_> {
+    /// Appends it as an `ErrorResponse`; gives its SQLSTATE, for counting.
+    pub fn write(&self, out: &mut Vec<u8>) -> SqlState {
+        let Text { severity, code, message, hint } = self.text();
+        write_error(out, severity, code, &message, hint);
+        code
+    }
+
+    /// Appends it as an error that ends the session, as every error before the end of login does.
+    pub fn write_fatal(&self, out: &mut Vec<u8>) -> SqlState {
+        let Text { code, message, hint, .. } = self.text();
+        write_error(out, Severity::Fatal, code, &message, hint);
+        code
+    }
+
+    fn text(&self) -> Text<'_> {
+        match self {
+            Self::Startup(_)
+            | Self::NotPostgres
+            | Self::BytesBehindRequest
+            | Self::Replication
+            | Self::LoginTimeout
+            | Self::Login { .. }
+            | Self::ExpectedPassword(_)
+            | Self::PassthroughRemote
+            | Self::PassthroughUnproven
+            | Self::NoDatabase(_)
+            | Self::TooManyClients(_)
+            | Self::Setting { .. } => self.login_text(),
+            Self::NoServer(error) => no_server(error),
+            Self::QueryWaitTimeout => error(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "no server became free within query_wait_timeout",
+                "All servers of the pool are in use: look for long transactions, or raise the pool size.",
+            ),
+            Self::Cancelled => {
+                error(SqlState::QUERY_CANCELED, "canceling statement due to user request", "")
+            }
+            Self::SettingsLost(message) => fatal(
+                SqlState::CONNECTION_FAILURE,
+                format!("Postgres refused the session's settings: {message}"),
+            ),
+            Self::IdleTransactionTimeout => fatal(
+                SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
+                "terminating connection due to idle_transaction_timeout",
+            ),
+            Self::TransactionTimeout => fatal(
+                SqlState::TRANSACTION_TIMEOUT,
+                "terminating connection due to transaction_timeout",
+            ),
+            Self::ClientIdleTimeout => fatal(
+                SqlState::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to client_idle_timeout",
+            ),
+            Self::Shutdown => fatal(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection because the pooler is shutting down",
+            ),
+            Self::Killed => fatal(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            ),
+            Self::DatabaseGone => fatal(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection because the database was removed from the pooler's configuration",
+            ),
+            Self::Violation(violation) => {
+                let code = match violation {
+                    Violation::ParseTooLong(_) => SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
+                };
+                fatal(code, violation.to_string())
+            }
+            Self::ServerGone => {
+                fatal(SqlState::CONNECTION_FAILURE, "Postgres closed the connection unexpectedly")
+            }
+            Self::ServerBroken => fatal(
+                SqlState::CONNECTION_FAILURE,
+                "the connection to Postgres is out of step and was closed",
+            ),
+        }
+    }
+
+    fn login_text(&self) -> Text<'_> {
+        match self {
+            Self::Startup(error) => fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()),
+            Self::NotPostgres => {
+                fatal(SqlState::PROTOCOL_VIOLATION, "this is not the Postgres protocol")
+            }
+            Self::BytesBehindRequest => fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                "received unencrypted data after SSL or GSSAPI encryption request",
+            ),
+            Self::Replication => fatal(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "replication connections cannot be pooled: connect to Postgres directly",
+            ),
+            Self::LoginTimeout => fatal(
+                SqlState::QUERY_CANCELED,
+                "canceling authentication due to client_login_timeout",
+            ),
+            Self::Login { hears, user } => login_failed(*hears, user),
+            Self::ExpectedPassword(tag) => fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("expected password response, got message type {tag}"),
+            ),
+            Self::PassthroughRemote => Text {
+                hint: "Configure users and auth_type = \"scram-sha-256\" for clients on other machines.",
+                ..fatal(
+                    SqlState::INVALID_AUTHORIZATION,
+                    "auth_type passthrough takes passwords only from this machine",
+                )
+            },
+            Self::PassthroughUnproven => Text {
+                hint: "Postgres trusts the pooler (trust or peer in pg_hba.conf). Configure users, or auth_type = \"trust\" if that is meant.",
+                ..fatal(
+                    SqlState::INVALID_AUTHORIZATION,
+                    "auth_type passthrough needs a Postgres that asks for the password",
+                )
+            },
+            Self::NoDatabase(name) => {
+                fatal(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
+            }
+            Self::TooManyClients(limit) => fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!("sorry, too many clients already ({limit})"),
+            ),
+            Self::Setting { code, message } => fatal(*code, (*message).to_owned()),
+            _ => fatal(SqlState::INTERNAL_ERROR, "internal error"),
+        }
+    }
+}
+
+fn login_failed(hears: ClientHears, user: &str) -> Text<'static> {
+    match hears {
+        ClientHears::PasswordFailed => fatal(
+            SqlState::INVALID_PASSWORD,
+            format!("password authentication failed for user \"{user}\""),
+        ),
+        ClientHears::EmptyPassword => {
+            fatal(SqlState::INVALID_PASSWORD, "empty password returned by client")
+        }
+        ClientHears::ProtocolViolation(text) => fatal(SqlState::PROTOCOL_VIOLATION, text),
+        ClientHears::ServerLoginFailed => {
+            fatal(SqlState::CONNECTION_FAILURE, "the pooler cannot log in to Postgres")
+        }
+    }
+}
+
+/// What Postgres says is passed on with its code; of the rest, the client hears what an operator
+/// of the application needs, and no secrets are in any of these texts.
+fn no_server(failure: &ConnectError) -> Text<'_> {
+    match failure {
+        ConnectError::Refused { code, message } => error(*code, message.as_str(), ""),
+        ConnectError::Connect { .. }
+        | ConnectError::Timeout
+        | ConnectError::Read(_)
+        | ConnectError::Io(_) => {
+            error(SqlState::CONNECTION_FAILURE, format!("no connection to Postgres: {failure}"), "")
+        }
+        ConnectError::Scram(_)
+        | ConnectError::NoSecret(_)
+        | ConnectError::Unsupported(_)
+        | ConnectError::Unexpected(_)
+        | ConnectError::TooMuchReported
+        | ConnectError::Derivation => error(
+            SqlState::CONNECTION_FAILURE,
+            "the pooler cannot log in to Postgres",
+            "The pooler's log has the reason.",
+        ),
+    }
+}
+
+fn error<'a>(
+    code: SqlState,
+    message: impl Into<std::borrow::Cow<'a, str>>,
+    hint: &'static str,
+) -> Text<'a> {
+    Text { severity: Severity::Error, code, message: message.into(), hint }
+}
+
+fn fatal<'a>(code: SqlState, message: impl Into<std::borrow::Cow<'a, str>>) -> Text<'a> {
+    Text { severity: Severity::Fatal, code, message: message.into(), hint: "" }
+}

@@ -1,0 +1,409 @@
+//! A client after login: it asks, holds a server while it must, and leaves.
+//!
+//! Written as one `poll` and not as an async fn: both directions of the relay run at once, and an
+//! idle session must be as small as what it knows.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tracing::info;
+
+use super::context::WorkerContext;
+use super::handshake::ClientPlaces;
+use super::record::{ClientRecord, Kick, Phase};
+use super::report::Report;
+use crate::net::stream::Stream;
+use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
+use crate::pool::slots::Ticket;
+use crate::protocol::backend::{TransactionStatus, write_ready};
+use crate::relay::buffers::{Buffers, READ_BUFFER, poll_input};
+use crate::relay::local::{Local, Next};
+use crate::relay::prepared::ClientStatements;
+use crate::relay::replies::ServerFault;
+use crate::relay::requests::Violation;
+use crate::server::connection::{Body, poll_end, poll_flush, send};
+use crate::server::parameters::Settings;
+
+/// Chunks passed on before other clients of the worker have their turn.
+const TURN: usize = 16;
+
+/// What a waiting client may send ahead.
+const MOST_AHEAD: usize = READ_BUFFER / 2;
+
+/// How long a client is given to hear why its session ended.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// The client said goodbye.
+    #[error("client disconnected")]
+    Terminated,
+    /// The client closed the connection without a word.
+    #[error("client closed the connection unexpectedly")]
+    ClientClosed,
+    /// The client's socket failed.
+    #[error("client connection failed: {0}")]
+    ClientFailed(io::Error),
+    /// The client broke the protocol.
+    #[error("protocol violation: {0}")]
+    Violation(Violation),
+    /// Postgres ended the session with a FATAL error, which the client got.
+    #[error("ended by Postgres")]
+    ServerFatal,
+    /// Postgres went away.
+    #[error("server closed the connection unexpectedly")]
+    ServerGone,
+    /// The server broke the protocol.
+    #[error("server fault: {0}")]
+    ServerFault(ServerFault),
+    /// A limit or an operator ended it.
+    #[error("{0:?}")]
+    Kicked(Kick),
+}
+
+/// What a session is made of.
+pub struct SessionParts {
+    /// The client's socket.
+    pub stream: Stream,
+    /// Bytes read beyond the login.
+    pub carry: Vec<u8>,
+    /// What the worker knows of the client.
+    pub record: Rc<ClientRecord>,
+    /// Its place in the worker's table.
+    pub place: usize,
+    /// The worker.
+    pub context: Rc<WorkerContext>,
+    /// The worker's side of the pool.
+    pub handle: Rc<PoolHandle>,
+    /// The client's settings.
+    pub settings: Arc<Settings>,
+    /// Its places within the limits.
+    pub places: ClientPlaces,
+    /// What it is told first.
+    pub first: Vec<u8>,
+}
+
+/// What the client still says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// Everything.
+    Anything,
+    /// It said goodbye; what it asked before is answered.
+    Goodbye,
+    /// It closed its side; it may still listen.
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Idle,
+    Waiting { ticket: Ticket, since: u64 },
+    Active(PooledServer),
+}
+
+/// What a step did.
+pub(super) enum Step {
+    /// Something: go on.
+    Moved,
+    /// Nothing: wait to be woken.
+    Stuck,
+    /// The session is over.
+    Over(End),
+}
+
+/// A client's session.
+pub struct Session {
+    pub(super) stream: Stream,
+    pub(super) state: State,
+    pub(super) saying: Saying,
+    /// The client's message that is being passed on in parts.
+    pub(super) body: Body,
+    /// Is the rest of a batch dropped, whose beginning the pooler refused?
+    pub(super) skipping: bool,
+    /// Bytes of an incomplete message, or what a waiting client sent ahead.
+    pub(super) carry: Vec<u8>,
+    /// Bytes for the client that its socket has not taken yet.
+    pub(super) unsent: Vec<u8>,
+    pub(super) statements: ClientStatements,
+    pub(super) settings: Arc<Settings>,
+    pub(super) record: Rc<ClientRecord>,
+    pub(super) place: usize,
+    pub(super) context: Rc<WorkerContext>,
+    pub(super) handle: Rc<PoolHandle>,
+    _places: ClientPlaces,
+}
+
+impl Session {
+    /// A session that has told its client nothing yet.
+    #[must_use]
+    pub fn new(parts: SessionParts) -> Self {
+        Self {
+            stream: parts.stream,
+            state: State::Idle,
+            saying: Saying::Anything,
+            body: Body::Boundary,
+            skipping: false,
+            carry: parts.carry,
+            unsent: parts.first,
+            statements: ClientStatements::default(),
+            settings: parts.settings,
+            record: parts.record,
+            place: parts.place,
+            context: parts.context,
+            handle: parts.handle,
+            _places: parts.places,
+        }
+    }
+
+    /// Runs to the end.
+    pub async fn run(mut self) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        self.context.clients.borrow_mut().try_remove(self.place);
+        // Boxed: rare, and not to be paid for by every idle session.
+        Box::pin(farewell(self, end)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.record.keep_waker(cx.waker());
+        let context = Rc::clone(&self.context);
+        let mut buffers = context.buffers.borrow_mut();
+        for _ in 0..TURN {
+            if let Some(kick) = self.record.take_kick()
+                && let Step::Over(end) = self.kicked(kick, cx, &mut buffers)
+            {
+                return Poll::Ready(end);
+            }
+            let step = match &self.state {
+                State::Idle => self.idle(cx, &mut buffers),
+                State::Waiting { .. } => self.waiting(cx, &mut buffers),
+                State::Active(_) => self.active(cx, &mut buffers),
+            };
+            match step {
+                Step::Moved => {}
+                Step::Stuck => return Poll::Pending,
+                Step::Over(end) => return Poll::Ready(end),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn idle(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        match poll_flush(&mut self.stream, &mut self.unsent, cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Step::Over(End::ClientFailed(error)),
+            Poll::Pending => return Step::Stuck,
+        }
+        match self.saying {
+            Saying::Anything => {}
+            Saying::Goodbye => return Step::Over(End::Terminated),
+            Saying::Nothing => return Step::Over(End::ClientClosed),
+        }
+        if self.context.draining.get() && self.carry.is_empty() {
+            return Step::Over(End::Kicked(Kick::Shutdown));
+        }
+        match poll_input(&mut self.stream, &mut self.carry, cx, &mut buffers.read) {
+            Poll::Pending => Step::Stuck,
+            Poll::Ready(Err(error)) => Step::Over(End::ClientFailed(error)),
+            Poll::Ready(Ok(None)) => Step::Over(End::ClientClosed),
+            Poll::Ready(Ok(Some(input))) => {
+                let Buffers { read, out } = buffers;
+                self.handle.meter.borrow_mut().received += input.fresh();
+                self.ask(input.bytes(read), cx, out)
+            }
+        }
+    }
+
+    /// Requests of a client that holds no server.
+    pub(super) fn ask(
+        &mut self,
+        mut input: &[u8],
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        loop {
+            out.clear();
+            let mut local = Local {
+                statements: &mut self.statements,
+                body: &mut self.body,
+                skipping: &mut self.skipping,
+            };
+            let taken = local.take(input, out);
+            if !out.is_empty()
+                && let Err(error) = self.tell(cx, out)
+            {
+                return Step::Over(End::ClientFailed(error));
+            }
+            let (consumed, next) = match taken {
+                Ok(taken) => taken,
+                Err(violation) => return Step::Over(End::Violation(violation)),
+            };
+            input = &input[consumed..];
+            match next {
+                Next::Read => {
+                    self.carry.extend_from_slice(input);
+                    return Step::Moved;
+                }
+                Next::Terminate => {
+                    self.saying = Saying::Goodbye;
+                    return Step::Moved;
+                }
+                Next::Server => {}
+            }
+            let now = Instant::now();
+            match self.handle.checkout(now) {
+                Checkout::Ready(server) => {
+                    self.attach(server, now);
+                    return self.forward(input, now, cx, out);
+                }
+                Checkout::Wait(ticket) => {
+                    let since = self.context.nanos(now);
+                    self.carry.extend_from_slice(input);
+                    self.record.enter(Phase::Waiting, since);
+                    self.state = State::Waiting { ticket, since };
+                    return Step::Moved;
+                }
+                Checkout::Refused(failure) => {
+                    let dropped = self.refuse(&Report::NoServer(&failure), input);
+                    input = &input[dropped..];
+                }
+            }
+        }
+    }
+
+    fn waiting(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        let State::Waiting { ticket, since } = &mut self.state else { return Step::Stuck };
+        let since = *since;
+        match self.handle.poll(ticket, cx.waker()) {
+            Some(Ok(server)) => {
+                let now = Instant::now();
+                let waited = self.context.nanos(now).saturating_sub(since);
+                self.handle.meter.borrow_mut().wait.record(waited);
+                self.attach(server, now);
+                let input = std::mem::take(&mut self.carry);
+                self.forward(&input, now, cx, &mut buffers.out)
+            }
+            Some(Err(failure)) => {
+                self.state = State::Idle;
+                self.refuse_ahead(&Report::NoServer(&failure), cx, buffers)
+            }
+            None => self.read_ahead(cx, buffers),
+        }
+    }
+
+    /// A client that waits may go away, and may send on, within bounds.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        if let Poll::Ready(Err(error)) = poll_flush(&mut self.stream, &mut self.unsent, cx) {
+            return Step::Over(End::ClientFailed(error));
+        }
+        if self.carry.len() >= MOST_AHEAD || self.saying != Saying::Anything {
+            return Step::Stuck;
+        }
+        match self.stream.poll_read(cx, &mut buffers.read[..MOST_AHEAD]) {
+            Poll::Pending => Step::Stuck,
+            Poll::Ready(Err(error)) => Step::Over(End::ClientFailed(error)),
+            // Goodbye in good order: what was asked before is still done.
+            Poll::Ready(Ok(0)) if self.carry.ends_with(b"X\0\0\0\x04") => {
+                self.saying = Saying::Nothing;
+                Step::Stuck
+            }
+            Poll::Ready(Ok(0)) => Step::Over(End::ClientClosed),
+            Poll::Ready(Ok(length)) => {
+                self.handle.meter.borrow_mut().received += length as u64;
+                self.carry.extend_from_slice(&buffers.read[..length]);
+                Step::Moved
+            }
+        }
+    }
+
+    /// What a client sent while it waited is refused; what follows in it is looked at anew.
+    pub(super) fn refuse_ahead(
+        &mut self,
+        report: &Report<'_>,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+    ) -> Step {
+        let input = std::mem::take(&mut self.carry);
+        self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
+        let dropped = self.refuse(report, &input);
+        self.ask(&input[dropped..], cx, &mut buffers.out)
+    }
+
+    /// Answers the request at the start of `input` with an error; the session goes on. Gives how
+    /// much of the input is dropped.
+    fn refuse(&mut self, report: &Report<'_>, input: &[u8]) -> usize {
+        let mut local = Local {
+            statements: &mut self.statements,
+            body: &mut self.body,
+            skipping: &mut self.skipping,
+        };
+        let (dropped, alone) = local.refuse(input);
+        let code = report.write(&mut self.unsent);
+        self.handle.meter.borrow_mut().count_error(Some(code));
+        if alone {
+            write_ready(&mut self.unsent, TransactionStatus::Idle);
+        }
+        dropped
+    }
+
+    /// Sends to the client, or keeps what its socket does not take.
+    #[inline]
+    pub(super) fn tell(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.handle.meter.borrow_mut().sent += bytes.len() as u64;
+        send(&mut self.stream, &mut self.unsent, cx, bytes)
+    }
+}
+
+/// The end of a session: the server is left, the client told why, the log as well.
+async fn farewell(mut session: Session, end: End) {
+    session.leave(&end);
+    if session.context.shared.pools.config().log.log_disconnections {
+        let _span = session.record.span().entered();
+        info!(reason = %end, "disconnected");
+    }
+    if let Some(report) = report(&end) {
+        let code = report.write(&mut session.unsent);
+        session.handle.meter.borrow_mut().count_error(Some(code));
+    }
+    if session.unsent.is_empty() {
+        return;
+    }
+    let Session { stream, unsent, .. } = &mut session;
+    let last_words = async {
+        poll_fn(|cx| poll_flush(stream, unsent, cx)).await?;
+        poll_fn(|cx| stream.poll_shutdown(cx)).await?;
+        poll_fn(|cx| poll_end(stream, cx)).await
+    };
+    // Whoever does not listen misses it.
+    let _ = timeout(FAREWELL, last_words).await;
+}
+
+/// What the client is told at the end, if there is anything to say and anybody to hear it.
+fn report(end: &End) -> Option<Report<'_>> {
+    Some(match end {
+        End::Terminated | End::ClientClosed | End::ClientFailed(_) | End::ServerFatal => {
+            return None;
+        }
+        End::Violation(violation) => Report::Violation(violation),
+        End::ServerGone => Report::ServerGone,
+        End::ServerFault(ServerFault::SettingsRefused(message)) => Report::SettingsLost(message),
+        End::ServerFault(_) => Report::ServerBroken,
+        End::Kicked(kick) => match kick {
+            Kick::ClientIdle => Report::ClientIdleTimeout,
+            Kick::IdleTransaction => Report::IdleTransactionTimeout,
+            Kick::Transaction => Report::TransactionTimeout,
+            Kick::Shutdown | Kick::ShutdownNow => Report::Shutdown,
+            Kick::DatabaseGone => Report::DatabaseGone,
+            Kick::Killed => Report::Killed,
+            Kick::QueryWait => Report::QueryWaitTimeout,
+            Kick::Cancel => Report::Cancelled,
+            Kick::Probe => return None,
+        },
+    })
+}

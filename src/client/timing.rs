@@ -1,0 +1,73 @@
+//! Timeouts: which client has taken too long. Pure; a worker asks for all its clients at each tick,
+//! so that no query pays for a timer of its own.
+
+use std::time::Duration;
+
+use super::record::{ClientRecord, Kick, Phase};
+
+/// What a client is to be pushed with, if it has taken too long.
+#[must_use]
+pub fn overdue(client: &ClientRecord, now: u64) -> Option<Kick> {
+    let limits = client.timeouts.borrow();
+    let passed = |limit: Option<Duration>, since: u64| {
+        limit.is_some_and(|limit| u128::from(now.saturating_sub(since)) >= limit.as_nanos())
+    };
+    let since = client.since.get();
+    let transaction =
+        || passed(limits.transaction, client.transaction_since.get()).then_some(Kick::Transaction);
+    match client.phase.get() {
+        Phase::Idle => passed(limits.client_idle, since).then_some(Kick::ClientIdle),
+        Phase::Waiting => passed(limits.query_wait, since).then_some(Kick::QueryWait),
+        Phase::Running => {
+            transaction().or_else(|| passed(limits.query, since).then_some(Kick::Cancel))
+        }
+        Phase::IdleInTransaction => transaction()
+            .or_else(|| passed(limits.idle_transaction, since).then_some(Kick::IdleTransaction)),
+        Phase::Orphaned => Some(Kick::Probe),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::ClientTimeouts;
+    use crate::net::address::ClientAddress;
+
+    fn client() -> ClientRecord {
+        let second = |n| Some(Duration::from_secs(n));
+        let timeouts = ClientTimeouts {
+            query_wait: second(1),
+            query: second(2),
+            idle_transaction: second(3),
+            transaction: second(4),
+            client_idle: second(5),
+        };
+        let names = Arc::new(("d".into(), "u".into()));
+        ClientRecord::new(1, ClientAddress::Unix, names, Rc::new(timeouts), 0)
+    }
+
+    #[test]
+    fn each_phase_has_its_limit() {
+        let client = client();
+        for (phase, seconds, kick) in [
+            (Phase::Idle, 5, Kick::ClientIdle),
+            (Phase::Waiting, 1, Kick::QueryWait),
+            (Phase::Running, 2, Kick::Cancel),
+            (Phase::IdleInTransaction, 3, Kick::IdleTransaction),
+        ] {
+            client.enter(phase, 0);
+            assert_eq!(overdue(&client, seconds * 1_000_000_000 - 1), None, "{phase:?}");
+            assert_eq!(overdue(&client, seconds * 1_000_000_000), Some(kick));
+        }
+    }
+
+    #[test]
+    fn a_transaction_counts_from_its_start() {
+        let client = client();
+        client.enter(Phase::Running, 3_900_000_000);
+        assert_eq!(overdue(&client, 4_000_000_000), Some(Kick::Transaction));
+    }
+}

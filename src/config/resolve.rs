@@ -1,0 +1,277 @@
+//! From the merged tree to a valid `Config`: reads every table, joins the user list, and checks what must fit together.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use config::{Value, ValueKind};
+
+use super::Config;
+use super::endpoint::Host;
+use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
+use super::layers::{self, Layers, Tree};
+use super::settings::{AuthType, Database, Listen, User};
+use super::shape::quoted;
+use super::table::{Scope, Settings};
+use super::userlist;
+use super::variables::FALLBACK;
+
+/// The configuration that the layers give, or all their faults.
+pub(super) fn resolve(layers: Layers) -> Result<Config, ConfigErrors> {
+    let mut draft = Draft { tree: layers.tree, faults: layers.faults };
+    let mut config = draft.read();
+    config.warnings = layers.warnings;
+    draft.join_user_list(&mut config);
+    if draft.value("auth", "auth_type").is_none() {
+        config.auth.auth_type = default_auth_type(&config);
+    }
+    draft.check(&config);
+    ConfigErrors::unless_empty(draft.faults)?;
+    warn_of_auth(&mut config);
+    Ok(config)
+}
+
+/// A configuration that may still have faults.
+struct Draft {
+    tree: Tree,
+    faults: Vec<Fault>,
+}
+
+impl Draft {
+    fn read(&mut self) -> Config {
+        let mut databases = self.many("databases");
+        if databases.is_empty() {
+            databases.insert(FALLBACK.to_owned(), defaults());
+        }
+        Config {
+            listen: self.one("listen"),
+            pool: self.one("pool"),
+            limits: self.one("limits"),
+            timeouts: self.one("timeouts"),
+            server: self.one("server"),
+            auth: self.one("auth"),
+            admin: self.one("admin"),
+            log: self.one("log"),
+            general: self.one("general"),
+            databases,
+            users: self.many("users"),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn one<S: Settings>(&mut self, table: &str) -> S {
+        let values = self.tree.get(table).and_then(as_table);
+        S::read(&mut Scope { path: table.to_owned(), values, faults: &mut self.faults })
+    }
+
+    fn many<S: Settings>(&mut self, table: &str) -> BTreeMap<String, S> {
+        let names = self.tree.get(table).and_then(as_table).into_iter().flatten();
+        let mut all = BTreeMap::new();
+        for (name, values) in names {
+            let path = format!("{table}.{}", quoted(name));
+            let values = as_table(values);
+            let settings = S::read(&mut Scope { path, values, faults: &mut self.faults });
+            all.insert(name.clone(), settings);
+        }
+        all
+    }
+
+    /// Adds the users of `auth_file`. What `[users]` says of one of them stays.
+    fn join_user_list(&mut self, config: &mut Config) {
+        let Some(file) = config.auth.auth_file.clone() else { return };
+        let text = match layers::read_text(&file, userlist::MAX_BYTES) {
+            Ok(text) => text,
+            Err(problem) => {
+                return self.faults.push(Fault { place: Place::File(file), problem });
+            }
+        };
+        let list = userlist::parse(&text);
+        self.faults.extend(list.faults.into_iter().map(|fault| Fault::in_user_list(&file, fault)));
+        let repeated = list.repeated.into_iter();
+        config
+            .warnings
+            .extend(repeated.map(|line| Warning::RepeatedUser { file: file.clone(), line }));
+        if list.users.values().any(Option::is_some) {
+            config.warnings.extend(layers::readable_by_all(&file));
+        }
+        for (name, secret) in list.users {
+            let user = config.users.entry(name).or_insert_with(defaults::<User>);
+            user.password = user.password.take().or(secret);
+        }
+    }
+
+    fn check(&mut self, config: &Config) {
+        self.check_listeners(config);
+        self.check_pool_sizes(config);
+        for (name, database) in &config.databases {
+            let table = format!("databases.{}", quoted(name));
+            let places = |key| self.place_in(&["databases", name], &table, key);
+            let (host, port) = (places("host"), places("port"));
+            if database.password.is_some() && database.user.is_none() {
+                let (password, user) = (places("password"), places("user"));
+                self.conflict(Conflict::PasswordWithoutUser, [password, user]);
+            }
+            if leads_back(&config.listen, database) {
+                let listen = ["listen_addr", "listen_port", "unix_socket_dir"];
+                let [addr, listen_port, dir] = listen.map(|key| self.place("listen", key));
+                // Named after what the operator wrote: most often a port of one of the two sides.
+                let written = [port, host, listen_port, addr, dir];
+                self.conflict(Conflict::LeadsBack, written_first(written));
+            }
+        }
+    }
+
+    fn check_listeners(&mut self, config: &Config) {
+        let listen = &config.listen;
+        let [addr, port, dir] =
+            ["listen_addr", "listen_port", "unix_socket_dir"].map(|key| self.place("listen", key));
+        if listen.listen_addr.is_empty() && listen.unix_socket_dir.is_none() {
+            self.conflict(Conflict::NothingToListenOn, [addr.clone(), dir]);
+        }
+        let admin = self.place("admin", "admin_listen");
+        let clash = config.admin.admin_listen.iter().find(|admin| listens_on(listen, **admin));
+        if let Some(address) = clash {
+            let written = written_first([admin, port, addr]);
+            self.conflict(Conflict::AdminOnListenPort(*address), written);
+        }
+    }
+
+    fn check_pool_sizes(&mut self, config: &Config) {
+        let pool = &config.pool;
+        let global = ["min_pool_size", "default_pool_size"].map(|key| self.place("pool", key));
+        if pool.min_pool_size > pool.default_pool_size {
+            let (min, size) = (pool.min_pool_size, pool.default_pool_size);
+            self.conflict(Conflict::MinAbovePoolSize { min, size }, global.clone());
+        }
+        for (name, database) in &config.databases {
+            let min = database.min_pool_size.unwrap_or(pool.min_pool_size);
+            let size = database.pool_size.unwrap_or(pool.default_pool_size);
+            let of_global = database.min_pool_size.is_none() && database.pool_size.is_none();
+            if of_global || min <= size {
+                continue;
+            }
+            let table = format!("databases.{}", quoted(name));
+            let own = ["min_pool_size", "pool_size"]
+                .map(|key| self.place_in(&["databases", name], &table, key));
+            let [own_min, own_size] = own;
+            let [global_min, global_size] = global.clone();
+            let places = written_first([own_min, own_size, global_min, global_size]);
+            self.conflict(Conflict::MinAbovePoolSize { min, size }, places);
+        }
+    }
+
+    /// Notes a conflict at the first of the places that it involves; not if one of them has a fault already,
+    /// since then its default stood in.
+    fn conflict<const N: usize>(&mut self, conflict: Conflict, involved: [Place; N]) {
+        if self.faults.iter().any(|fault| involved.contains(&fault.place)) {
+            return;
+        }
+        let first = involved.into_iter().next().expect("a conflict is somewhere");
+        self.faults.push(Fault { place: first, problem: conflict.into() });
+    }
+
+    fn place(&self, table: &str, key: &str) -> Place {
+        self.place_in(&[table], table, key)
+    }
+
+    /// Where a key's value came from: `names` lead to its table, whose path is `table`.
+    fn place_in(&self, names: &[&str], table: &str, key: &str) -> Place {
+        let path = format!("{table}.{key}");
+        let mut values = Some(&self.tree);
+        for name in names {
+            values = values.and_then(|values| values.get(*name)).and_then(as_table);
+        }
+        match values.and_then(|values| values.get(key)) {
+            Some(value) => layers::place(value, path),
+            None => Place::Default(path),
+        }
+    }
+
+    fn value(&self, table: &str, key: &str) -> Option<&Value> {
+        self.tree.get(table).and_then(as_table)?.get(key)
+    }
+}
+
+/// The table with every key at its default.
+fn defaults<S: Settings>() -> S {
+    S::read(&mut Scope { path: String::new(), values: None, faults: &mut Vec::new() })
+}
+
+fn as_table(value: &Value) -> Option<&Tree> {
+    if let ValueKind::Table(table) = &value.kind { Some(table) } else { None }
+}
+
+/// The places with those that somebody wrote before those that are defaults, otherwise in their order.
+fn written_first<const N: usize>(mut places: [Place; N]) -> [Place; N] {
+    places.sort_by_key(|place| matches!(place, Place::Default(_)));
+    places
+}
+
+/// Without any secret to check against, Postgres has to decide who a client is.
+fn default_auth_type(config: &Config) -> AuthType {
+    let has_secret = config.users.values().any(|user| user.password.is_some());
+    if has_secret || config.auth.auth_file.is_some() {
+        AuthType::ScramSha256
+    } else {
+        AuthType::Passthrough
+    }
+}
+
+/// Whether clients are listened for on this very address.
+fn listens_on(listen: &Listen, address: SocketAddr) -> bool {
+    // Port 0 is a different free port at each bind.
+    address.port() != 0
+        && address.port() == listen.listen_port
+        && listen.listen_addr.iter().any(|own| covers(*own, address.ip()))
+}
+
+fn covers(listened: IpAddr, address: IpAddr) -> bool {
+    listened == address || (listened.is_unspecified() && listened.is_ipv4() == address.is_ipv4())
+}
+
+/// Whether the database's server is this pooler, so far as the configuration shows.
+fn leads_back(listen: &Listen, database: &Database) -> bool {
+    let own_port = database.port == listen.listen_port;
+    match &database.host {
+        Host::Socket(folder) => own_port && listen.unix_socket_dir.as_ref() == Some(folder),
+        // A wildcard listens on the machine's other addresses too, but those are not known here.
+        Host::Address(ip) => {
+            (ip.is_loopback() || listen.listen_addr.contains(ip))
+                && listens_on(listen, SocketAddr::new(*ip, database.port))
+        }
+        Host::Name(name) => {
+            name == "localhost"
+                && own_port
+                && listen.listen_addr.iter().any(|own| own.is_loopback() || own.is_unspecified())
+        }
+    }
+}
+
+fn warn_of_auth(config: &mut Config) {
+    let method = config.auth.auth_type;
+    let network = config.listen.listen_addr.iter().copied().find(|own| !own.is_loopback());
+    let of_network = network.and_then(|address| match method {
+        AuthType::Trust => Some(Warning::TrustOnNetwork(address)),
+        AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
+        AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
+        AuthType::Md5 | AuthType::ScramSha256 => None,
+    });
+    config.warnings.extend(of_network);
+    let checks_secrets = matches!(method, AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256);
+    if checks_secrets && config.users.values().all(|user| user.password.is_none()) {
+        config.warnings.push(Warning::NobodyCanLogIn(method.as_str()));
+    }
+    if method == AuthType::ScramSha256 {
+        let with_md5 = config.users.iter().filter(|(_, user)| has_md5_secret(user));
+        let warnings = with_md5.map(|(name, _)| Warning::Md5SecretForScram(name.clone()));
+        config.warnings.extend(warnings.collect::<Vec<_>>());
+    }
+}
+
+/// As Postgres tells them (`get_password_type` in `src/backend/libpq/crypt.c`).
+fn has_md5_secret(user: &User) -> bool {
+    const MD5_HEX_DIGITS: usize = 32;
+    let hex = user.password.as_ref().and_then(|secret| secret.expose().strip_prefix("md5"));
+    hex.is_some_and(|hex| {
+        hex.len() == MD5_HEX_DIGITS && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}

@@ -1,0 +1,308 @@
+//! Every table and key of the configuration: name, type, default, sentence. How a value is read is its kind's affair.
+//!
+//! The sentences are the documentation: of the fields here, and of the keys in `pooler.toml.example`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint::{
+    AdminAddresses, FileMode, FilePath, Host, HostName, ListenAddresses, SocketFolder,
+};
+use super::fault::Conflict;
+use super::key::Preset::{Flag, Text, Unset, Whole};
+use super::kind::{
+    Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, OneOf, Opt, Port, Secret, Span,
+    Sql, Switch, TIMEOUT, Timeout, Word, Zero,
+};
+use super::secret_text::SecretText;
+use super::table::settings;
+use super::units::BareUnit;
+
+settings! {
+    /// Where clients connect.
+    "listen" => Listen {
+        /// The IP addresses to listen on, with commas; `*` is every IPv4 and IPv6 address, empty is no TCP at all.
+        listen_addr: Vec<IpAddr> = Text("127.0.0.1") => ListenAddresses, Restart;
+        /// The TCP port, which also names the Unix socket; 0 lets the system choose.
+        listen_port: u16 = Whole(6432) => Port { low: 0 }, Restart;
+        /// How many connections the kernel may hold until they are accepted; it caps this at net.core.somaxconn.
+        listen_backlog: u32 = Whole(4096) => Count { low: 1, high: 65_535 }, Restart;
+        /// The folder of the Unix socket; empty is none.
+        unix_socket_dir: Option<PathBuf> = Text("") => SocketFolder, Restart;
+        /// The file mode of the Unix socket, in octal digits.
+        unix_socket_mode: u32 = Text("0777") => FileMode, Restart;
+    }
+
+    /// How many servers a pool has. A pool is a database together with a user.
+    "pool" => PoolDefaults {
+        /// When a server goes back to its pool: after each transaction, the only mode there is.
+        pool_mode: PoolMode = Text("transaction") => OneOf::words(), Live;
+        /// The most servers of a pool; 0 is no limit.
+        default_pool_size: u32 = Whole(20) => Cap, Live;
+        /// The servers to keep open even when nobody needs them.
+        min_pool_size: u32 = Whole(0) => CONNECTIONS, Live;
+        /// More servers for clients that have waited for reserve_pool_timeout.
+        reserve_pool_size: u32 = Whole(0) => CONNECTIONS, Live;
+        /// How long a client waits before the reserve serves it; 0 is no reserve.
+        reserve_pool_timeout: Duration = Text("5s") => Span, Live;
+        /// The most servers of a database, all its users together; 0 is no limit.
+        max_db_connections: u32 = Whole(0) => Cap, Live;
+        /// The most servers of a user, all databases together; 0 is no limit.
+        max_user_connections: u32 = Whole(0) => Cap, Live;
+        /// How many servers of a pool may be logging in at once.
+        max_concurrent_connects: u32 = Whole(4) => Count { low: 1, high: 1000 }, Live;
+        /// The prepared statements to keep on each server; 0 keeps none.
+        max_prepared_statements: u32 = Whole(200) => Count { low: 0, high: 100_000 }, Live;
+    }
+
+    /// How many clients there may be.
+    "limits" => Limits {
+        /// The most clients; one more is refused with an error that names this limit.
+        max_client_conn: u32 = Whole(10_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
+        /// The most clients of a database; 0 is no limit.
+        max_db_client_connections: u32 = Whole(0) => Cap, Live;
+        /// The most clients of a user; 0 is no limit.
+        max_user_client_connections: u32 = Whole(0) => Cap, Live;
+        /// The most cancel requests on their way to servers at once; more of them wait.
+        max_cancel_connections: u32 = Whole(64) => Count { low: 1, high: 10_000 }, Live;
+    }
+
+    /// How long clients may take. 0 switches a limit off.
+    "timeouts" => Timeouts {
+        /// How long a query waits for a server before it fails.
+        query_wait_timeout: Option<Duration> = Text("120s") => TIMEOUT, Live;
+        /// How long a query runs before it is cancelled.
+        query_timeout: Option<Duration> = Text("0") => TIMEOUT, Live;
+        /// How long a client keeps a transaction open without sending anything before it is closed.
+        idle_transaction_timeout: Option<Duration> = Text("0") => TIMEOUT, Live;
+        /// How long a transaction lasts before its client is closed.
+        transaction_timeout: Option<Duration> = Text("0") => TIMEOUT, Live;
+        /// How long a client outside a transaction is silent before it is closed.
+        client_idle_timeout: Option<Duration> = Text("0") => TIMEOUT, Live;
+        /// How long a login takes before it is given up.
+        client_login_timeout: Option<Duration> = Text("60s") => TIMEOUT, Live;
+        /// How long a cancel request waits for its turn before it is dropped.
+        cancel_wait_timeout: Option<Duration> = Text("10s") => TIMEOUT, Live;
+        /// How long transactions may go on once the program is told to end; 0 waits for them without limit.
+        shutdown_timeout: Option<Duration> = Text("30s") => TIMEOUT, Live;
+    }
+
+    /// How connections to Postgres are made, checked and renewed.
+    "server" => ServerSettings {
+        /// How long a connect with its login takes before it fails.
+        server_connect_timeout: Option<Duration> = Text("15s") => TIMEOUT, Live;
+        /// The age at which a server is replaced once it is free; 0 uses each only once, off keeps it for ever.
+        server_lifetime: Option<Duration> = Text("1h") => FROM_ZERO, Live;
+        /// How long a server is unused before it is closed, down to min_pool_size.
+        server_idle_timeout: Option<Duration> = Text("10m") => TIMEOUT, Live;
+        /// How long a server is unused before it is checked at its next use; 0 checks always, off never.
+        server_check_delay: Option<Duration> = Text("30s") => FROM_ZERO, Live;
+        /// The SQL of that check; empty is an empty query, which costs Postgres the least.
+        server_check_query: String = Text("") => Sql, Live;
+        /// How often each database is probed for /readyz and the metrics.
+        health_check_interval: Option<Duration> = Text("5s") => TIMEOUT, Live;
+        /// Whether idle TCP connections, to clients and to servers, are probed by the kernel.
+        tcp_keepalive: bool = Flag(true) => Switch, Live;
+        /// How long a connection is silent before the first probe; 0 is the kernel's own.
+        tcp_keepidle: Option<Duration> = Text("0") => KEEPALIVE, Live;
+        /// The time between two probes; 0 is the kernel's own.
+        tcp_keepintvl: Option<Duration> = Text("0") => KEEPALIVE, Live;
+        /// The unanswered probes after which a connection is dead; 0 is the kernel's own.
+        tcp_keepcnt: Option<u32> = Whole(0) => KernelCount { high: MAX_TCP_KEEPCNT }, Live;
+        /// How long sent data may go unacknowledged before a connection is dead; 0 is the kernel's own, plain numbers are ms.
+        tcp_user_timeout: Option<Duration> = Text("0") => USER_TIMEOUT, Live;
+    }
+
+    /// How clients prove who they are.
+    "auth" => AuthSettings {
+        /// trust, plain, md5, scram-sha-256 or passthrough (Postgres decides); unless set, scram-sha-256 where any user has a secret or auth_file is set.
+        auth_type: AuthType = Text("passthrough") => OneOf::words(), Live;
+        /// A file of users and secrets in the format of PgBouncer's userlist.txt; `[users]` wins over it.
+        auth_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// How long a password that Postgres accepted is believed without asking again; 0 asks each time.
+        auth_cache_ttl: Duration = Text("5m") => Span, Live;
+    }
+
+    /// The HTTP API for operators.
+    "admin" => Admin {
+        /// The addresses with ports, with commas; loopback only, as there is no authentication yet; empty is off.
+        admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
+    }
+
+    /// What is logged, to standard error.
+    "log" => Log {
+        /// error, warn, info, debug or trace, also per module as in info,pooler::pool=debug; RUST_LOG wins over it.
+        level: String = Text("info") => LogDirectives, Live;
+        /// text, or json with one object a line.
+        format: LogFormat = Text("text") => OneOf::words(), Restart;
+        /// Whether each login is logged.
+        log_connections: bool = Flag(true) => Switch, Live;
+        /// Whether each disconnect is logged, with its reason.
+        log_disconnections: bool = Flag(true) => Switch, Live;
+    }
+
+    /// The process.
+    "general" => General {
+        /// The threads that serve clients; 0 is one for each core.
+        workers: u32 = Whole(0) => Count { low: 0, high: MAX_WORKERS }, Restart;
+    }
+
+    /// A database by the name that clients use; `[databases."*"]` serves every other name. Without any database there is that one, with the host and port shown here. What is not set is as the tables above say; the other values shown are those, or examples.
+    "databases.NAME" => Database {
+        /// The host: a name, an IP address or, with a slash at its start, the folder of a Unix socket.
+        host: Host = Text("127.0.0.1") => HostName, Live;
+        /// The port, of a Unix socket too.
+        port: u16 = Whole(5432) => Port { low: 1 }, Live;
+        /// The database's name in Postgres, if it is another than the one that clients use.
+        dbname: Option<String> = Unset { sample: "\"shop\"" } => Opt(Name), Live;
+        /// The user to log in to Postgres as, whoever the client is; all clients then share one pool.
+        user: Option<String> = Unset { sample: "\"shop_owner\"" } => Opt(Name), Live;
+        /// The password of that user.
+        password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// In place of default_pool_size.
+        pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
+        /// In place of the global min_pool_size.
+        min_pool_size: Option<u32> = Unset { sample: "0" } => Opt(CONNECTIONS), Live;
+        /// In place of the global reserve_pool_size.
+        reserve_pool_size: Option<u32> = Unset { sample: "0" } => Opt(CONNECTIONS), Live;
+        /// In place of the global max_db_connections. Each name that `*` serves has a limit of its own.
+        max_db_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global max_db_client_connections.
+        max_db_client_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global server_lifetime.
+        server_lifetime: Option<Option<Duration>> = Unset { sample: "\"1h\"" } => Opt(FROM_ZERO), Live;
+        /// In place of the global query_wait_timeout.
+        query_wait_timeout: Option<Option<Duration>> = Unset { sample: "\"120s\"" } => Opt(TIMEOUT), Live;
+    }
+
+    /// A user by name. What is not set is as the database or the tables above say; the values shown are those, or examples.
+    "users.NAME" => User {
+        /// The password, or its stored form: md5 with 32 hexadecimal digits, or SCRAM-SHA-256$...
+        password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// In place of the database's pool_size, for servers that log in as this user.
+        pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
+        /// In place of the database's reserve_pool_size, for servers that log in as this user.
+        reserve_pool_size: Option<u32> = Unset { sample: "0" } => Opt(CONNECTIONS), Live;
+        /// In place of the global max_user_connections, for servers that log in as this user.
+        max_user_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global max_user_client_connections.
+        max_user_client_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global query_timeout, for servers that log in as this user.
+        query_timeout: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
+        /// In place of the database's query_wait_timeout.
+        query_wait_timeout: Option<Option<Duration>> = Unset { sample: "\"120s\"" } => Opt(TIMEOUT), Live;
+        /// In place of the global idle_transaction_timeout, for servers that log in as this user.
+        idle_transaction_timeout: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
+        /// In place of the global transaction_timeout, for servers that log in as this user.
+        transaction_timeout: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
+        /// In place of the global client_idle_timeout.
+        client_idle_timeout: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
+    }
+}
+
+/// When a server goes back to its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// After each transaction.
+    Transaction,
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthType {
+    /// Not at all.
+    Trust,
+    /// By the password in clear.
+    Plain,
+    /// By Postgres' old challenge.
+    Md5,
+    /// By SCRAM (RFC 7677).
+    ScramSha256,
+    /// By logging in to Postgres with the password in clear.
+    Passthrough,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl AuthType {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        self.word()
+    }
+}
+
+impl Word for PoolMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("transaction", Self::Transaction)];
+
+    fn refusal(given: &str) -> Option<Conflict> {
+        let mode = ["session", "statement"].into_iter().find(|mode| *mode == given)?;
+        Some(Conflict::PoolMode(mode))
+    }
+}
+
+impl Word for AuthType {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("trust", Self::Trust),
+        ("plain", Self::Plain),
+        ("md5", Self::Md5),
+        ("scram-sha-256", Self::ScramSha256),
+        ("passthrough", Self::Passthrough),
+    ];
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+const CONNECTIONS: Count = Count { low: 0, high: MOST_CONNECTIONS };
+
+/// More threads than any machine has cores.
+const MAX_WORKERS: u32 = 1024;
+
+/// PgBouncer gives 0 a meaning of its own here.
+const FROM_ZERO: Timeout = Timeout { zero: Zero::AtOnce, ..TIMEOUT };
+
+/// Linux counts these in whole seconds, up to `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL`.
+const KEEPALIVE: Timeout =
+    Timeout { low: Duration::from_secs(1), high: Duration::from_secs(32_767), ..TIMEOUT };
+
+/// As Linux names it.
+const MAX_TCP_KEEPCNT: u32 = 127;
+
+/// The socket option is a signed number of milliseconds (tcp(7)): 24 days fit.
+const USER_TIMEOUT: Timeout =
+    Timeout { bare: BareUnit::Milliseconds, high: Duration::from_secs(24 * 24 * 3600), ..TIMEOUT };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        fn check<W: Word + std::fmt::Debug>() {
+            assert!(!W::WORDS.is_empty());
+            for (word, value) in W::WORDS {
+                assert_eq!(value.word(), *word);
+            }
+        }
+        check::<PoolMode>();
+        check::<AuthType>();
+        check::<LogFormat>();
+        let words = |method| match method {
+            AuthType::Trust
+            | AuthType::Plain
+            | AuthType::Md5
+            | AuthType::ScramSha256
+            | AuthType::Passthrough => AuthType::WORDS.len(),
+        };
+        assert_eq!(words(AuthType::Trust), 5, "a new variant needs a word and an arm here");
+    }
+}

@@ -1,0 +1,117 @@
+//! Whole messages, one after the other: how logins are read, on both sides. After login the relay
+//! takes over, which never waits for a whole message unless it must.
+
+use std::future::poll_fn;
+use std::io;
+
+use super::stream::Stream;
+use crate::protocol::frame::{self, HEADER_LENGTH, InvalidLength};
+
+/// Bytes read at once; login messages are small.
+const CHUNK: usize = 1_024;
+
+/// Reads messages, keeping what was read beyond them.
+#[derive(Debug, Default)]
+pub struct MessageReader {
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+/// A message: its tag, and its body within the reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The message's type.
+    pub tag: u8,
+    /// What follows the header.
+    pub body: &'a [u8],
+}
+
+/// Why no message came.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer closed the connection.
+    #[error("the connection was closed")]
+    Closed,
+    /// A length that cannot be.
+    #[error(transparent)]
+    Length(#[from] InvalidLength),
+    /// The message is longer than the caller allows.
+    #[error("a message of type {tag:#04x} and {length} bytes is over the limit of {limit}")]
+    TooLong {
+        /// The message's type.
+        tag: u8,
+        /// Its length.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+}
+
+impl MessageReader {
+    /// Reads the next message with a body of at most `limit` bytes. Cancel safe: what was read
+    /// stays here.
+    ///
+    /// # Errors
+    /// As [`ReadError`] says. The limit holds before anything is allocated.
+    pub async fn next(
+        &mut self,
+        stream: &mut Stream,
+        limit: usize,
+    ) -> Result<Message<'_>, ReadError> {
+        self.fill(stream, HEADER_LENGTH).await?;
+        let head = frame::header(&self.buffer[self.taken..])?.ok_or(ReadError::Closed)?;
+        let length = head.frame_length();
+        if head.body as usize > limit {
+            return Err(ReadError::TooLong { tag: head.tag, length, limit });
+        }
+        self.fill(stream, length).await?;
+        let start = self.taken + HEADER_LENGTH;
+        self.taken += length;
+        Ok(Message { tag: head.tag, body: &self.buffer[start..self.taken] })
+    }
+
+    /// Reads exactly `length` bytes that are no message. Cancel safe.
+    ///
+    /// # Errors
+    /// As the socket's, and when it closes before.
+    pub async fn bytes(&mut self, stream: &mut Stream, length: usize) -> Result<&[u8], ReadError> {
+        self.fill(stream, length).await?;
+        let start = self.taken;
+        self.taken += length;
+        Ok(&self.buffer[start..self.taken])
+    }
+
+    /// Has nothing been read beyond the last message?
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.taken == self.buffer.len()
+    }
+
+    /// What was read beyond the last message.
+    #[must_use]
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.taken);
+        // Mostly empty: then it must own nothing.
+        if self.buffer.is_empty() { Vec::new() } else { self.buffer }
+    }
+
+    async fn fill(&mut self, stream: &mut Stream, wanted: usize) -> Result<(), ReadError> {
+        if self.buffer.len() - self.taken >= wanted {
+            return Ok(());
+        }
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        while self.buffer.len() < wanted {
+            let mut chunk = [0; CHUNK];
+            let read = poll_fn(|cx| stream.poll_read(cx, &mut chunk)).await?;
+            if read == 0 {
+                return Err(ReadError::Closed);
+            }
+            self.buffer.extend_from_slice(&chunk[..read]);
+        }
+        Ok(())
+    }
+}

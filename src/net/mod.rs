@@ -1,0 +1,7 @@
+//! Sockets: listening, connecting, and one stream type for TCP and Unix sockets.
+
+pub mod address;
+pub mod framed;
+pub mod keepalive;
+pub mod listen;
+pub mod stream;

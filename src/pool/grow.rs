@@ -1,0 +1,235 @@
+//! Opening servers: how many, within which limits, and what comes of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::limits::Place;
+use super::pool::{Entry, Pool};
+use crate::protocol::sqlstate::SqlState;
+use crate::server::login::{self, ConnectError, Opened};
+
+/// With `server_connect_timeout = 0` a login may still not take for ever.
+const LONGEST_CONNECT: Duration = Duration::from_secs(600);
+
+/// The right to open one server: it counts as "opening" until this is gone.
+#[derive(Debug)]
+struct Permit {
+    pool: Arc<Pool>,
+    places: Option<[Place; 2]>,
+    worker: usize,
+}
+
+impl Pool {
+    /// Opens as many servers as are wanted and allowed, on the current worker.
+    pub fn grow(self: &Arc<Self>, worker: usize, now: Instant) {
+        while let Some(permit) = self.permit(worker, now) {
+            spawn_local(open(permit));
+        }
+    }
+
+    /// Room was made within a limit: those who may use it do.
+    pub(super) fn room_was_made(self: &Arc<Self>, worker: usize, now: Instant) {
+        if self.database.servers.is_starved() || self.user.servers.is_starved() {
+            let wait = |pool: &Arc<Self>| pool.with_slots(|s| s.oldest_wait());
+            let mut pools = self.siblings();
+            pools.push(Arc::clone(self));
+            pools.retain(|pool| wait(pool).is_some());
+            pools.sort_by_key(wait);
+            pools.iter().for_each(|pool| pool.grow(worker, now));
+        } else {
+            self.grow(worker, now);
+        }
+    }
+
+    fn permit(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Permit> {
+        if !self.with_slots(|slots| slots.wants_open(now)) {
+            return None;
+        }
+        let places = self.places(worker, now)?;
+        // Another worker may have been faster since.
+        self.with_slots(|slots| slots.wants_open(now).then(|| slots.begin_open()))?;
+        Some(Permit { pool: Arc::clone(self), places: Some(places), worker })
+    }
+
+    /// Places within the shared limits, if need be at the cost of a sibling's idle server.
+    fn places(self: &Arc<Self>, worker: usize, now: Instant) -> Option<[Place; 2]> {
+        loop {
+            let database = self.database.servers.take();
+            let user = self.user.servers.take();
+            if let (Some(database), Some(user)) = (database, user) {
+                return Some([database, user]);
+            }
+            if !self.evict(worker, now) {
+                self.database.servers.set_starved(true);
+                self.user.servers.set_starved(true);
+                return None;
+            }
+        }
+    }
+
+    /// Closes the server that has been idle longest among the pools that share the exhausted
+    /// limit. Was there one?
+    fn evict(self: &Arc<Self>, _worker: usize, _now: Instant) -> bool {
+        let full_database = self.database.servers.used() >= self.database.servers.limit();
+        let shares = |pool: &Arc<Self>| {
+            // Where the database is full, only a server of that database makes room.
+            if full_database {
+                Arc::ptr_eq(&pool.database, &self.database)
+            } else {
+                Arc::ptr_eq(&pool.user, &self.user)
+            }
+        };
+        let candidates = self.siblings().into_iter().filter(shares);
+        let longest = candidates
+            .filter_map(|pool| Some((pool.with_slots(|s| s.longest_idle())?, pool)))
+            .min_by_key(|(since, _)| *since);
+        let Some((_, victim)) = longest else { return false };
+        let Some(mut entry) = victim.with_slots(|s| s.take_longest_idle()) else { return true };
+        entry.connection.say_goodbye();
+        debug!(database = %victim.key.database, user = %victim.key.user, "closed an idle server to make room for another pool");
+        drop(entry);
+        victim.with_slots(|s| s.lost());
+        true
+    }
+}
+
+/// Not cancel safe: it is a task of its own.
+async fn open(permit: Permit) {
+    let pool = Arc::clone(&permit.pool);
+    let plan = pool.plan();
+    let generation = pool.generation();
+    let started = Instant::now();
+    let limit = plan.connect_timeout.unwrap_or(LONGEST_CONNECT);
+    let none = pool.interner.none();
+    let opening = login::open(&plan.target, pool.logins(), &none, permit.worker);
+    let opened = match timeout(limit, Box::pin(opening)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(ConnectError::Timeout),
+    };
+    match opened {
+        Ok(opened) => {
+            pool.connect_times.lock().record(nanos(started.elapsed()));
+            debug!(
+                database = %pool.key.database, user = %pool.key.user,
+                server = opened.connection.id, pid = opened.connection.key.pid,
+                "opened a server"
+            );
+            permit.succeed(opened, generation);
+        }
+        Err(error) => permit.fail(error),
+    }
+}
+
+impl Permit {
+    fn succeed(mut self, opened: Opened, generation: u32) {
+        let Some(places) = self.places.take() else { return };
+        let (pool, worker) = (Arc::clone(&self.pool), self.worker);
+        let recovered = pool.with_slots(|slots| {
+            let failed = slots.failure().is_some();
+            slots.opened();
+            failed
+        });
+        if recovered {
+            info!(database = %pool.key.database, user = %pool.key.user, "Postgres is back");
+        }
+        pool.adopt(opened, generation, places, worker);
+    }
+
+    fn fail(mut self, error: ConnectError) {
+        let Some(places) = self.places.take() else { return };
+        drop(places);
+        let (pool, now) = (&self.pool, Instant::now());
+        let retry = waiting_makes_sense(&error);
+        let reason = Arc::new(error);
+        let (again, wakers) = pool.with_slots(|slots| {
+            (slots.failure().is_some(), slots.open_failed(&reason, retry, now))
+        });
+        // Once at each change, not at each try.
+        if again {
+            debug!(database = %pool.key.database, user = %pool.key.user, %reason, "still cannot open a server");
+        } else {
+            warn!(database = %pool.key.database, user = %pool.key.user, %reason, "cannot open a server");
+        }
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+impl Pool {
+    /// A server that logged in for another reason joins the pool if there is room, else it goes.
+    pub fn offer(self: &Arc<Self>, opened: Opened, worker: usize) {
+        let places = self.database.servers.take().zip(self.user.servers.take());
+        let room = self.with_slots(|slots| {
+            let free = slots.counts().total() < slots.limits().size && places.is_some();
+            if free {
+                slots.begin_open();
+                slots.opened();
+            }
+            free
+        });
+        match places {
+            Some((database, user)) if room => {
+                self.adopt(opened, self.generation(), [database, user], worker);
+            }
+            _ => self.set_base(opened.reported),
+        }
+    }
+
+    /// A server that has just logged in, and counts as taken, joins the pool.
+    pub fn adopt(
+        self: &Arc<Self>,
+        opened: Opened,
+        generation: u32,
+        places: [Place; 2],
+        worker: usize,
+    ) {
+        let now = Instant::now();
+        self.set_base(opened.reported);
+        // Up to a tenth earlier, each server otherwise, so that they do not all go at once.
+        let expires = self.plan().lifetime.map(|lifetime| {
+            let share = (opened.connection.id.wrapping_mul(0x9e37_79b9) % 1_000) as u32;
+            // At least beyond this moment: a lifetime of zero is one use.
+            now + (lifetime - lifetime / 10_000 * share).max(Duration::from_nanos(1))
+        });
+        let entry = Entry { connection: opened.connection, generation, expires, places };
+        self.put(entry, worker, now);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Still armed: the open was given up before it came to an end.
+        if self.places.take().is_some() {
+            self.pool.with_slots(|slots| slots.open_abandoned());
+        }
+    }
+}
+
+/// Will another try soon do without anybody changing anything?
+fn waiting_makes_sense(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Refused { code, .. } => {
+            *code == SqlState::CANNOT_CONNECT_NOW
+                || *code == SqlState::TOO_MANY_CONNECTIONS
+                || *code == SqlState::CRASH_SHUTDOWN
+                || *code == SqlState::ADMIN_SHUTDOWN
+        }
+        // Cut short by a crash of another backend, or by a restart.
+        ConnectError::Read(_) | ConnectError::Io(_) => true,
+        ConnectError::Connect { .. }
+        | ConnectError::Timeout
+        | ConnectError::Scram(_)
+        | ConnectError::NoSecret(_)
+        | ConnectError::Unsupported(_)
+        | ConnectError::Unexpected(_)
+        | ConnectError::TooMuchReported
+        | ConnectError::Derivation => false,
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,309 @@
+//! A worker's side of a pool: taking a server, giving it back, and what must happen in between.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::pool::{Entry, OpenFailure, Pool};
+use super::slots::Ticket;
+use crate::protocol::backend::TransactionStatus;
+use crate::protocol::frame::client_tag;
+use crate::protocol::frontend;
+use crate::server::cancel::cancel;
+use crate::server::connection::{Body, Dirt, ServerConnection};
+use crate::server::exec::{self, ExecError, Heard};
+use crate::server::owed::{Answer, Request};
+use crate::server::parameters::Applied;
+use crate::stats::meter::Meter;
+
+/// Cleaning a server must not take longer: it is closed instead.
+const CLEAN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A server is not waited for longer than this while a cancel request is on its way to it.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A pool, as one worker sees it.
+#[derive(Debug)]
+pub struct PoolHandle {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// The worker.
+    pub worker: usize,
+    /// What this worker has seen of the pool.
+    pub meter: RefCell<Meter>,
+    /// Bounds the cancel requests on their way, of all workers.
+    pub cancels: Arc<Semaphore>,
+}
+
+/// A server that a client holds. Dropping it closes the connection; [`Self::give_back`] is how it
+/// ends well.
+#[derive(Debug)]
+pub struct PooledServer {
+    entry: Option<Entry>,
+    handle: Rc<PoolHandle>,
+}
+
+/// What came of asking for a server.
+#[derive(Debug)]
+pub enum Checkout {
+    /// Here it is.
+    Ready(PooledServer),
+    /// It will come.
+    Wait(Ticket),
+    /// It will not.
+    Refused(OpenFailure),
+}
+
+/// How a server is to be cleaned that was left in the middle of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The client is gone: what it began is cancelled and rolled back.
+    Abort,
+    /// The client said goodbye after its last request: that one still runs to its end.
+    Finish,
+}
+
+impl PoolHandle {
+    /// Asks for a server.
+    pub fn checkout(self: &Rc<Self>, now: Instant) -> Checkout {
+        while let Some(entry) = self.pool.take(self.worker) {
+            if let Some(server) = self.ready(entry) {
+                return Checkout::Ready(server);
+            }
+        }
+        match self.pool.enqueue(self.worker, now) {
+            Ok(ticket) => {
+                self.pool.grow(self.worker, now);
+                Checkout::Wait(ticket)
+            }
+            Err(failure) => Checkout::Refused(failure),
+        }
+    }
+
+    /// Is the wait over? A server that turned out dead puts the client back into the queue: the
+    /// ticket changes.
+    pub fn poll(
+        self: &Rc<Self>,
+        ticket: &mut Ticket,
+        waker: &Waker,
+    ) -> Option<Result<PooledServer, OpenFailure>> {
+        loop {
+            match self.pool.poll(*ticket, waker)? {
+                Err(failure) => return Some(Err(failure)),
+                Ok(entry) => {
+                    if let Some(server) = self.ready(entry) {
+                        return Some(Ok(server));
+                    }
+                }
+            }
+            match self.checkout(Instant::now()) {
+                Checkout::Ready(server) => return Some(Ok(server)),
+                Checkout::Wait(next) => *ticket = next,
+                Checkout::Refused(failure) => return Some(Err(failure)),
+            }
+        }
+    }
+
+    /// A server taken from the pool, made ready for this worker, unless it is dead.
+    fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
+        if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
+            self.pool.lost(self.worker, Instant::now());
+            return None;
+        }
+        if entry.connection.worker != self.worker {
+            match entry.connection.move_to(self.worker) {
+                Ok(connection) => entry.connection = connection,
+                Err(error) => {
+                    debug!(%error, "a server could not be moved to another worker");
+                    self.pool.lost(self.worker, Instant::now());
+                    return None;
+                }
+            }
+        }
+        Some(PooledServer { entry: Some(entry), handle: Rc::clone(self) })
+    }
+
+    /// Keeps a server that logged in for a client, outside of the pool's own opening; it counts as
+    /// taken already.
+    #[must_use]
+    pub fn hold(self: &Rc<Self>, entry: Entry) -> PooledServer {
+        PooledServer { entry: Some(entry), handle: Rc::clone(self) }
+    }
+}
+
+/// Reads what came while the server was idle: notices may come, and the end.
+pub(super) fn still_alive(server: &mut ServerConnection) -> bool {
+    let mut buffer = [0; 4096];
+    let mut cx = std::task::Context::from_waker(Waker::noop());
+    let mut heard = Heard::default();
+    loop {
+        match server.stream.poll_read(&mut cx, &mut buffer) {
+            std::task::Poll::Pending => break,
+            std::task::Poll::Ready(Ok(length)) if length > 0 => {
+                if exec::hear(server, &buffer[..length], &mut heard).is_err() {
+                    return false;
+                }
+            }
+            std::task::Poll::Ready(_) => return false,
+        }
+    }
+    if !heard.reported.is_empty() {
+        // The configuration file was reloaded, or a standby promoted.
+        server.applied = Applied::Unknown;
+    }
+    server.is_reusable()
+}
+
+impl PooledServer {
+    /// The connection.
+    #[inline]
+    #[must_use]
+    pub fn connection(&mut self) -> &mut ServerConnection {
+        &mut self.entry.as_mut().expect("a server is taken out only when it is given up").connection
+    }
+
+    /// Gives the server back: at once if it is clean, else after it was cleaned in the background.
+    #[inline]
+    pub fn give_back(mut self, now: Instant) {
+        let server = self.connection();
+        if server.dirt == Dirt::Settings {
+            server.applied = Applied::Unknown;
+            server.dirt = Dirt::Clean;
+        }
+        if server.is_reusable() && server.dirt == Dirt::Clean && !server.cancels.is_busy() {
+            if let Some(entry) = self.entry.take() {
+                self.handle.pool.put(entry, self.handle.worker, now);
+            }
+        } else {
+            spawn_local(self.clean(Leave::Finish));
+        }
+    }
+
+    /// Gives a server back that a client left in the middle of something. `half_sent`: part of a
+    /// message went to it whose rest will never come.
+    pub fn leave(mut self, how: Leave, half_sent: bool) {
+        let server = self.connection();
+        if half_sent || server.owed.is_ambiguous() {
+            self.close();
+        } else if server.owed.is_free() {
+            self.give_back(Instant::now());
+        } else {
+            spawn_local(self.clean(how));
+        }
+    }
+
+    /// Closes the connection.
+    pub fn close(mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+        }
+    }
+
+    /// Sends a cancel request for what the server runs; it is not given to anybody else before
+    /// that has ended.
+    pub fn cancel(&mut self) {
+        let server = self.connection();
+        let (key, in_flight) = (server.key.clone(), server.cancels.enter());
+        let permits = Arc::clone(&self.handle.cancels);
+        spawn_local(async move {
+            let sending = async {
+                let _permit = permits.acquire_owned().await;
+                cancel(key, in_flight).await
+            };
+            match timeout(CANCEL_LIMIT, sending).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "a cancel request failed"),
+                Err(_) => debug!("a cancel request took too long"),
+            }
+        });
+    }
+
+    /// A task of its own: ends with the server clean in its pool, or closed.
+    async fn clean(mut self, how: Leave) {
+        if how == Leave::Abort && self.connection().owed.is_running() {
+            self.cancel();
+        }
+        let cleaned = match how {
+            // The last request of a client that left in good order may take its time.
+            Leave::Finish => match exec::settle(self.connection()).await {
+                Ok(_) => timeout(CLEAN_LIMIT, tidy(self.connection())).await,
+                Err(error) => Ok(Err(error)),
+            },
+            Leave::Abort => timeout(CLEAN_LIMIT, tidy(self.connection())).await,
+        };
+        match cleaned {
+            Ok(Ok(true)) => {
+                let now = Instant::now();
+                if let Some(entry) = self.entry.take() {
+                    self.handle.pool.put(entry, self.handle.worker, now);
+                }
+                return;
+            }
+            Ok(Ok(false)) => debug!("a server that may be out of step is closed"),
+            Ok(Err(error)) => debug!(%error, "a server was lost while it was cleaned"),
+            Err(_) => debug!("cleaning a server took too long"),
+        }
+        self.close();
+    }
+}
+
+/// Ends COPY, batch, transaction, and what else was left; true if the server is clean now.
+async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
+    if server.body != Body::Boundary {
+        server.body = match server.body {
+            Body::Forward(rest) | Body::Drop(rest) => Body::Drop(rest),
+            Body::Boundary => Body::Boundary,
+        };
+    }
+    if server.owed.is_copying_in() {
+        frontend_copy_fail(server);
+    }
+    if !server.owed.is_free() {
+        // ROLLBACK first, so that Sync does not commit a batch whose end never came; should
+        // Postgres skip it after an error, that Sync ends the batch just as well.
+        if !server.owed.is_skipping() {
+            frontend::write_query(&mut server.unsent, "ROLLBACK");
+            server.owed.push(Request::Query, Answer::Swallow, None, 0);
+        }
+        exec::push_sync(server);
+        exec::settle(server).await?;
+    }
+    server.cancels.wait().await;
+    if server.owed.status() != TransactionStatus::Idle {
+        exec::run(server, "ROLLBACK").await?;
+    }
+    if server.dirt == Dirt::Session {
+        let heard = exec::run(server, "DISCARD ALL").await?;
+        if heard.error.is_some() {
+            return Ok(false);
+        }
+        server.statements.clear();
+    }
+    // A cancelled or rolled back SET is not worth telling apart from one that was not.
+    server.applied = Applied::Unknown;
+    server.reported.clear();
+    server.dirt = Dirt::Clean;
+    Ok(server.is_reusable())
+}
+
+fn frontend_copy_fail(server: &mut ServerConnection) {
+    crate::protocol::frame::write_frame(&mut server.unsent, client_tag::COPY_FAIL, |out| {
+        out.extend_from_slice(b"the client left\0");
+    });
+    server.owed.push(Request::CopyEnd, Answer::Forward, None, 0);
+}
+
+impl Drop for PooledServer {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What is done to a pool's idle servers by the clock: dead ones noticed, old ones closed, quiet
+//! ones checked, missing ones opened. Each worker does this for the sockets it has.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::handle::still_alive;
+use super::pool::{Entry, Plan, Pool};
+use super::slots::Idle;
+use crate::server::exec;
+
+/// A check that takes longer has failed.
+const CHECK_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is to be done with an idle server.
+enum Duty {
+    Look,
+    Close(&'static str),
+    Check,
+}
+
+impl Pool {
+    /// One round for the idle servers of `worker`, which must be the current one.
+    pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
+        let plan = self.plan();
+        let generation = self.generation();
+        let (total, taken) = self.with_slots(|slots| {
+            let mut spare = spare(slots.counts(), plan.limits.min);
+            let taken = slots.take_where(worker, |idle| {
+                duty(&plan, idle, generation, now, &mut spare).is_some()
+            });
+            (slots.counts(), taken)
+        });
+        let mut spare = spare(total, plan.limits.min);
+        for idle in taken {
+            match duty(&plan, &idle, generation, now, &mut spare) {
+                Some(Duty::Close(reason)) => self.retire(idle, worker, reason),
+                Some(Duty::Look) => self.look(idle, worker, now),
+                Some(Duty::Check) => {
+                    spawn_local(Arc::clone(self).check(idle, Arc::clone(&plan), worker));
+                }
+                None => self.restore(idle, worker, now),
+            }
+        }
+        if worker == self.keeper {
+            self.grow(worker, now);
+        }
+    }
+
+    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, reason: &str) {
+        debug!(
+            database = %self.key.database, user = %self.key.user,
+            server = idle.server.connection.id, reason, "closed an idle server"
+        );
+        self.close(idle.server, worker, Instant::now());
+    }
+
+    /// Something came while the server was idle.
+    fn look(self: &Arc<Self>, mut idle: Idle<Entry>, worker: usize, now: Instant) {
+        if still_alive(&mut idle.server.connection) {
+            let checked = idle.checked;
+            self.restore(Idle { checked, ..idle }, worker, now);
+        } else {
+            info!(
+                database = %self.key.database, user = %self.key.user,
+                server = idle.server.connection.id, "Postgres closed an idle server"
+            );
+            drop(idle);
+            self.lost(worker, now);
+        }
+    }
+
+    /// A task of its own: asks an idle server whether it is there.
+    async fn check(self: Arc<Self>, mut idle: Idle<Entry>, plan: Arc<Plan>, worker: usize) {
+        let query = if plan.check_query.is_empty() { ";" } else { &plan.check_query };
+        let answer = timeout(CHECK_LIMIT, exec::run(&mut idle.server.connection, query)).await;
+        match answer {
+            Ok(Ok(heard)) if heard.error.is_none() && idle.server.connection.is_reusable() => {
+                self.restore(idle, worker, Instant::now());
+            }
+            Ok(Ok(_) | Err(_)) | Err(_) => {
+                info!(
+                    database = %self.key.database, user = %self.key.user,
+                    server = idle.server.connection.id, "an idle server failed its check"
+                );
+                drop(idle);
+                self.lost(worker, Instant::now());
+            }
+        }
+    }
+}
+
+fn spare(counts: super::slots::Counts, min: u32) -> u32 {
+    (counts.idle + counts.active).saturating_sub(min)
+}
+
+fn duty(
+    plan: &Plan,
+    idle: &Idle<Entry>,
+    generation: u32,
+    now: Instant,
+    spare: &mut u32,
+) -> Option<Duty> {
+    let passed = |limit: Option<Duration>, since: Instant| {
+        limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)
+    };
+    if idle.server.connection.stream.seems_readable() {
+        return Some(Duty::Look);
+    }
+    if idle.server.generation != generation {
+        return Some(Duty::Close("the configuration changed"));
+    }
+    if idle.server.expires.is_some_and(|at| now >= at) {
+        return Some(Duty::Close("server_lifetime"));
+    }
+    if passed(plan.idle_timeout, idle.since) && *spare > 0 {
+        *spare -= 1;
+        return Some(Duty::Close("server_idle_timeout"));
+    }
+    passed(plan.check_delay.filter(|d| !d.is_zero()), idle.checked).then_some(Duty::Check)
+}

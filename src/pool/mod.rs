@@ -1,0 +1,9 @@
+//! Who may have a server, and when.
+
+pub mod grow;
+pub mod handle;
+pub mod limits;
+pub mod maintain;
+pub mod pool;
+pub mod pools;
+pub mod slots;

@@ -1,0 +1,362 @@
+//! One pool: the servers of a database and user, shared by all workers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::limits::{Place, Quota};
+use super::slots::{Counts, Idle, Limits, Released, Slots, Ticket};
+use crate::server::connection::ServerConnection;
+use crate::server::login::{ConnectError, Credential, LoginContext, Target};
+use crate::server::parameters::{Interner, Settings};
+use crate::server::statement::StatementRegistry;
+use crate::stats::meter::Times;
+
+/// Sets of startup settings whose effect is remembered; more is one more round trip at login.
+const MOST_WELCOMES: usize = 512;
+
+/// Why no server can be had: shared by all who waited for it.
+pub type OpenFailure = Arc<ConnectError>;
+
+/// What clients call a pool by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// Database, as clients name it.
+    pub database: Box<str>,
+    /// User that the servers log in as.
+    pub user: Box<str>,
+}
+
+/// How a pool is to be run: replaced whole when the configuration changes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to log in, and as whom.
+    pub target: Target,
+    /// How many servers.
+    pub limits: Limits,
+    /// `server_connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// `server_lifetime`.
+    pub lifetime: Option<Duration>,
+    /// `server_idle_timeout`.
+    pub idle_timeout: Option<Duration>,
+    /// `server_check_delay`.
+    pub check_delay: Option<Duration>,
+    /// `server_check_query`.
+    pub check_query: Box<str>,
+}
+
+/// What the pools of one database share.
+#[derive(Debug)]
+pub struct Database {
+    /// Its name, as clients say it.
+    pub name: Box<str>,
+    /// Prepared statements.
+    pub registry: StatementRegistry,
+    /// `max_db_connections`.
+    pub servers: Arc<Quota>,
+    /// `max_db_client_connections`.
+    pub clients: Arc<Quota>,
+    /// Its pools.
+    pub pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+/// What the pools of one user share.
+#[derive(Debug)]
+pub struct User {
+    /// `max_user_connections`.
+    pub servers: Arc<Quota>,
+    /// `max_user_client_connections`.
+    pub clients: Arc<Quota>,
+    /// The user's pools.
+    pub pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+/// A server in a pool's books.
+#[derive(Debug)]
+pub struct Entry {
+    /// The connection.
+    pub connection: Box<ServerConnection>,
+    /// Which plan it was opened by.
+    pub generation: u32,
+    /// When it has lived long enough.
+    pub expires: Option<Instant>,
+    /// Its places within the shared limits.
+    pub places: [Place; 2],
+}
+
+/// The settings that a set of startup settings results in.
+#[derive(Clone, Debug)]
+pub struct Welcome {
+    /// What remains to be applied to a server: what differs from its own.
+    pub settings: Arc<Settings>,
+    /// What the server reports under them, where it differs from a fresh session.
+    pub reported: Vec<(Box<str>, Box<str>)>,
+}
+
+/// A pool.
+pub struct Pool {
+    /// Its name.
+    pub key: PoolKey,
+    /// What it shares with the database's other pools.
+    pub database: Arc<Database>,
+    /// What it shares with the user's other pools.
+    pub user: Arc<User>,
+    /// Makes equal settings one object.
+    pub interner: Interner,
+    /// Time to open connections.
+    pub connect_times: Mutex<Times>,
+    /// The worker that looks after it when nobody else does.
+    pub keeper: usize,
+    slots: Mutex<Slots<Entry, OpenFailure>>,
+    plan: RwLock<Arc<Plan>>,
+    generation: AtomicU32,
+    base: RwLock<Option<Arc<Vec<(Box<str>, Box<str>)>>>>,
+    welcomes: Mutex<HashMap<Arc<Settings>, Arc<Welcome>>>,
+    logins: Arc<LoginContext>,
+}
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(
+        key: PoolKey,
+        database: Arc<Database>,
+        user: Arc<User>,
+        plan: Plan,
+        workers: (usize, usize, Arc<LoginContext>),
+    ) -> Arc<Self> {
+        let (count, keeper, logins) = workers;
+        let pool = Arc::new(Self {
+            key,
+            database,
+            user,
+            interner: Interner::default(),
+            connect_times: Mutex::default(),
+            keeper,
+            slots: Mutex::new(Slots::new(count, plan.limits)),
+            plan: RwLock::new(Arc::new(plan)),
+            generation: AtomicU32::new(0),
+            base: RwLock::new(None),
+            welcomes: Mutex::default(),
+            logins,
+        });
+        pool.database.pools.lock().push(Arc::downgrade(&pool));
+        pool.user.pools.lock().push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// How it is run now.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read())
+    }
+
+    /// What all logins to Postgres share.
+    #[must_use]
+    pub fn logins(&self) -> &Arc<LoginContext> {
+        &self.logins
+    }
+
+    /// Runs it by another plan. Where servers of the old one are of no use any more (another
+    /// address, user or database), they are closed as they are given back.
+    pub fn set_plan(&self, plan: Plan) {
+        let mut current = self.plan.write();
+        let moved = plan.target.address != current.target.address
+            || plan.target.user != current.target.user
+            || plan.target.database != current.target.database
+            || plan.target.max_statements != current.target.max_statements;
+        self.slots.lock().set_limits(plan.limits);
+        *current = Arc::new(plan);
+        if moved {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+            *self.base.write() = None;
+            self.welcomes.lock().clear();
+        }
+    }
+
+    /// The next servers log in with this.
+    pub fn set_credential(&self, credential: Credential) {
+        let mut current = self.plan.write();
+        let target = Target { credential, ..current.target.clone() };
+        *current = Arc::new(Plan { target, ..(**current).clone() });
+    }
+
+    /// The plan's number; an [`Entry`] with another one is stale.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// What a fresh session reports, once a server has logged in.
+    #[must_use]
+    pub fn base(&self) -> Option<Arc<Vec<(Box<str>, Box<str>)>>> {
+        self.base.read().clone()
+    }
+
+    /// A server has logged in and reported this.
+    pub fn set_base(&self, reported: Vec<(Box<str>, Box<str>)>) {
+        if self.base.read().as_ref().is_some_and(|known| **known == reported) {
+            return;
+        }
+        *self.base.write() = Some(Arc::new(reported));
+        // A server of another version or configuration: what was learnt may not hold.
+        self.welcomes.lock().clear();
+    }
+
+    /// What a set of startup settings results in, if it has been tried.
+    #[must_use]
+    pub fn welcome(&self, asked: &Arc<Settings>) -> Option<Arc<Welcome>> {
+        self.welcomes.lock().get(asked).cloned()
+    }
+
+    /// A set of startup settings was tried.
+    pub fn set_welcome(&self, asked: &Arc<Settings>, welcome: Welcome) -> Arc<Welcome> {
+        let welcome = Arc::new(welcome);
+        let mut known = self.welcomes.lock();
+        if known.len() >= MOST_WELCOMES {
+            known.clear();
+        }
+        known.insert(Arc::clone(asked), Arc::clone(&welcome));
+        welcome
+    }
+
+    /// Takes an idle server.
+    #[inline]
+    pub fn take(&self, worker: usize) -> Option<Entry> {
+        self.slots.lock().take(worker).map(|idle| idle.server)
+    }
+
+    /// Joins the queue.
+    ///
+    /// # Errors
+    /// When opens fail and there is nothing to wait for.
+    pub fn enqueue(&self, worker: usize, now: Instant) -> Result<Ticket, OpenFailure> {
+        self.slots.lock().enqueue(worker, now)
+    }
+
+    /// Is the wait over?
+    pub fn poll(&self, ticket: Ticket, waker: &Waker) -> Option<Result<Entry, OpenFailure>> {
+        self.slots.lock().poll(ticket, waker)
+    }
+
+    /// Leaves the queue.
+    pub fn abandon(self: &Arc<Self>, ticket: Ticket, worker: usize) {
+        let granted = self.slots.lock().abandon(ticket);
+        if let Some(entry) = granted {
+            self.put(entry, worker, Instant::now());
+        }
+    }
+
+    /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
+    pub fn put(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
+        if self.is_stale(&entry, now) || self.yields_to_sibling() {
+            self.close(entry, worker, now);
+            return;
+        }
+        let mut slots = self.slots.lock();
+        if slots.is_oversized() {
+            drop(slots);
+            self.close(entry, worker, now);
+            return;
+        }
+        let released = slots.release(entry, worker, now);
+        drop(slots);
+        wake(released);
+    }
+
+    /// A server that was taken for a check comes back.
+    pub fn restore(&self, idle: Idle<Entry>, worker: usize, now: Instant) {
+        let released = self.slots.lock().restore(idle, worker, now);
+        wake(released);
+    }
+
+    /// A server that was taken is closed, and what may be opened in its stead is.
+    pub fn close(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+        entry.connection.say_goodbye();
+        drop(entry);
+        self.lost(worker, now);
+    }
+
+    /// A server that was taken is gone.
+    pub fn lost(self: &Arc<Self>, worker: usize, now: Instant) {
+        self.slots.lock().lost();
+        self.room_was_made(worker, now);
+    }
+
+    /// Runs `look` on the slots: for what happens rarely.
+    pub fn with_slots<T>(&self, look: impl FnOnce(&mut Slots<Entry, OpenFailure>) -> T) -> T {
+        look(&mut self.slots.lock())
+    }
+
+    /// The numbers now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.slots.lock().counts()
+    }
+
+    /// How long the client at the head of the queue has been waiting.
+    #[must_use]
+    pub fn longest_wait(&self, now: Instant) -> Duration {
+        let since = self.slots.lock().oldest_wait();
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    #[inline]
+    fn is_stale(&self, entry: &Entry, now: Instant) -> bool {
+        entry.generation != self.generation()
+            || entry.expires.is_some_and(|at| now >= at)
+            || self.database.servers.is_exceeded()
+            || self.user.servers.is_exceeded()
+    }
+
+    /// Under a shared limit the pool whose client has waited longest goes first.
+    #[inline]
+    fn yields_to_sibling(&self) -> bool {
+        if !self.database.servers.is_starved() && !self.user.servers.is_starved() {
+            return false;
+        }
+        let ours = self.slots.lock().oldest_wait();
+        let theirs = self.siblings().into_iter().filter_map(|p| p.slots.lock().oldest_wait()).min();
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) => theirs < ours,
+            (None, Some(_)) => true,
+            (_, None) => {
+                self.database.servers.set_starved(false);
+                self.user.servers.set_starved(false);
+                false
+            }
+        }
+    }
+
+    /// The other pools of the same database or user.
+    pub(super) fn siblings(&self) -> Vec<Arc<Self>> {
+        let mut siblings: Vec<Arc<Self>> = Vec::new();
+        for pools in [&self.database.pools, &self.user.pools] {
+            for pool in pools.lock().iter().filter_map(Weak::upgrade) {
+                let ourselves = std::ptr::eq(&raw const *pool, self);
+                if !ourselves && !siblings.iter().any(|known| Arc::ptr_eq(known, &pool)) {
+                    siblings.push(pool);
+                }
+            }
+        }
+        siblings
+    }
+}
+
+fn wake(released: Released) {
+    match released {
+        Released::Granted(Some(waker)) => waker.wake(),
+        Released::Granted(None) | Released::Idle => {}
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("key", &self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! All pools: found by database and user, run by the configuration.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::limits::Quota;
+use super::pool::{Database, Plan, Pool, PoolKey, User};
+use super::slots::Limits;
+use crate::auth::Secret;
+use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};
+use crate::config::{Config, Host, SecretText, ServerSettings};
+use crate::net::address::ServerAddress;
+use crate::net::keepalive::Keepalive;
+use crate::server::login::{Credential, LoginContext, ServerIds, Target};
+use crate::server::statement::StatementRegistry;
+
+/// Every pool there is.
+pub struct Pools {
+    config: RwLock<Arc<Config>>,
+    pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
+    databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
+    users: Mutex<HashMap<Box<str>, Arc<User>>>,
+    /// `max_client_conn`.
+    pub clients: Arc<Quota>,
+    /// `max_cancel_connections`.
+    pub cancels: Arc<Semaphore>,
+    /// What all logins to Postgres share.
+    pub logins: Arc<LoginContext>,
+    workers: usize,
+}
+
+impl Pools {
+    /// No pools yet, for this many workers.
+    #[must_use]
+    pub fn new(config: Arc<Config>, workers: usize) -> Self {
+        Self {
+            clients: Quota::new(config.limits.max_client_conn),
+            cancels: Arc::new(Semaphore::new(config.limits.max_cancel_connections as usize)),
+            logins: Arc::new(LoginContext {
+                keys: Mutex::new(KeyCache::new(DEFAULT_CAPACITY)),
+                ids: ServerIds::default(),
+            }),
+            config: RwLock::new(config),
+            pools: RwLock::default(),
+            databases: Mutex::default(),
+            users: Mutex::default(),
+            workers,
+        }
+    }
+
+    /// The configuration now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// The pool that serves a client; `None`: there is no such database.
+    #[must_use]
+    pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
+        let config = self.config();
+        let (key, plan) = plan(&config, database, login_user)?;
+        if let Some(pool) = self.pools.read().get(&key) {
+            return Some(Arc::clone(pool));
+        }
+        let limits = config.pool_limits(database, login_user)?;
+        let mut pools = self.pools.write();
+        if let Some(pool) = pools.get(&key) {
+            return Some(Arc::clone(pool));
+        }
+        let database = self.database(&config, &key.database);
+        let user = self.user(&config, &key.user);
+        database.servers.set_limit(limits.max_db_connections);
+        user.servers.set_limit(limits.max_user_connections);
+        let workers = (self.workers, pools.len() % self.workers, Arc::clone(&self.logins));
+        let pool = Pool::new(key.clone(), database, user, plan, workers);
+        pools.insert(key, Arc::clone(&pool));
+        Some(pool)
+    }
+
+    /// Every pool, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Pool>> {
+        self.pools.read().values().cloned().collect()
+    }
+
+    /// Runs everything by another configuration. Gives the pools whose database is gone.
+    pub fn reload(&self, config: Arc<Config>) -> Vec<Arc<Pool>> {
+        *self.config.write() = Arc::clone(&config);
+        self.clients.set_limit(config.limits.max_client_conn);
+        let mut gone = Vec::new();
+        for pool in self.all() {
+            let PoolKey { database, user } = &pool.key;
+            let (Some((_, mut new)), Some(limits)) =
+                (plan(&config, database, user), config.pool_limits(database, user))
+            else {
+                warn!(%database, "the database is not configured any more");
+                gone.push(pool);
+                continue;
+            };
+            if matches!(new.target.credential, Credential::None) {
+                // What a client's login taught us is not in the file.
+                new.target.credential = pool.plan().target.credential.clone();
+            }
+            pool.database.servers.set_limit(limits.max_db_connections);
+            pool.user.servers.set_limit(limits.max_user_connections);
+            let clients = config.client_limits(database, user);
+            pool.database.clients.set_limit(clients.max_db_client_connections);
+            pool.user.clients.set_limit(clients.max_user_client_connections);
+            pool.set_plan(new);
+        }
+        gone
+    }
+
+    /// The user as whose client a login counts.
+    #[must_use]
+    pub fn login_user(&self, name: &str) -> Arc<User> {
+        self.user(&self.config(), name)
+    }
+
+    fn database(&self, config: &Config, name: &str) -> Arc<Database> {
+        let mut databases = self.databases.lock();
+        Arc::clone(databases.entry(name.into()).or_insert_with(|| {
+            let clients = config.client_limits(name, "").max_db_client_connections;
+            Arc::new(Database {
+                name: name.into(),
+                registry: StatementRegistry::new(rand::random()),
+                servers: Quota::new(u32::MAX),
+                clients: Quota::new(clients),
+                pools: Mutex::default(),
+            })
+        }))
+    }
+
+    fn user(&self, config: &Config, name: &str) -> Arc<User> {
+        let mut users = self.users.lock();
+        Arc::clone(users.entry(name.into()).or_insert_with(|| {
+            let clients = config.client_limits("", name).max_user_client_connections;
+            Arc::new(User {
+                servers: Quota::new(u32::MAX),
+                clients: Quota::new(clients),
+                pools: Mutex::default(),
+            })
+        }))
+    }
+}
+
+/// Keepalive settings for sockets, to clients and to servers.
+#[must_use]
+pub fn keepalive(server: &ServerSettings) -> Keepalive {
+    Keepalive {
+        enabled: server.tcp_keepalive,
+        idle: server.tcp_keepidle.unwrap_or_default(),
+        interval: server.tcp_keepintvl.unwrap_or_default(),
+        count: server.tcp_keepcnt.unwrap_or_default(),
+        user_timeout: server.tcp_user_timeout.unwrap_or_default(),
+    }
+}
+
+/// The address a database is at.
+#[must_use]
+pub fn address(host: &Host, port: u16) -> ServerAddress {
+    match host {
+        Host::Name(name) => ServerAddress::Tcp { host: name.clone(), port },
+        Host::Address(ip) => ServerAddress::Tcp { host: ip.to_string(), port },
+        Host::Socket(folder) => ServerAddress::new(&folder.to_string_lossy(), port),
+    }
+}
+
+/// Reads a configured secret; the configuration has been checked, so what cannot be read is none.
+#[must_use]
+pub fn secret(text: &SecretText) -> Option<Secret> {
+    Secret::parse(text.expose()).ok()
+}
+
+fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)> {
+    let database = config.database(name)?;
+    let limits = config.pool_limits(name, login_user)?;
+    let user = database.server_user(login_user);
+    let password = if database.user.is_some() && database.password.is_some() {
+        database.password.as_ref()
+    } else {
+        config.users.get(user).and_then(|u| u.password.as_ref())
+    };
+    let credential = match password.and_then(secret) {
+        Some(Secret::Scram(_)) | None => Credential::None,
+        Some(secret) => Credential::Secret(secret),
+    };
+    let plan = Plan {
+        target: Target {
+            address: address(&database.host, database.port),
+            user: user.into(),
+            database: database.server_database(name).into(),
+            credential,
+            keepalive: keepalive(&config.server),
+            max_statements: config.pool.max_prepared_statements,
+        },
+        limits: Limits {
+            size: limits.pool_size,
+            min: limits.min_pool_size,
+            reserve: limits.reserve_pool_size,
+            reserve_after: (limits.reserve_pool_size > 0).then_some(limits.reserve_pool_timeout),
+            concurrent_opens: limits.max_concurrent_connects,
+        },
+        connect_timeout: limits.server_connect_timeout,
+        lifetime: limits.server_lifetime,
+        idle_timeout: limits.server_idle_timeout,
+        check_delay: limits.server_check_delay,
+        check_query: config.server.server_check_query.as_str().into(),
+    };
+    Some((PoolKey { database: name.into(), user: user.into() }, plan))
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pools").field("pools", &self.pools.read().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! Moving one transaction's bytes: requests to the server, replies to the client.
+//!
+//! Everything here works on slices of a worker's read buffer and does no I/O of its own but
+//! [`buffers::poll_input`].
+
+pub mod buffers;
+pub mod local;
+pub mod prepared;
+pub mod replies;
+pub mod requests;

@@ -1,0 +1,305 @@
+//! The server's replies on their way to the client: what is passed on, what is swallowed, what is
+//! answered in Postgres' place, and what they say about the session.
+
+use super::buffers::Splice;
+use super::prepared::ClientStatements;
+use super::requests::continue_body;
+use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_status};
+use crate::protocol::error_response::{ErrorFields, Severity, write_error};
+use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_tag};
+use crate::protocol::sqlstate::SqlState;
+use crate::server::connection::{Body, ServerConnection, Undo};
+use crate::server::effects::{Effect, effect};
+use crate::server::owed::{Done, ErrorVerdict, Request, Unexpected, Verdict};
+use crate::server::statement::StatementRegistry;
+use crate::stats::meter::Meter;
+
+/// The longest message of the server that must be complete before it is looked at. Of a longer
+/// error, the fields within this are read, and the rest passes.
+const WHOLE_LIMIT: usize = 32 * 1024;
+
+/// The server said what no server says: the connection cannot be trusted any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerFault {
+    /// A length that cannot be.
+    #[error(transparent)]
+    Length(#[from] InvalidLength),
+    /// A reply to nothing.
+    #[error(transparent)]
+    Unexpected(#[from] Unexpected),
+    /// A message longer than its type can be.
+    #[error("oversized message of type {tag:#04x} and {length} bytes from the server")]
+    Oversized {
+        /// The message's type.
+        tag: u8,
+        /// Its length, header included.
+        length: usize,
+    },
+    /// A message whose body makes no sense.
+    #[error("malformed message of type {0:#04x} from the server")]
+    Malformed(u8),
+    /// The server refused the client's settings: the body of its error.
+    #[error("the server refused the client's settings: {0}")]
+    SettingsRefused(String),
+}
+
+/// How far the replies were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes of the input that are dealt with; the rest is an incomplete message.
+    pub consumed: usize,
+    /// The server ends the connection after this.
+    pub fatal: bool,
+}
+
+/// What replies are checked against and noted in.
+#[derive(Debug)]
+pub struct Replies<'a> {
+    /// The client's statements.
+    pub statements: &'a mut ClientStatements,
+    /// The statements all clients of the database share.
+    pub registry: &'a StatementRegistry,
+    /// The server the client holds.
+    pub server: &'a mut ServerConnection,
+    /// The pool's numbers.
+    pub meter: &'a mut Meter,
+    /// The relay's clock, nanoseconds.
+    pub now: u64,
+}
+
+impl Replies<'_> {
+    /// Takes the replies in `input`, a server's bytes; what goes to the client is spliced.
+    ///
+    /// # Errors
+    /// When the server cannot be trusted any more. What came before was taken.
+    pub fn pass(&mut self, input: &[u8], splice: &mut Splice<'_>) -> Result<Passed, ServerFault> {
+        let (mut at, forward) = continue_body(&mut self.server.body, input.len());
+        if forward {
+            splice.forward(0..at);
+        }
+        let mut fatal = false;
+        while at < input.len() {
+            self.answer_fakes(splice);
+            let Some(head) = frame::header(&input[at..])? else { break };
+            let end = at + head.frame_length();
+            let verdict = match head.tag {
+                server_tag::DATA_ROW | server_tag::COPY_DATA => {
+                    let (verdict, _) = self.server.owed.received(head.tag, self.now)?;
+                    let end = self.rows(head.tag, verdict, at, input);
+                    if verdict == Verdict::Forward {
+                        splice.forward(at..end);
+                    }
+                    at = end;
+                    continue;
+                }
+                tag if !must_be_whole(tag) => self.any(tag)?,
+                server_tag::ERROR if input.len() - at >= end.min(at + WHOLE_LIMIT) - at => {
+                    let there = end.min(input.len());
+                    let body = &input[at + HEADER_LENGTH..there];
+                    self.error(body, splice, &mut fatal)?
+                }
+                tag if end - at > WHOLE_LIMIT && tag != server_tag::ERROR => {
+                    return Err(ServerFault::Oversized { tag, length: end - at });
+                }
+                _ if end > input.len() => break,
+                _ => self.whole(head, &input[at + HEADER_LENGTH..end])?,
+            };
+            at = self.part(at, end, verdict, input.len(), splice);
+        }
+        self.answer_fakes(splice);
+        Ok(Passed { consumed: at, fatal })
+    }
+
+    /// Gives the replies that are due in Postgres' place.
+    #[inline]
+    pub fn answer_fakes(&mut self, splice: &mut Splice<'_>) {
+        while let Some(tag) = self.server.owed.next_fake() {
+            backend::write_empty_reply(splice.insert(), tag);
+        }
+    }
+
+    /// Passes on or drops a frame as far as it is there; gives where the next one begins.
+    fn part(
+        &mut self,
+        at: usize,
+        end: usize,
+        verdict: Verdict,
+        there: usize,
+        splice: &mut Splice<'_>,
+    ) -> usize {
+        let upto = end.min(there);
+        let rest = end - upto;
+        self.server.body = match (rest, verdict) {
+            (0, _) => Body::Boundary,
+            (_, Verdict::Forward) => Body::Forward(rest),
+            (_, Verdict::Swallow) => Body::Drop(rest),
+        };
+        if verdict == Verdict::Forward {
+            splice.forward(at..upto);
+        }
+        upto
+    }
+
+    /// A run of rows, by header alone: gives where it ends.
+    #[inline]
+    fn rows(&mut self, tag: u8, verdict: Verdict, mut at: usize, input: &[u8]) -> usize {
+        let mut count = 0;
+        while let Some(head) = input[at..].first_chunk::<HEADER_LENGTH>() {
+            if head[0] != tag {
+                break;
+            }
+            let Ok(Some(header)) = frame::header(head) else { break };
+            count += 1;
+            at += header.frame_length();
+            if at > input.len() {
+                let rest = at - input.len();
+                self.server.body = match verdict {
+                    Verdict::Forward => Body::Forward(rest),
+                    Verdict::Swallow => Body::Drop(rest),
+                };
+                at = input.len();
+                break;
+            }
+        }
+        if verdict == Verdict::Forward && tag == server_tag::DATA_ROW {
+            self.meter.rows += count;
+        }
+        at
+    }
+
+    fn any(&mut self, tag: u8) -> Result<Verdict, ServerFault> {
+        let (verdict, done) = self.server.owed.received(tag, self.now)?;
+        self.note(done);
+        Ok(verdict)
+    }
+
+    fn whole(&mut self, head: Header, body: &[u8]) -> Result<Verdict, ServerFault> {
+        match head.tag {
+            server_tag::READY_FOR_QUERY => {
+                let status = match body {
+                    [byte] => TransactionStatus::from_byte(*byte),
+                    _ => None,
+                };
+                self.ready(status.ok_or(ServerFault::Malformed(head.tag))?)
+            }
+            server_tag::COMMAND_COMPLETE => {
+                match effect(command_tag(body)) {
+                    Effect::None => {}
+                    effect => self.effect(effect),
+                }
+                self.any(head.tag)
+            }
+            server_tag::PARAMETER_STATUS => {
+                let verdict = self.any(head.tag)?;
+                if verdict == Verdict::Forward
+                    && let Some((name, value)) = parameter_status(body)
+                {
+                    self.server.reported.retain(|(known, _)| **known != *name);
+                    self.server.reported.push((name.into(), value.into()));
+                }
+                Ok(verdict)
+            }
+            tag => self.any(tag),
+        }
+    }
+
+    fn ready(&mut self, status: TransactionStatus) -> Result<Verdict, ServerFault> {
+        let (verdict, done) = self.server.owed.received_ready(status, self.now)?;
+        if verdict == Verdict::Swallow {
+            return Ok(verdict);
+        }
+        self.note(done);
+        if status == TransactionStatus::Idle {
+            self.meter.transactions += 1;
+            self.meter.transaction.record(self.now.saturating_sub(self.server.taken_at));
+            self.server.taken_at = self.now;
+        }
+        Ok(verdict)
+    }
+
+    #[cold]
+    fn effect(&mut self, effect: Effect) {
+        if self.server.owed.front_is_ours() {
+            return;
+        }
+        self.server.note_effect(effect);
+        match effect {
+            Effect::Schema => self.registry.schema_changed(),
+            Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
+            Effect::None | Effect::Settings | Effect::Session => {}
+        }
+    }
+
+    fn error(
+        &mut self,
+        body: &[u8],
+        splice: &mut Splice<'_>,
+        fatal: &mut bool,
+    ) -> Result<Verdict, ServerFault> {
+        let fields = ErrorFields::parse(body);
+        let code = fields.sqlstate();
+        *fatal |= fields.is_fatal();
+        let interrupted = code.is_some_and(|c| c.class() == *b"57");
+        let ServerConnection { owed, statements, .. } = &mut *self.server;
+        let mut duplicate = Box::default();
+        let verdict = owed.received_error(interrupted, |undo| {
+            statements.undo(&undo);
+            match *undo {
+                Undo::Duplicate(name) => duplicate = name,
+                undo => self.statements.undo(undo),
+            }
+        });
+        self.meter.count_error(code);
+        match verdict {
+            ErrorVerdict::Forward => {
+                if code == Some(SqlState::FEATURE_NOT_SUPPORTED) {
+                    // "cached plan must not change result type", perhaps: whoever prepares the
+                    // text again means the schema as it is now.
+                    self.registry.schema_changed();
+                }
+                Ok(Verdict::Forward)
+            }
+            ErrorVerdict::Unsolicited => {
+                *fatal = true;
+                Ok(Verdict::Forward)
+            }
+            ErrorVerdict::DuplicateStatement => {
+                write_error(
+                    splice.insert(),
+                    Severity::Error,
+                    SqlState::DUPLICATE_PREPARED_STATEMENT,
+                    &format!(
+                        "prepared statement \"{}\" already exists",
+                        String::from_utf8_lossy(&duplicate)
+                    ),
+                    "",
+                );
+                Ok(Verdict::Swallow)
+            }
+            ErrorVerdict::OurQuery => Err(ServerFault::SettingsRefused(
+                String::from_utf8_lossy(fields.message).into_owned(),
+            )),
+        }
+    }
+
+    fn note(&mut self, done: Option<Done>) {
+        let Some(done) = done else { return };
+        if !done.ours
+            && matches!(done.request, Request::Query | Request::Execute | Request::FunctionCall)
+        {
+            self.meter.queries += 1;
+            self.meter.query.record(self.now.saturating_sub(done.started_at));
+        }
+    }
+}
+
+/// Is the body of this message looked at?
+fn must_be_whole(tag: u8) -> bool {
+    matches!(
+        tag,
+        server_tag::READY_FOR_QUERY
+            | server_tag::COMMAND_COMPLETE
+            | server_tag::PARAMETER_STATUS
+            | server_tag::ERROR
+    )
+}

@@ -1,0 +1,349 @@
+//! The client's requests on their way to the server it holds: what is passed on as it is, what is
+//! rewritten, what is answered here, and what each of them makes Postgres owe us.
+
+use std::sync::Arc;
+
+use super::buffers::Splice;
+use super::prepared::ClientStatements;
+use crate::protocol::backend::TransactionStatus;
+use crate::protocol::frame::{
+    self, HEADER_LENGTH, Header, InvalidLength, LARGE_MESSAGE_LIMIT, SMALL_MESSAGE_LIMIT,
+    client_tag, server_tag,
+};
+use crate::protocol::frontend::{self, Bind, Parse, Target};
+use crate::server::connection::{Body, ServerConnection, Undo};
+use crate::server::owed::{Answer, Request};
+use crate::server::statement::{SHARED_PREFIX, SharedName, Statement, StatementRegistry, Unnamed};
+
+/// The longest Parse: its text is kept for the other servers that will need it.
+pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
+
+/// The names at the start of a Bind must fit this; Postgres itself cuts names at 63 bytes.
+const NAMES_LIMIT: usize = 16 * 1024;
+
+/// A portal that nobody opens: executing it is sure to fail.
+const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
+
+/// What a client must not send. It is told, and disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A length that cannot be, or is over Postgres' limit for the type.
+    #[error(transparent)]
+    Length(#[from] InvalidLength),
+    /// A message type that clients do not send after login.
+    #[error("invalid frontend message type {0}")]
+    Type(u8),
+    /// A Parse over [`PARSE_LIMIT`].
+    #[error("statement of {0} bytes is over the pooler's limit of 64 MiB for prepared statements")]
+    ParseTooLong(u32),
+}
+
+/// How far the requests were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of the input that are dealt with; the rest is an incomplete message.
+    pub consumed: usize,
+    /// Did the client ask for a Flush?
+    pub flush: bool,
+    /// Did the client say goodbye?
+    pub terminate: bool,
+}
+
+/// What requests are checked against and noted in.
+#[derive(Debug)]
+pub struct Requests<'a> {
+    /// The client's statements.
+    pub statements: &'a mut ClientStatements,
+    /// The message of the client that is being passed on in parts.
+    pub body: &'a mut Body,
+    /// The statements all clients of the database share.
+    pub registry: &'a StatementRegistry,
+    /// The server the client holds.
+    pub server: &'a mut ServerConnection,
+    /// The relay's clock, nanoseconds.
+    pub now: u64,
+}
+
+/// Checks a client's header against the limits of Postgres' `SocketBackend`.
+///
+/// # Errors
+/// When the type is unknown or the message too long for its type.
+#[inline]
+pub fn check(head: Header) -> Result<(), Violation> {
+    let limit = match head.tag {
+        client_tag::QUERY
+        | client_tag::COPY_DATA
+        | client_tag::BIND
+        | client_tag::FUNCTION_CALL => LARGE_MESSAGE_LIMIT,
+        client_tag::PARSE if head.body > PARSE_LIMIT => {
+            return Err(Violation::ParseTooLong(head.body));
+        }
+        client_tag::PARSE => PARSE_LIMIT,
+        client_tag::CLOSE
+        | client_tag::COPY_DONE
+        | client_tag::COPY_FAIL
+        | client_tag::DESCRIBE
+        | client_tag::EXECUTE
+        | client_tag::FLUSH
+        | client_tag::SYNC
+        | client_tag::TERMINATE => SMALL_MESSAGE_LIMIT,
+        other => return Err(Violation::Type(other)),
+    };
+    if head.body > limit {
+        return Err(InvalidLength { tag: head.tag, length: head.body + 4 }.into());
+    }
+    Ok(())
+}
+
+/// Goes on with a message that is passed on or dropped in parts; gives the bytes of `input` that
+/// belong to it and whether they are to be passed on.
+#[inline]
+pub fn continue_body(body: &mut Body, input: usize) -> (usize, bool) {
+    let (remaining, forward) = match *body {
+        Body::Boundary => return (0, false),
+        Body::Forward(remaining) => (remaining, true),
+        Body::Drop(remaining) => (remaining, false),
+    };
+    let part = remaining.min(input);
+    *body = match (remaining - part, forward) {
+        (0, _) => Body::Boundary,
+        (rest, true) => Body::Forward(rest),
+        (rest, false) => Body::Drop(rest),
+    };
+    (part, forward)
+}
+
+/// What to do with a frame.
+enum Fate {
+    /// Pass it on as it is, in parts if need be.
+    Forward,
+    /// Nothing of it goes on.
+    Drop,
+    /// It went on rewritten up to this many bytes of the frame; the rest as it is.
+    Rewritten(usize),
+    /// More of it must be there first.
+    Incomplete,
+}
+
+impl Requests<'_> {
+    /// Takes the requests in `input`, a client's bytes; what goes to the server is spliced.
+    ///
+    /// # Errors
+    /// At a message no client may send; those before it were taken.
+    pub fn take(&mut self, input: &[u8], splice: &mut Splice<'_>) -> Result<Taken, Violation> {
+        let (mut at, forward) = continue_body(self.body, input.len());
+        if forward {
+            splice.forward(0..at);
+        }
+        let mut taken = Taken { consumed: at, flush: false, terminate: false };
+        while at < input.len() {
+            let Some(head) = frame::header(&input[at..])? else { break };
+            check(head)?;
+            if head.tag == client_tag::TERMINATE {
+                taken.terminate = true;
+                break;
+            }
+            taken.flush |= head.tag == client_tag::FLUSH;
+            let length = head.frame_length();
+            let there = length.min(input.len() - at);
+            let frame = &input[at..at + there];
+            let forwarded_from = match self.one(head, frame, splice) {
+                Fate::Incomplete => break,
+                Fate::Forward => 0,
+                Fate::Rewritten(from) => from,
+                Fate::Drop => {
+                    *self.body = rest_of(length - there, Body::Drop);
+                    at += there;
+                    continue;
+                }
+            };
+            splice.forward(at + forwarded_from..at + there);
+            *self.body = rest_of(length - there, Body::Forward);
+            at += there;
+        }
+        taken.consumed = at;
+        Ok(taken)
+    }
+
+    /// One request: notes what it makes Postgres owe, and says what becomes of its bytes.
+    #[inline]
+    fn one(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        if self.server.owed.is_skipping() && head.tag != client_tag::SYNC {
+            return Fate::Drop;
+        }
+        let whole = frame.len() == head.frame_length();
+        match head.tag {
+            client_tag::BIND => self.bind(head, frame, splice),
+            client_tag::EXECUTE => self.plain(Request::Execute),
+            client_tag::SYNC => self.plain(Request::Sync),
+            client_tag::QUERY => {
+                self.statements.drop_unnamed();
+                self.server.statements.drop_unnamed();
+                self.plain(Request::Query)
+            }
+            client_tag::COPY_DATA | client_tag::FLUSH => Fate::Forward,
+            client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
+            client_tag::FUNCTION_CALL => self.plain(Request::FunctionCall),
+            _ if !whole => Fate::Incomplete,
+            client_tag::PARSE => self.parse(frame, splice),
+            client_tag::DESCRIBE => self.describe(frame, splice),
+            // `check` has let nothing else through.
+            _ => self.close(frame),
+        }
+    }
+
+    fn plain(&mut self, request: Request) -> Fate {
+        self.server.owed.push(request, Answer::Forward, None, self.now);
+        Fate::Forward
+    }
+
+    fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
+        self.server.owed.push(request, answer, Some(Box::new(undo)), self.now);
+    }
+
+    fn parse(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let Ok(parse) = Parse::parse(&frame[HEADER_LENGTH..]) else {
+            // Postgres says what is wrong with it.
+            return self.plain(Request::Parse);
+        };
+        if parse.name.is_empty() {
+            let statement = self.statements.intern(self.registry, parse.statement);
+            self.server.statements.unnamed = Unnamed::Known(statement.id);
+            self.statements.define(b"", statement);
+            self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed);
+            return Fate::Forward;
+        }
+        if self.statements.get(parse.name).is_some() {
+            frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
+            let undo = Undo::Duplicate(parse.name.into());
+            self.owe(Request::Execute, Answer::DuplicateStatement, undo);
+            return Fate::Drop;
+        }
+        let statement = self.statements.intern(self.registry, parse.statement);
+        self.statements.define(parse.name, Arc::clone(&statement));
+        let name = Box::from(parse.name);
+        if self.server.owed.status() == TransactionStatus::Failed {
+            // Postgres refuses all but the end of the transaction; only it can tell which this is.
+            self.server.statements.unnamed = Unnamed::Unknown;
+            frontend::write_parse(splice.insert(), b"", parse.statement);
+            self.owe(
+                Request::Parse,
+                Answer::Forward,
+                Undo::Parsed { name, statement, sent: false },
+            );
+        } else if self.server.statements.knows(statement.id) {
+            let answer = Answer::Fake(server_tag::PARSE_COMPLETE);
+            self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent: false });
+        } else {
+            self.make_room(statement.id, splice);
+            frontend::write_parse(
+                splice.insert(),
+                statement.shared_name().as_bytes(),
+                parse.statement,
+            );
+            self.owe(Request::Parse, Answer::Forward, Undo::Parsed { name, statement, sent: true });
+        }
+        Fate::Drop
+    }
+
+    fn bind(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let body = &frame[HEADER_LENGTH..];
+        let Some(bind) = Bind::parse(body) else {
+            let malformed = frame.len() == head.frame_length() || body.len() > NAMES_LIMIT;
+            return if malformed { self.plain(Request::Bind) } else { Fate::Incomplete };
+        };
+        let name = self.server_name(bind.statement, splice);
+        self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
+        let Some(name) = name else { return Fate::Forward };
+        let length = head.body as usize + 4 + name.as_bytes().len() - bind.statement.len();
+        let out = splice.insert();
+        out.push(client_tag::BIND);
+        // At most the large limit and a name.
+        out.extend_from_slice(&(length as u32).to_be_bytes());
+        out.extend_from_slice(bind.portal);
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+        Fate::Rewritten(HEADER_LENGTH + bind.names_length)
+    }
+
+    fn describe(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
+            return self.plain(Request::Describe);
+        };
+        let name = self.server_name(name, splice);
+        self.server.owed.push(Request::Describe, Answer::Forward, None, self.now);
+        let Some(name) = name else { return Fate::Forward };
+        frontend::write_describe_statement(splice.insert(), name.as_bytes());
+        Fate::Drop
+    }
+
+    fn close(&mut self, frame: &[u8]) -> Fate {
+        let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
+            return self.plain(Request::Close);
+        };
+        let answer = Answer::Fake(server_tag::CLOSE_COMPLETE);
+        match self.statements.remove(name) {
+            Some(statement) => {
+                self.statements.remember_closed(statement.id);
+                self.owe(Request::Close, answer, Undo::Closed { name: name.into(), statement });
+            }
+            // Not an error: Postgres says CloseComplete too.
+            None => self.server.owed.push(Request::Close, answer, None, self.now),
+        }
+        Fate::Drop
+    }
+
+    /// The name the server is to be told in place of the client's; `None`: the client's own will
+    /// do. Sees to it that the server knows the statement.
+    fn server_name(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Option<SharedName> {
+        match self.statements.get(name) {
+            Some(statement) if name.is_empty() => {
+                if self.server.statements.unnamed != Unnamed::Known(statement.id) {
+                    self.server.statements.unnamed = Unnamed::Known(statement.id);
+                    frontend::write_parse(splice.insert(), b"", &statement.body);
+                    self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
+                }
+                None
+            }
+            Some(statement) => {
+                let shared = statement.shared_name();
+                if !self.server.statements.knows(statement.id) {
+                    let statement = Arc::clone(statement);
+                    self.inject(&statement, splice);
+                }
+                Some(shared)
+            }
+            None if name.is_empty() => {
+                // The client has none, but another one's may stand there.
+                if self.server.statements.unnamed != Unnamed::Absent {
+                    self.server.statements.unnamed = Unnamed::Absent;
+                    frontend::write_close_statement(splice.insert(), b"");
+                    self.owe(Request::Close, Answer::Swallow, Undo::InjectedUnnamed);
+                }
+                None
+            }
+            // Postgres says that there is no such statement: make sure that it is so.
+            None if name.starts_with(SHARED_PREFIX) => Some(SharedName::new(u64::MAX)),
+            None => None,
+        }
+    }
+
+    fn inject(&mut self, statement: &Statement, splice: &mut Splice<'_>) {
+        self.make_room(statement.id, splice);
+        let name = statement.shared_name();
+        frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
+        self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
+    }
+
+    /// The server is about to learn a statement: the one that has to go for it is closed.
+    fn make_room(&mut self, id: u64, splice: &mut Splice<'_>) {
+        if let Some(gone) = self.server.statements.learn(id) {
+            frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
+            self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
+        }
+    }
+}
+
+fn rest_of(remaining: usize, body: impl FnOnce(usize) -> Body) -> Body {
+    if remaining == 0 { Body::Boundary } else { body(remaining) }
+}

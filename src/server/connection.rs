@@ -1,0 +1,335 @@
+//! A connection to Postgres: the socket, and all that is known of the session behind it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::effects::Effect;
+use super::owed::Owed;
+use super::parameters::Applied;
+use super::statement::{ServerStatements, Statement, Unnamed};
+use crate::net::address::ServerAddress;
+use crate::net::stream::Stream;
+use crate::protocol::frame::client_tag;
+use crate::protocol::frontend;
+
+/// What must be taken back when Postgres discards a request.
+#[derive(Debug)]
+pub enum Undo {
+    /// A named Parse of the client, forwarded or answered in Postgres' place.
+    Parsed {
+        /// The client's name for it.
+        name: Box<[u8]>,
+        /// What it was to mean.
+        statement: Arc<Statement>,
+        /// Was it sent, so that the server does not know it now?
+        sent: bool,
+    },
+    /// A Parse of the unnamed statement: Postgres drops the one before it in any case.
+    ParsedUnnamed,
+    /// A Parse we injected.
+    Injected(u64),
+    /// A Parse or Close of the unnamed statement that we injected.
+    InjectedUnnamed,
+    /// A Close of the client: the name still stands.
+    Closed {
+        /// The client's name; empty for the unnamed statement.
+        name: Box<[u8]>,
+        /// What it still means.
+        statement: Arc<Statement>,
+    },
+    /// A Parse of a name that the client has already: nothing to take back, but the name is said.
+    Duplicate(Box<[u8]>),
+    /// A Close we injected to make room: the server still knows it.
+    Evicted(u64),
+}
+
+/// How clean a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dirt {
+    /// As new, but for the settings that are known.
+    Clean,
+    /// Settings or the role are not known any more: they are set anew before the next use.
+    Settings,
+    /// More than settings: `DISCARD ALL` is due before anybody else may have it.
+    Session,
+}
+
+/// Where a message that is larger than the read buffer goes on to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// Between two messages.
+    #[default]
+    Boundary,
+    /// This many bytes of a message are still to be passed on.
+    Forward(usize),
+    /// This many bytes of a message are still to be dropped.
+    Drop(usize),
+}
+
+/// The key that cancels what a server runs.
+#[derive(Clone)]
+pub struct CancelKey {
+    /// Where the server is.
+    pub address: ServerAddress,
+    /// The backend's process id.
+    pub pid: u32,
+    /// Its secret.
+    pub secret: Box<[u8]>,
+}
+
+/// Counts the cancel requests on their way to a server, which is not reused before they ended.
+#[derive(Debug, Default)]
+pub struct CancelGate {
+    in_flight: AtomicU32,
+    ended: Notify,
+}
+
+/// One cancel request on its way; ends on drop.
+#[derive(Debug)]
+pub struct CancelInFlight(Arc<CancelGate>);
+
+/// A connection to Postgres that is logged in.
+#[derive(Debug)]
+pub struct ServerConnection {
+    /// Unique in this process.
+    pub id: u64,
+    /// The socket.
+    pub stream: Stream,
+    /// The worker whose runtime the socket is registered with.
+    pub worker: usize,
+    /// What Postgres owes us.
+    pub owed: Owed<Undo>,
+    /// Bytes of an incomplete message from Postgres.
+    pub carry: Vec<u8>,
+    /// The message from Postgres that is being passed on in parts.
+    pub body: Body,
+    /// Bytes for Postgres that the socket has not taken yet.
+    pub unsent: Vec<u8>,
+    /// Prepared statements it knows.
+    pub statements: ServerStatements,
+    /// Its settings.
+    pub applied: Applied,
+    /// Settings it reported while the present client has it.
+    pub reported: Vec<(Box<str>, Box<str>)>,
+    /// What the present client may have left behind.
+    pub dirt: Dirt,
+    /// How to cancel what it runs.
+    pub key: CancelKey,
+    /// Cancel requests on their way to it.
+    pub cancels: Arc<CancelGate>,
+    /// When it was opened.
+    pub opened_at: Instant,
+    /// When the present client got it, in the relay's clock (nanoseconds).
+    pub taken_at: u64,
+}
+
+impl ServerConnection {
+    /// Sends what is waiting; ready when nothing is left.
+    ///
+    /// # Errors
+    /// As the socket's.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        poll_flush(&mut self.stream, &mut self.unsent, cx)
+    }
+
+    /// Sends `bytes`, or keeps what the socket does not take.
+    ///
+    /// # Errors
+    /// As the socket's.
+    #[inline]
+    pub fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        send(&mut self.stream, &mut self.unsent, cx, bytes)
+    }
+
+    /// Registers the socket with the runtime of `worker`, which must be the current one.
+    ///
+    /// # Errors
+    /// When the system refuses; the connection is gone then.
+    pub fn move_to(self: Box<Self>, worker: usize) -> io::Result<Box<Self>> {
+        let this = *self;
+        let stream = this.stream.detach()?.attach()?;
+        Ok(Box::new(Self { stream, worker, ..this }))
+    }
+
+    /// Notes what a completed command says about the session.
+    pub fn note_effect(&mut self, effect: Effect) {
+        let dirt = match effect {
+            Effect::None => return,
+            Effect::Settings => Dirt::Settings,
+            Effect::Session | Effect::Schema => Dirt::Session,
+            Effect::DeallocatedAll => {
+                self.forget_statements();
+                return;
+            }
+            Effect::Discarded => {
+                self.forget_statements();
+                Dirt::Settings
+            }
+        };
+        self.dirt = self.dirt.max(dirt);
+    }
+
+    /// The server has forgotten all statements but those it is being told about just now.
+    fn forget_statements(&mut self) {
+        self.statements.clear();
+        for undo in self.owed.in_flight() {
+            match undo {
+                Undo::Parsed { statement, sent: true, .. } => {
+                    self.statements.learn(statement.id);
+                }
+                Undo::Injected(id) => {
+                    self.statements.learn(*id);
+                }
+                Undo::Parsed { .. }
+                | Undo::ParsedUnnamed
+                | Undo::InjectedUnnamed
+                | Undo::Duplicate(_)
+                | Undo::Closed { .. }
+                | Undo::Evicted(_) => {}
+            }
+        }
+    }
+
+    /// May it be given to another client as it is, after its settings were compared?
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
+        self.owed.is_free()
+            && !self.owed.is_ambiguous()
+            && self.body == Body::Boundary
+            && self.carry.is_empty()
+            && self.unsent.is_empty()
+    }
+
+    /// Says goodbye as far as the socket takes it at once; the rest happens on drop.
+    pub fn say_goodbye(&mut self) {
+        let mut terminate = Vec::with_capacity(5);
+        frontend::write_empty(&mut terminate, client_tag::TERMINATE);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        // Postgres notices the closed socket just as well.
+        let _ = self.stream.poll_write(&mut cx, &terminate);
+    }
+}
+
+/// Sends what is waiting in `unsent`; ready when nothing is left.
+///
+/// # Errors
+/// As the socket's.
+pub fn poll_flush(
+    stream: &mut Stream,
+    unsent: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let mut sent = 0;
+    while sent < unsent.len() {
+        match stream.poll_write(cx, &unsent[sent..]) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(n)) => sent += n,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {
+                unsent.drain(..sent);
+                return Poll::Pending;
+            }
+        }
+    }
+    // An idle connection owns no buffer.
+    *unsent = Vec::new();
+    Poll::Ready(Ok(()))
+}
+
+/// Sends `bytes` behind what is waiting in `unsent`, and keeps there what the socket does not take.
+///
+/// # Errors
+/// As the socket's.
+#[inline]
+pub fn send(
+    stream: &mut Stream,
+    unsent: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    if unsent.is_empty() {
+        while !bytes.is_empty() {
+            match stream.poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => bytes = &bytes[n..],
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+    }
+    unsent.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Reads and drops until the peer closes or there is nothing; ready with `Ok` at the end.
+///
+/// # Errors
+/// As the socket's.
+pub fn poll_end(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut sink = [0; 512];
+    loop {
+        if ready!(stream.poll_read(cx, &mut sink))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+impl ServerStatements {
+    /// A request was discarded by Postgres: what it did to the server's statements is taken back.
+    pub fn undo(&mut self, undo: &Undo) {
+        match undo {
+            Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
+            Undo::ParsedUnnamed | Undo::InjectedUnnamed => self.unnamed = Unnamed::Unknown,
+            Undo::Injected(id) => self.forget(*id),
+            Undo::Evicted(id) => {
+                self.learn(*id);
+            }
+            Undo::Parsed { sent: false, .. } | Undo::Closed { .. } | Undo::Duplicate(_) => {}
+        }
+    }
+}
+
+impl CancelGate {
+    /// A cancel request sets out.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> CancelInFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        CancelInFlight(Arc::clone(self))
+    }
+
+    /// Is a cancel request on its way?
+    #[inline]
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until no cancel request is on its way. Cancel safe.
+    pub async fn wait(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.is_busy() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Drop for CancelInFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.notify_waiters();
+    }
+}
+
+impl std::fmt::Debug for CancelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelKey").field("address", &self.address).field("pid", &self.pid).finish()
+    }
+}

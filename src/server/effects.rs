@@ -1,0 +1,77 @@
+//! What a command tag says about the session: the cheap half of knowing whether a server is clean.
+//!
+//! Tags: src/include/tcop/cmdtaglist.h. What happens inside functions has no tag of its own.
+
+/// What a completed command may have left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that outlives the transaction.
+    None,
+    /// Settings or the role may differ from the session's start.
+    Settings,
+    /// State that only `DISCARD ALL` takes back: listening, temporary tables, cursors, SQL-level
+    /// prepared statements, loaded libraries.
+    Session,
+    /// The schema changed: statements prepared before may have another meaning now. A created
+    /// table may be a temporary one, so the session may differ too.
+    Schema,
+    /// `DEALLOCATE ALL`: this server knows no prepared statement any more.
+    DeallocatedAll,
+    /// `DISCARD ALL`: this server is as new.
+    Discarded,
+}
+
+/// Reads a command tag (`SELECT 1`, `SET`, …).
+#[must_use]
+pub fn effect(tag: &[u8]) -> Effect {
+    match tag {
+        // The daily bread first.
+        [b'S', b'E', b'L', ..] | [b'I', b'N', ..] | [b'U' | b'M' | b'F' | b'B' | b'N', ..] => {
+            Effect::None
+        }
+        b"SET" | b"RESET" => Effect::Settings,
+        b"DEALLOCATE ALL" => Effect::DeallocatedAll,
+        b"DISCARD ALL" => Effect::Discarded,
+        b"LISTEN" | b"LOAD" | b"PREPARE" | b"DEALLOCATE" | b"DECLARE CURSOR" | b"DO" => {
+            Effect::Session
+        }
+        [b'A', b'L', b'T', ..]
+        | [b'D', b'R', b'O', b'P', ..]
+        | [b'C', b'R', b'E', ..]
+        | [b'C', b'O', b'M', b'M', b'E', ..]
+        | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
+        _ => Effect::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_told_apart() {
+        for (tag, wanted) in [
+            ("SELECT 1", Effect::None),
+            ("INSERT 0 1", Effect::None),
+            ("COMMIT", Effect::None),
+            ("SET CONSTRAINTS", Effect::None),
+            ("SAVEPOINT", Effect::None),
+            ("DELETE 3", Effect::None),
+            ("SET", Effect::Settings),
+            ("RESET", Effect::Settings),
+            ("LISTEN", Effect::Session),
+            ("PREPARE", Effect::Session),
+            ("PREPARE TRANSACTION", Effect::None),
+            ("DECLARE CURSOR", Effect::Session),
+            ("CREATE TABLE", Effect::Schema),
+            ("ALTER TABLE", Effect::Schema),
+            ("DROP TYPE", Effect::Schema),
+            ("DEALLOCATE ALL", Effect::DeallocatedAll),
+            ("DEALLOCATE", Effect::Session),
+            ("DISCARD ALL", Effect::Discarded),
+            ("DISCARD PLANS", Effect::None),
+        ] {
+            assert_eq!(effect(tag.as_bytes()), wanted, "{tag}");
+        }
+    }
+}

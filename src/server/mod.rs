@@ -1,0 +1,10 @@
+//! One connection to Postgres: what it owes us, what it knows, how it is opened, reset, cancelled.
+
+pub mod cancel;
+pub mod connection;
+pub mod effects;
+pub mod exec;
+pub mod login;
+pub mod owed;
+pub mod parameters;
+pub mod statement;

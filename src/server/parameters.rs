@@ -1,0 +1,222 @@
+//! Session settings: the set a client wants, and the SQL that gives a server another set.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+/// Settings that differ from the server's own, by name in lower case. Equal sets are one object,
+/// so that comparing a client's with a server's is comparing two pointers.
+#[derive(Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Settings {
+    values: BTreeMap<Box<str>, Box<str>>,
+}
+
+/// What a server's settings are known to be.
+#[derive(Clone, Debug)]
+pub enum Applied {
+    /// Exactly these.
+    Known(Arc<Settings>),
+    /// Somebody ran SET: anything.
+    Unknown,
+}
+
+/// Makes equal sets one object. A set nobody uses is forgotten.
+#[derive(Debug)]
+pub struct Interner {
+    none: Arc<Settings>,
+    sets: Mutex<BTreeMap<u64, Vec<Weak<Settings>>>>,
+    hasher: RandomState,
+}
+
+/// Settings a server reports that no SET can give: they are never carried.
+const READ_ONLY: [&str; 6] = [
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+];
+
+impl Settings {
+    /// Is it the server's own set?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The settings, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The value of one setting; `name` in lower case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|v| &**v)
+    }
+}
+
+/// Can this setting be carried from server to server?
+#[must_use]
+pub fn is_carried(name: &str) -> bool {
+    !READ_ONLY.iter().any(|r| r.eq_ignore_ascii_case(name))
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self { none: Arc::default(), sets: Mutex::new(BTreeMap::new()), hasher: RandomState::new() }
+    }
+}
+
+impl Interner {
+    /// The empty set.
+    #[must_use]
+    pub fn none(&self) -> Arc<Settings> {
+        Arc::clone(&self.none)
+    }
+
+    /// The set `base` with `changes` over it; a change to `None` takes a setting out.
+    #[must_use]
+    pub fn with<'a>(
+        &self,
+        base: &Settings,
+        changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Arc<Settings> {
+        let mut values = base.values.clone();
+        for (name, value) in changes {
+            let name = name.to_ascii_lowercase().into_boxed_str();
+            match value {
+                Some(value) => values.insert(name, value.into()),
+                None => values.remove(&name),
+            };
+        }
+        self.intern(Settings { values })
+    }
+
+    fn intern(&self, set: Settings) -> Arc<Settings> {
+        if set.is_empty() {
+            return self.none();
+        }
+        let key = self.hasher.hash_one(&set);
+        let mut sets = self.sets.lock();
+        let same = sets.entry(key).or_default();
+        if let Some(found) = same.iter().filter_map(Weak::upgrade).find(|s| **s == set) {
+            return found;
+        }
+        same.retain(|s| s.strong_count() > 0);
+        let set = Arc::new(set);
+        same.push(Arc::downgrade(&set));
+        // Rare enough (a new set of settings), and the table is as small as the number of sets in use.
+        sets.retain(|_, same| same.iter().any(|s| s.strong_count() > 0));
+        set
+    }
+}
+
+/// The SQL that takes a server from `applied` to `wanted`; empty when nothing is to be done.
+///
+/// Values go through `set_config`, which reads them as a startup packet's (`a, b` of a search path
+/// is a list, not one name), quoted for any `standard_conforming_strings`.
+#[must_use]
+pub fn transition(applied: &Applied, wanted: &Settings) -> String {
+    let mut sql = String::new();
+    let known = match applied {
+        Applied::Known(known) => {
+            for (name, _) in known.iter().filter(|(name, _)| wanted.get(name).is_none()) {
+                sql.push_str("RESET ");
+                quote(&mut sql, name, '"');
+                sql.push(';');
+            }
+            Some(&**known)
+        }
+        Applied::Unknown => {
+            sql.push_str("SET SESSION AUTHORIZATION DEFAULT;RESET ALL;");
+            None
+        }
+    };
+    let mut separator = "SELECT ";
+    for (name, value) in wanted.iter() {
+        if known.and_then(|k| k.get(name)) == Some(value) {
+            continue;
+        }
+        let _ = write!(sql, "{separator}pg_catalog.set_config(E");
+        quote(&mut sql, name, '\'');
+        sql.push_str(",E");
+        quote(&mut sql, value, '\'');
+        sql.push_str(",false)");
+        separator = ",";
+    }
+    sql
+}
+
+fn quote(sql: &mut String, text: &str, mark: char) {
+    sql.push(mark);
+    for c in text.chars().filter(|&c| c != '\0') {
+        if c == mark || (mark == '\'' && c == '\\') {
+            sql.push(c);
+        }
+        sql.push(c);
+    }
+    sql.push(mark);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(interner: &Interner, pairs: &[(&str, &str)]) -> Arc<Settings> {
+        interner.with(&Settings::default(), pairs.iter().map(|&(k, v)| (k, Some(v))))
+    }
+
+    #[test]
+    fn equal_sets_are_one_object() {
+        let interner = Interner::default();
+        let a = set(&interner, &[("TimeZone", "UTC"), ("DateStyle", "ISO")]);
+        let b = set(&interner, &[("datestyle", "ISO"), ("timezone", "UTC")]);
+        assert!(Arc::ptr_eq(&a, &b));
+        assert!(Arc::ptr_eq(
+            &interner.none(),
+            &interner.with(&a, [("TIMEZONE", None), ("DateStyle", None)])
+        ));
+    }
+
+    #[test]
+    fn sets_nobody_uses_are_forgotten() {
+        let interner = Interner::default();
+        for i in 0..1_000 {
+            drop(set(&interner, &[("application_name", &i.to_string())]));
+        }
+        assert!(interner.sets.lock().len() <= 1);
+    }
+
+    #[test]
+    fn only_the_difference_is_said() {
+        let interner = Interner::default();
+        let a = set(&interner, &[("a", "1"), ("b", "2")]);
+        let b = set(&interner, &[("b", "2"), ("c", "it's \\")]);
+        assert_eq!(transition(&Applied::Known(a.clone()), &a), "");
+        assert_eq!(
+            transition(&Applied::Known(a), &b),
+            "RESET \"a\";SELECT pg_catalog.set_config(E'c',E'it''s \\\\',false)"
+        );
+    }
+
+    #[test]
+    fn an_unknown_server_is_told_everything() {
+        let interner = Interner::default();
+        let a = set(&interner, &[("a", "1")]);
+        assert_eq!(
+            transition(&Applied::Unknown, &a),
+            "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;SELECT pg_catalog.set_config(E'a',E'1',false)"
+        );
+    }
+
+    #[test]
+    fn what_no_set_can_give_is_not_carried() {
+        assert!(!is_carried("Server_Version"));
+        assert!(is_carried("TimeZone"));
+    }
+}

@@ -1,0 +1,305 @@
+//! Prepared statements that clients share: one name per meaning, and which of them a server knows.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use rustc_hash::FxBuildHasher;
+use xxhash_rust::xxh3::Xxh3Builder;
+
+/// Every shared name starts with this; a client's own name that does is never sent as it is.
+pub const SHARED_PREFIX: &[u8] = b"pooler_";
+
+/// Statements nobody uses are kept up to this many, so that clients which come and go (one
+/// connection per web request) find what their predecessors prepared.
+const KEEP_UNUSED: usize = 2_000;
+
+/// A statement's meaning under one shared name.
+#[derive(Debug)]
+pub struct Statement {
+    /// Unique within the database's registry.
+    pub id: u64,
+    /// Query text with its NUL, the count of parameter types, and the types.
+    pub body: Box<[u8]>,
+    /// The schema's age when it was first prepared.
+    epoch: u64,
+}
+
+/// The name servers know a statement by.
+#[derive(Clone, Copy)]
+pub struct SharedName {
+    bytes: [u8; 27],
+    start: u8,
+}
+
+/// All statements of one database, shared by the clients that prepared them.
+pub struct StatementRegistry {
+    known: Mutex<Known>,
+    epoch: AtomicU64,
+}
+
+struct Known {
+    statements: HashSet<ByBody, Xxh3Builder>,
+    next_id: u64,
+    sweep_at: usize,
+}
+
+/// A statement keyed by its body.
+#[derive(Debug)]
+struct ByBody(Arc<Statement>);
+
+/// Which shared statements a server knows, least recently used first to go; and what its unnamed
+/// statement is.
+#[derive(Debug)]
+pub struct ServerStatements {
+    named: LruCache<u64, (), FxBuildHasher>,
+    /// Its unnamed statement.
+    pub unnamed: Unnamed,
+}
+
+/// What is known of a server's unnamed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// There is none.
+    Absent,
+    /// The one with this id.
+    Known(u64),
+    /// Whatever a client left there, perhaps.
+    Unknown,
+}
+
+impl Statement {
+    /// The name servers know it by.
+    #[must_use]
+    pub fn shared_name(&self) -> SharedName {
+        SharedName::new(self.id)
+    }
+}
+
+impl SharedName {
+    /// The name for a statement's id.
+    #[must_use]
+    pub fn new(mut id: u64) -> Self {
+        let mut bytes = [0; 27];
+        let mut start = bytes.len();
+        loop {
+            start -= 1;
+            // A digit always fits a byte.
+            bytes[start] = b'0' + (id % 10) as u8;
+            id /= 10;
+            if id == 0 {
+                break;
+            }
+        }
+        start -= SHARED_PREFIX.len();
+        bytes[start..start + SHARED_PREFIX.len()].copy_from_slice(SHARED_PREFIX);
+        Self { bytes, start: start as u8 }
+    }
+
+    /// The name's bytes, without a NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..]
+    }
+}
+
+impl StatementRegistry {
+    /// An empty registry; `seed` must be random.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            known: Mutex::new(Known {
+                // A client can choose the texts, so the hash is seeded.
+                statements: HashSet::with_hasher(Xxh3Builder::new().with_seed(seed)),
+                next_id: 1,
+                sweep_at: KEEP_UNUSED,
+            }),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The statement with this body. `renew`: not one that was shared before (the client has
+    /// closed that one and asks anew, so Postgres would analyse the text anew).
+    pub fn intern(&self, body: &[u8], renew: impl FnOnce(&Statement) -> bool) -> Arc<Statement> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let mut known = self.known.lock();
+        if let Some(ByBody(found)) = known.statements.get(body)
+            && found.epoch == epoch
+            && !renew(found)
+        {
+            return Arc::clone(found);
+        }
+        let statement = Arc::new(Statement { id: known.next_id, body: body.into(), epoch });
+        known.next_id += 1;
+        known.statements.replace(ByBody(Arc::clone(&statement)));
+        known.sweep_when_due();
+        statement
+    }
+
+    /// The schema has changed: texts that are prepared from now on are analysed anew.
+    pub fn schema_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many statements are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.lock().statements.len()
+    }
+
+    /// Is no statement known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Debug for StatementRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StatementRegistry").field("statements", &self.len()).finish()
+    }
+}
+
+impl Known {
+    /// Forgets what no client holds, once enough has gathered that looking at all is worth it.
+    fn sweep_when_due(&mut self) {
+        if self.statements.len() >= self.sweep_at {
+            self.statements.retain(|s| Arc::strong_count(&s.0) > 1);
+            self.sweep_at = KEEP_UNUSED + 2 * self.statements.len();
+        }
+    }
+}
+
+impl ServerStatements {
+    /// Room for `limit` named statements, at least one.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        let limit = NonZeroUsize::new(limit as usize).unwrap_or(NonZeroUsize::MIN);
+        // Grown on demand: most servers never come near the limit.
+        let mut named = LruCache::unbounded_with_hasher(FxBuildHasher);
+        named.resize(limit);
+        Self { named, unnamed: Unnamed::Absent }
+    }
+
+    /// Does the server know it? If so it counts as just used.
+    #[inline]
+    pub fn knows(&mut self, id: u64) -> bool {
+        self.named.get(&id).is_some()
+    }
+
+    /// The server is being told; another one may have to go for it, and must be closed.
+    pub fn learn(&mut self, id: u64) -> Option<u64> {
+        self.named.push(id, ()).map(|(gone, ())| gone).filter(|&gone| gone != id)
+    }
+
+    /// The server does not know it after all.
+    pub fn forget(&mut self, id: u64) {
+        self.named.pop(&id);
+    }
+
+    /// The server knows nothing any more.
+    pub fn clear(&mut self) {
+        self.named.clear();
+        self.unnamed = Unnamed::Absent;
+    }
+
+    /// A simple Query is sent: Postgres drops the unnamed statement, should it come to that Query.
+    #[inline]
+    pub fn drop_unnamed(&mut self) {
+        if self.unnamed != Unnamed::Absent {
+            self.unnamed = Unnamed::Unknown;
+        }
+    }
+
+    /// How many named statements the server knows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Does the server know no named statement?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+impl Hash for ByBody {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.body.hash(state);
+    }
+}
+
+impl PartialEq for ByBody {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.body == other.0.body
+    }
+}
+
+impl Eq for ByBody {}
+
+impl Borrow<[u8]> for ByBody {
+    fn borrow(&self) -> &[u8] {
+        &self.0.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_body_is_the_same_statement() {
+        let registry = StatementRegistry::new(1);
+        let a = registry.intern(b"select 1\0\0\0", |_| false);
+        let b = registry.intern(b"select 1\0\0\0", |_| false);
+        let c = registry.intern(b"select 1\0\0\x01\0\0\0\x17", |_| false);
+        assert!(Arc::ptr_eq(&a, &b));
+        assert_ne!(a.id, c.id);
+    }
+
+    #[test]
+    fn a_changed_schema_or_a_renewal_gives_a_new_name() {
+        let registry = StatementRegistry::new(1);
+        let a = registry.intern(b"x", |_| false);
+        let b = registry.intern(b"x", |found| found.id == a.id);
+        assert_ne!(a.id, b.id);
+        registry.schema_changed();
+        let c = registry.intern(b"x", |_| false);
+        assert_ne!(b.id, c.id);
+        assert!(Arc::ptr_eq(&c, &registry.intern(b"x", |_| false)));
+    }
+
+    #[test]
+    fn statements_nobody_holds_do_not_gather_for_ever() {
+        let registry = StatementRegistry::new(1);
+        for i in 0..20 * KEEP_UNUSED {
+            drop(registry.intern(i.to_string().as_bytes(), |_| false));
+        }
+        assert!(registry.len() <= 2 * KEEP_UNUSED, "{}", registry.len());
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut server = ServerStatements::new(2);
+        assert_eq!(server.learn(1), None);
+        assert_eq!(server.learn(2), None);
+        assert!(server.knows(1));
+        assert_eq!(server.learn(3), Some(2));
+        assert!(server.knows(1) && server.knows(3) && !server.knows(2));
+        assert_eq!(server.learn(3), None);
+    }
+
+    #[test]
+    fn names_are_the_prefix_and_the_number() {
+        for id in [0, 7, 12_345, u64::MAX] {
+            let wanted = format!("pooler_{id}");
+            assert_eq!(SharedName::new(id).as_bytes(), wanted.as_bytes());
+        }
+    }
+}

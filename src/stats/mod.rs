@@ -1,0 +1,3 @@
+//! Counting and timing: recorded by each worker for itself, merged when somebody looks.
+
+pub mod meter;
