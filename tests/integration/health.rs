@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{RawClient, Scenario, World, query, wait_for};
+use crate::support::{FakeServer, RawClient, Scenario, World, query, wait_for};
 
 /// A refused connect is known at once; the rest is for busy machines.
 const FAST: Duration = Duration::from_secs(3);
@@ -137,11 +137,9 @@ fn readiness_follows_postgres() {
 fn a_database_that_is_away_holds_up_no_other() {
     // Accepts and never answers: nothing reads what the kernel has taken.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = i64::from(silent.local_addr().unwrap().port());
-    let scenario = Scenario::new().set("databases.silent.host", "127.0.0.1");
-    let scenario = scenario.set("databases.silent.port", port);
-    let scenario =
-        scenario.set("databases.refused.host", "127.0.0.1").set("databases.refused.port", 1);
+    let port = silent.local_addr().unwrap().port();
+    // Nobody listens on port 1.
+    let scenario = Scenario::new().foreign_database("silent", port).foreign_database("refused", 1);
     let world = scenario.set("server.server_connect_timeout", "2s").start();
     let mut stuck = RawClient::connect(&world.pooler.address());
     let login = world.login().database("silent");
@@ -185,4 +183,32 @@ fn too_many_connections_at_postgres_itself_are_told_in_its_words() {
         assert_eq!(reply.value(), "two");
     }
     assert_eq!(world.client().value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_login_that_hangs_at_postgres_holds_up_no_other() {
+    // The first connection is never answered, all others are as they should be.
+    let server = FakeServer::start(|number, session| match number {
+        0 => while session.frame().is_some() {},
+        _ => {
+            session.welcome();
+            session.echo();
+        }
+    });
+    let scenario = Scenario::new().foreign_database("fake", server.port());
+    let world = scenario.set("server.server_connect_timeout", "20s").start();
+    let login = world.login().database("fake");
+    let start = Instant::now();
+    let mut first = RawClient::connect(&login.address);
+    first.send_bytes(&login.startup());
+    wait_for(FAST, "the first connection", || match server.accepted() {
+        0 => Err("none".to_owned()),
+        _ => Ok(()),
+    });
+    let mut second = RawClient::login(&login);
+    assert_eq!(second.value("second"), "second");
+    // And the one whose connection hangs takes what the other gives back.
+    first.finish_login(&login).unwrap().expect("logged in");
+    assert_eq!(first.value("first"), "first");
+    assert!(start.elapsed() < FAST, "held up for {:?}", start.elapsed());
 }

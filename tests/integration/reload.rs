@@ -1,5 +1,6 @@
 //! SIGHUP: what changes without dropping anyone, and what is refused as a whole.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -155,4 +156,21 @@ fn a_hang_up_without_a_change_changes_nothing() {
         world.pooler.signal(Signal::HangUp);
         assert_eq!(client.backend(), backend);
     }
+}
+
+#[test]
+fn a_database_that_does_not_answer_holds_up_no_reload() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut world = Scenario::new().foreign_database("silent", port).start();
+    let mut stuck = RawClient::connect(&world.pooler.address());
+    stuck.send_bytes(&world.login().database("silent").startup());
+    let late = world.login().user("trust_user", "late");
+    assert!(RawClient::try_login(&late).is_err());
+    world.pooler.reload(|config| {
+        config.set("users.trust_user.password", "late");
+    });
+    wait_for(SOON, "the new user", || {
+        RawClient::try_login(&late).map(drop).map_err(|error| format!("{error:?}"))
+    });
 }

@@ -32,6 +32,14 @@ impl Signal {
     }
 }
 
+/// How the program is started, beside its configuration.
+#[derive(Default)]
+pub(crate) struct Launch {
+    /// The most files it may have open.
+    pub(crate) files: Option<usize>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
 /// A running pooler; killed on drop.
 pub(crate) struct Pooler {
     child: Child,
@@ -43,15 +51,14 @@ pub(crate) struct Pooler {
 
 impl Pooler {
     /// Starts with the configuration, on ports of its own; returns when both answer.
-    /// `files` limits what it may have open.
-    pub(crate) fn start(mut config: PoolerConfig, files: Option<usize>) -> Pooler {
+    pub(crate) fn start(mut config: PoolerConfig, launch: &Launch) -> Pooler {
         let folder = TempDir::new();
         let (port, admin_port) = (free_port(), free_port());
         config.set("listen.listen_addr", "127.0.0.1").set("listen.listen_port", i64::from(port));
         config.set("listen.unix_socket_dir", folder.path().to_str().unwrap());
         config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}"));
         folder.write("pooler.toml", &config.toml());
-        let child = spawn(&folder, files);
+        let child = spawn(&folder, launch);
         let mut pooler = Pooler { child, folder, config, port, admin_port };
         for address in [pooler.address(), Address::loopback(admin_port)] {
             wait_for(START_LIMIT, "the pooler to listen", || {
@@ -166,26 +173,35 @@ fn log_file(folder: &TempDir) -> PathBuf {
     folder.path().join("log")
 }
 
-fn spawn(folder: &TempDir, files: Option<usize>) -> Child {
+fn spawn(folder: &TempDir, launch: &Launch) -> Child {
     let log = File::create(log_file(folder)).unwrap();
-    // Another build may be put to the same tests.
-    let program = std::env::var_os("POOLER_BIN");
-    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_pooler").into());
-    let mut command = match files {
-        None => Command::new(program),
+    let mut command = match launch.files {
+        None => Command::new(program()),
         Some(files) => {
             // `prlimit` becomes the pooler: one process, one id.
             let mut command = Command::new("prlimit");
-            command.arg(format!("--nofile={files}:{files}")).arg(program);
+            command.arg(format!("--nofile={files}:{files}")).arg(program());
             command
         }
     };
     command.arg("--config").arg(folder.path().join("pooler.toml"));
-    // Nothing of the developer's environment may reach the settings.
-    let foreign = std::env::vars_os().map(|(name, _)| name);
-    for name in foreign.filter(|name| name.to_string_lossy().starts_with("POOLER__")) {
+    isolate(&mut command);
+    command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// The program under test. Another build may be put to the same tests.
+pub(crate) fn program() -> PathBuf {
+    let other = std::env::var_os("POOLER_BIN");
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_pooler").into()).into()
+}
+
+/// Nothing of the developer's environment may reach the settings.
+pub(crate) fn isolate(command: &mut Command) {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("POOLER__")) {
         command.env_remove(name);
     }
-    command.env_remove("RUST_LOG").stdin(Stdio::null());
-    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET");
 }

@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::client::RawClient;
 use super::config::{PoolerConfig, Toml};
 use super::login::Login;
-use super::pooler::Pooler;
+use super::pooler::{Launch, Pooler};
 use super::postgres::{Cluster, Postgres};
 use super::process::wait_for;
 use super::reply::Reply;
@@ -24,9 +24,10 @@ enum Ground {
 /// A configuration in the making.
 pub(crate) struct Scenario {
     config: PoolerConfig,
-    files: Option<usize>,
+    launch: Launch,
     ground: Ground,
     database: String,
+    foreign: Vec<String>,
 }
 
 impl Scenario {
@@ -49,7 +50,7 @@ impl Scenario {
         config.set("users.app.password", "app_secret");
         config.set("users.other.password", "other_secret");
         config.set("pool.default_pool_size", 5);
-        Scenario { config, files: None, ground, database }
+        Scenario { config, launch: Launch::default(), ground, database, foreign: Vec::new() }
     }
 
     pub(crate) fn set(mut self, path: &str, value: impl Into<Toml>) -> Scenario {
@@ -75,7 +76,21 @@ impl Scenario {
 
     /// The most files the pooler may have open.
     pub(crate) fn file_limit(mut self, files: usize) -> Scenario {
-        self.files = Some(files);
+        self.launch.files = Some(files);
+        self
+    }
+
+    /// A variable in the pooler's environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Scenario {
+        self.launch.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another database, behind any port of this machine.
+    pub(crate) fn foreign_database(mut self, name: &str, port: u16) -> Scenario {
+        self.config.set(&format!("databases.{name}.host"), "127.0.0.1");
+        self.config.set(&format!("databases.{name}.port"), i64::from(port));
+        self.foreign.push(name.to_owned());
         self
     }
 
@@ -88,8 +103,9 @@ impl Scenario {
     }
 
     pub(crate) fn start(self) -> World {
-        let pooler = Pooler::start(self.config, self.files);
-        World { pooler, database: self.database, ground: self.ground, rest: AtEnd::Checked }
+        let pooler = Pooler::start(self.config, &self.launch);
+        let Scenario { database, ground, foreign, .. } = self;
+        World { pooler, database, ground, foreign, rest: AtEnd::Checked }
     }
 }
 
@@ -115,6 +131,8 @@ pub(crate) struct World {
     pub(crate) pooler: Pooler,
     pub(crate) database: String,
     ground: Ground,
+    /// Databases that are not on the cluster.
+    foreign: Vec<String>,
     rest: AtEnd,
 }
 
@@ -203,6 +221,13 @@ impl World {
         });
     }
 
+    /// Idle servers that the cluster knows nothing of.
+    fn foreign_idle(&self) -> u64 {
+        let pools = self.pooler.admin().pools().into_iter();
+        let foreign = pools.filter(|(database, ..)| self.foreign.contains(database));
+        foreign.map(|(.., counts)| counts.servers_idle).sum()
+    }
+
     /// For tests that end the pooler or Postgres themselves.
     pub(crate) fn skip_rest_check(&mut self) {
         self.rest = AtEnd::Unchecked;
@@ -220,7 +245,8 @@ impl World {
             let held = superuser.value(LOCKS);
             let connections = backends.lines().count() as u64;
             let unclean = backends.lines().any(|line| !line.starts_with("idle,"));
-            let rest = counts == idle && clients == 0 && connections == counts.servers_idle;
+            let own = counts.servers_idle - self.foreign_idle();
+            let rest = counts == idle && clients == 0 && connections == own;
             if rest && held == "0" && !unclean {
                 return Ok(());
             }

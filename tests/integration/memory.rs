@@ -1,0 +1,103 @@
+//! Memory does not climb: with new statements, new clients, refused clients, large queries.
+
+use crate::support::{Batch, RawClient, Scenario, World, query};
+
+const MIB: u64 = 1 << 20;
+
+/// What an allocator may keep of its own accord over the rounds that are measured.
+const ALLOWED: u64 = 6 * MIB;
+
+/// Runs `round` some times to fill caches and arenas, then as often again: that must add next to nothing.
+#[track_caller]
+fn does_not_climb(world: &World, rounds: usize, mut round: impl FnMut(usize)) {
+    for number in 0..rounds {
+        round(number);
+    }
+    let before = world.pooler.resident();
+    for number in rounds..2 * rounds {
+        round(number);
+    }
+    let grown = world.pooler.resident().saturating_sub(before);
+    assert!(grown <= ALLOWED, "{} KiB more after {rounds} rounds more", grown / 1024);
+}
+
+/// So long that keeping each one would show: a thousand rounds are 10 MB.
+fn unique_text(number: usize) -> String {
+    format!("SELECT {number}, '{}'", "t".repeat(10_000))
+}
+
+#[test]
+fn with_statements_that_are_closed() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    does_not_climb(&world, 2000, |number| {
+        let batch = Batch::new().parse("s", &unique_text(number)).run("s", &[]).sync();
+        assert!(client.run(&batch.close('S', "s").sync()).shape().ends_with("3 Z(I)"));
+    });
+}
+
+#[test]
+fn with_unnamed_statements() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    does_not_climb(&world, 2000, |number| {
+        let batch = Batch::new().parse("", &unique_text(number)).run("", &[]).sync();
+        assert!(client.run(&batch).shape().ends_with("C(SELECT 1) Z(I)"));
+    });
+}
+
+#[test]
+fn with_statements_of_clients_that_left() {
+    let world = Scenario::new().pool_size(1).start();
+    does_not_climb(&world, 100, |number| {
+        let mut client = world.client();
+        let mut batch = Batch::new();
+        for statement in 0..20 {
+            batch = batch.parse(&statement.to_string(), &unique_text(number * 20 + statement));
+        }
+        assert!(client.run(&batch.sync()).shape().ends_with("1 Z(I)"));
+    });
+}
+
+#[test]
+fn with_large_queries() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    let text = "x".repeat(10 << 20);
+    does_not_climb(&world, 5, |_| {
+        assert_eq!(client.value(&format!("SELECT length('{text}')")), text.len().to_string());
+    });
+}
+
+#[test]
+fn with_clients_that_come_and_go() {
+    let world = Scenario::new().start();
+    does_not_climb(&world, 500, |_| {
+        assert_eq!(world.client().run(&query("SELECT 1")).frames.len(), 4);
+    });
+}
+
+#[test]
+fn with_clients_that_are_refused() {
+    let world = Scenario::new().start();
+    does_not_climb(&world, 500, |number| {
+        let login = world.login().user(&format!("nobody_{number}"), "wrong");
+        assert!(RawClient::try_login(&login).is_err());
+    });
+}
+
+#[test]
+fn with_idle_clients_more_than_a_little() {
+    const CLIENTS: u64 = 1000;
+    // Twice what the project promises for an optimised build.
+    const EACH: u64 = 5000;
+    let world = Scenario::new().start();
+    world.client().query("SELECT 1");
+    let before = world.pooler.resident();
+    let mut clients = world.clients(usize::try_from(CLIENTS).unwrap());
+    for client in &mut clients {
+        client.query("SELECT 1");
+    }
+    let each = world.pooler.resident().saturating_sub(before) / CLIENTS;
+    assert!(each <= EACH, "{each} bytes for an idle client");
+}
