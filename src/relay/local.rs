@@ -98,7 +98,7 @@ impl Local<'_> {
 
     /// Can a Parse be answered without a server?
     fn parse(&mut self, body: &[u8]) -> bool {
-        Parse::parse(body).is_ok_and(|parse| {
+        Parse::read(body).is_ok_and(|parse| {
             self.statements.define_proven(self.registry, parse.name, parse.statement)
         })
     }

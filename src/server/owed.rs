@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
+use crate::protocol::sqlstate::SqlState;
 
 /// A request that Postgres answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,15 @@ pub enum ErrorVerdict {
     Unsolicited,
 }
 
+/// What an error came of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something that Postgres read.
+    Request,
+    /// SQLSTATE class 57: cancelled, shut down. Nothing that Postgres read.
+    Interrupt,
+}
+
 /// A reply that answers nothing we asked: the connection is out of step and cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message of type {0:#04x} from the server")]
@@ -111,6 +121,15 @@ enum Copy {
     },
 }
 
+/// Is it known which reply answers which request?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    InStep,
+    /// It could not be known whether Postgres read a Sync inside or after a COPY: replies may be
+    /// off by one, so the connection must not be used for anybody else.
+    Doubtful,
+}
+
 /// The queue of owed replies.
 #[derive(Debug)]
 pub struct Owed<U> {
@@ -121,10 +140,19 @@ pub struct Owed<U> {
     /// Postgres discards everything up to the next Sync, which has not been sent yet.
     skipping: bool,
     copy: Copy,
-    /// It could not be known whether Postgres read a Sync inside or after a COPY: replies may be
-    /// off by one, so the connection must not be used for anybody else.
-    ambiguous: bool,
+    trust: Trust,
     last_done: u64,
+}
+
+impl Cause {
+    /// What an error with this SQLSTATE came of.
+    #[must_use]
+    pub fn of(code: Option<SqlState>) -> Self {
+        match code {
+            Some(code) if code.class() == *b"57" => Self::Interrupt,
+            Some(_) | None => Self::Request,
+        }
+    }
 }
 
 impl<U> Default for Owed<U> {
@@ -135,7 +163,7 @@ impl<U> Default for Owed<U> {
             status: TransactionStatus::Idle,
             skipping: false,
             copy: Copy::None,
-            ambiguous: false,
+            trust: Trust::InStep,
             last_done: 0,
         }
     }
@@ -192,7 +220,7 @@ impl<U> Owed<U> {
     /// May the connection be out of step (see the field)? Then it is closed, never reused.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        self.ambiguous
+        self.trust == Trust::Doubtful
     }
 
     /// When the oldest request that is still unanswered was sent.
@@ -314,17 +342,15 @@ impl<U> Owed<U> {
     }
 
     /// Looks at an error of the server: what Postgres discards now is discarded here, newest
-    /// first, and `undo` gets what must be taken back. `interrupted`: the SQLSTATE is of class 57
-    /// (cancelled, shut down), so the error did not come of anything that Postgres read.
-    pub fn received_error(
-        &mut self,
-        interrupted: bool,
-        mut undo: impl FnMut(Box<U>),
-    ) -> ErrorVerdict {
+    /// first, and `undo` gets what must be taken back.
+    pub fn received_error(&mut self, cause: Cause, mut undo: impl FnMut(Box<U>)) -> ErrorVerdict {
         let Some(front) = self.queue.front() else { return ErrorVerdict::Unsolicited };
         let (request, answer) = (front.request, front.answer);
-        if let Copy::In { eaten } = std::mem::replace(&mut self.copy, Copy::None) {
-            self.ambiguous |= interrupted && eaten > 0;
+        if let Copy::In { eaten } = std::mem::replace(&mut self.copy, Copy::None)
+            && cause == Cause::Interrupt
+            && eaten > 0
+        {
+            self.trust = Trust::Doubtful;
         }
         match request {
             Request::Query | Request::FunctionCall | Request::Sync => {}
