@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::descriptors;
 use crate::net::listen::Listener;
 use crate::notify;
-use crate::pool::pools::Pools;
+use crate::pool::pools::{Pools, keepalive};
 use crate::worker;
 
 /// Where the configuration comes from, for reloading it.
@@ -212,7 +212,8 @@ fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for ip in &config.listen.listen_addr {
         let address = SocketAddr::new(*ip, config.listen.listen_port);
-        let listener = Listener::tcp(address, config.listen.listen_backlog);
+        let listener =
+            Listener::tcp(address, config.listen.listen_backlog, &keepalive(&config.server));
         listeners.push(listener.map_err(|source| StartError::Listen {
             place: format!("{address} (listen_addr, listen_port)"),
             source,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::context::{Command, WorkerContext};
 use super::credentials::{Asking, CredentialError};
@@ -21,7 +21,6 @@ use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
 use crate::pool::handle::PoolHandle;
 use crate::pool::limits::Place;
-use crate::pool::pools::keepalive;
 use crate::protocol::backend::{
     TransactionStatus, write_authentication, write_backend_key, write_negotiate_version,
     write_ready,
@@ -92,9 +91,6 @@ async fn log_in(
     context: Rc<WorkerContext>,
 ) -> Option<Session> {
     let config = context.shared.pools.config();
-    if let Err(error) = keepalive(&config.server).apply(&stream) {
-        debug!(%error, %address, "keepalive could not be set");
-    }
     let mut handshake = Handshake {
         stream,
         reader: MessageReader::default(),
@@ -214,8 +210,10 @@ impl Handshake {
             address: self.address,
             shared: &shared,
             handle: handle.as_ref(),
+            last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        let mut messages = std::mem::take(&mut asking.last_words);
         let handle = handle.ok_or(LoginError::NoDatabase)?;
         let places = [
             all,
@@ -233,7 +231,6 @@ impl Handshake {
                 .ok_or(LoginError::TooMany("max_user_client_connections"))?,
         ];
         let greeting = greet(&handle, &startup.parameters).await?;
-        let mut messages = Vec::with_capacity(1024);
         write_authentication(&mut messages, 0, &[]);
         messages.extend_from_slice(&greeting.messages);
         let record = ClientRecord::new(

@@ -28,8 +28,17 @@ impl Keepalive {
     /// # Errors
     /// When the system refuses a value.
     pub fn apply(&self, stream: &Stream) -> io::Result<()> {
-        let Stream::Tcp(stream) = stream else { return Ok(()) };
-        let socket = SockRef::from(stream);
+        match stream {
+            Stream::Tcp(stream) => self.apply_to(&SockRef::from(stream)),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Applies the settings to a TCP socket.
+    ///
+    /// # Errors
+    /// When the system refuses a value.
+    pub fn apply_to(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if !self.user_timeout.is_zero() {
             socket.set_tcp_user_timeout(Some(self.user_timeout))?;
         }

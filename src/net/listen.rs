@@ -5,31 +5,41 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::address::ClientAddress;
-use super::stream::{Detached, Stream};
+use super::keepalive::Keepalive;
+use super::stream::Detached;
 
 /// A listening socket.
+///
+/// Not tokio's own listeners: those register each accepted socket with the runtime that accepts,
+/// and here another one serves it.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
-    Tcp(TcpListener),
+    Tcp(AsyncFd<std::net::TcpListener>),
     /// A Unix socket; its file is removed on drop.
-    Unix(UnixListener, SocketFile),
+    Unix(AsyncFd<std::os::unix::net::UnixListener>, SocketFile),
 }
+
+/// Accepted sockets never block, and no child process gets them.
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 /// The file of a Unix socket, removed on drop.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
 impl Listener {
-    /// Listens on a TCP address.
+    /// Listens on a TCP address. What is set on the listening socket, every accepted one inherits:
+    /// `TCP_NODELAY` and keepalive cost a login nothing.
     ///
     /// # Errors
     /// As bind and listen: in use, not permitted, no such address.
-    pub fn tcp(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+    pub fn tcp(address: SocketAddr, backlog: u32, keepalive: &Keepalive) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -38,8 +48,10 @@ impl Listener {
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
+        socket.set_tcp_nodelay(true)?;
+        keepalive.apply_to(&SockRef::from(&socket))?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
+        Ok(Self::Tcp(watch(socket.into())?))
     }
 
     /// Listens on the Unix socket for `port` in `folder`, with file permissions `mode`.
@@ -55,9 +67,11 @@ impl Listener {
             // Left behind by a process that is gone.
             std::fs::remove_file(&path)?;
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = std::os::unix::net::UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        Ok(Self::Unix(listener, SocketFile(path)))
+        let file = SocketFile(path);
+        Ok(Self::Unix(watch(listener)?, file))
     }
 
     /// Waits for the next client. Cancel safe.
@@ -67,13 +81,20 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Detached, ClientAddress)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream).detach()?, ClientAddress::Tcp(address)))
+                let accept = |socket: &std::net::TcpListener| {
+                    acceptfrom_with(socket, FLAGS).map_err(io::Error::from)
+                };
+                let (socket, address) = listener.async_io(Interest::READABLE, accept).await?;
+                let address = address.and_then(|a| SocketAddr::try_from(a).ok());
+                let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+                Ok((Detached::Tcp(socket.into()), ClientAddress::Tcp(address)))
             }
             Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream).detach()?, ClientAddress::Unix))
+                let accept = |socket: &std::os::unix::net::UnixListener| {
+                    accept_with(socket, FLAGS).map_err(io::Error::from)
+                };
+                let socket = listener.async_io(Interest::READABLE, accept).await?;
+                Ok((Detached::Unix(socket.into()), ClientAddress::Unix))
             }
         }
     }
@@ -83,7 +104,7 @@ impl Listener {
     pub fn describe(&self) -> String {
         match self {
             Self::Tcp(listener) => {
-                listener.local_addr().map_or_else(|_| "tcp".to_owned(), |a| a.to_string())
+                listener.get_ref().local_addr().map_or_else(|_| "tcp".to_owned(), |a| a.to_string())
             }
             Self::Unix(_, file) => file.0.display().to_string(),
         }
@@ -95,6 +116,14 @@ impl Drop for SocketFile {
         // Nothing can be done about a file that will not go.
         let _ = std::fs::remove_file(&self.0);
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "the successor is unsafe, for sockets that close themselves; ours own theirs for life"
+)]
+fn watch<T: std::os::fd::AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 fn is_socket(path: &Path) -> bool {
