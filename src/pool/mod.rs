@@ -6,4 +6,5 @@ pub mod limits;
 pub mod maintain;
 pub mod pool;
 pub mod pools;
+pub mod roster;
 pub mod slots;
