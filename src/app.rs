@@ -6,17 +6,23 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::accept::accept_all;
+use crate::admin::{self, Sources};
 use crate::client::context::{Command, Shared};
 use crate::config::Config;
+use crate::control::census::Census;
+use crate::control::health::{self, Health};
+use crate::control::history::{self, History};
 use crate::descriptors;
+use crate::lifecycle::Lifecycle;
 use crate::net::listen::Listener;
 use crate::notify;
 use crate::pool::pools::{Pools, keepalive};
@@ -54,7 +60,10 @@ pub enum StartError {
 pub struct App {
     source: Source,
     shared: Arc<Shared>,
+    lifecycle: Arc<Lifecycle>,
     acceptors: JoinSet<()>,
+    /// The admin API and what feeds it; they go on to the very end.
+    background: JoinSet<()>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -76,12 +85,13 @@ impl App {
     ///
     /// # Errors
     /// When a socket or a thread cannot be had.
-    pub fn build(config: Config, source: Source) -> Result<Self, StartError> {
+    pub async fn build(config: Config, source: Source) -> Result<Self, StartError> {
         descriptors::raise(&config);
         let count = workers(&config);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let listeners = listen(&config)?;
+        let admin_listeners = listen_admin(&config).await?;
         let config = Arc::new(config);
         let shared = Arc::new(Shared::new(Pools::new(config, count), senders));
         let workers = receivers
@@ -95,7 +105,9 @@ impl App {
             info!(address = %listener.describe(), "listening");
             acceptors.spawn(accept_all(listener, Arc::clone(&shared)));
         }
-        Ok(Self { source, shared, acceptors, workers })
+        let lifecycle = Arc::default();
+        let background = background(&shared, &lifecycle, admin_listeners);
+        Ok(Self { source, shared, lifecycle, acceptors, background, workers })
     }
 
     /// Runs until a signal ends it.
@@ -108,6 +120,9 @@ impl App {
         loop {
             tokio::select! {
                 _ = signals.reload.recv() => self.reload(),
+                Some(ended) = self.background.join_next() => {
+                    error!(?ended, "the admin API or what feeds it ended");
+                }
                 _ = signals.terminate.recv() => break info!("SIGTERM: ending when transactions have"),
                 _ = signals.interrupt.recv() => break info!("SIGINT: ending when transactions have; once more ends at once"),
             }
@@ -144,6 +159,7 @@ impl App {
     }
 
     async fn drain(&mut self, signals: &mut Signals) {
+        self.lifecycle.drain();
         self.acceptors.shutdown().await;
         let limit = self.shared.pools.config().timeouts.shutdown_timeout;
         let mut all = Vec::new();
@@ -199,6 +215,47 @@ impl Signals {
             reload: signal(SignalKind::hangup())?,
         })
     }
+}
+
+/// Starts what runs beside the query path, on this thread.
+fn background(
+    shared: &Arc<Shared>,
+    lifecycle: &Arc<Lifecycle>,
+    listeners: Vec<TcpListener>,
+) -> JoinSet<()> {
+    let mut background = JoinSet::new();
+    let health = Arc::<Health>::default();
+    background.spawn(health::watch(Arc::clone(shared), Arc::clone(&health)));
+    if listeners.is_empty() {
+        return background;
+    }
+    let census = Census::new(Arc::clone(shared));
+    let history = Arc::<History>::default();
+    background.spawn(history::keep(census.clone(), Arc::clone(&history)));
+    let sources = Arc::new(Sources {
+        shared: Arc::clone(shared),
+        census,
+        history,
+        health,
+        lifecycle: Arc::clone(lifecycle),
+        started: (Instant::now(), SystemTime::now()),
+    });
+    for listener in listeners {
+        background.spawn(admin::serve(listener, Arc::clone(&sources)));
+    }
+    background
+}
+
+async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.admin.admin_listen {
+        let listener = admin::listen(*address).await;
+        listeners.push(listener.map_err(|source| StartError::Listen {
+            place: format!("{address} (admin_listen)"),
+            source,
+        })?);
+    }
+    Ok(listeners)
 }
 
 fn workers(config: &Config) -> usize {

@@ -3,12 +3,15 @@
 //! Imports go down only; `tests/tidy.rs` holds the table of layers.
 
 pub mod accept;
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod control;
 pub mod descriptors;
+pub mod lifecycle;
 pub mod logging;
 pub mod net;
 pub mod notify;

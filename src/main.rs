@@ -43,7 +43,7 @@ fn run(source: Source) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ran = runtime.block_on(async { App::build(config, source)?.run().await });
+    let ran = runtime.block_on(async { App::build(config, source).await?.run().await });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -76,10 +76,10 @@ fn obey(context: &Rc<WorkerContext>, command: Command) {
         Command::Cancel { place, secret } => cancel(context, place, &secret),
         Command::DrainNow => kick_all(context, Kick::ShutdownNow),
         Command::Reloaded(gone) => reloaded(context, &gone),
-        Command::Look(answer) => {
-            // Who asked may have given up.
-            let _ = answer.send(context.look());
-        }
+        // Who asked may have given up.
+        Command::Tally(answer) => drop(answer.send(context.tally())),
+        Command::Meters(pools, answer) => drop(answer.send(context.meters(&pools))),
+        Command::Clients(wanted, answer) => drop(answer.send(context.seen_clients(wanted))),
         // Answered where the end of it is noticed.
         Command::Drain(_) => {}
     }

@@ -13,6 +13,7 @@ use slab::Slab;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
+use super::look::{SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
@@ -23,7 +24,7 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
-use crate::stats::meter::Meter;
+use crate::stats::meter::{ErrorClasses, Meter};
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -68,44 +69,12 @@ pub enum Command {
     DrainNow,
     /// The configuration has changed: these pools' databases are gone from it.
     Reloaded(Vec<Arc<Pool>>),
-    /// Tell what there is to see.
-    Look(oneshot::Sender<Seen>),
-}
-
-/// What a worker shows of itself.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// Its clients.
-    pub clients: Vec<SeenClient>,
-    /// What it has seen of each pool.
-    pub meters: Vec<(Arc<Pool>, Meter)>,
-    /// Logins under way.
-    pub logging_in: usize,
-}
-
-/// One client, as others see it.
-#[derive(Clone, Debug)]
-pub struct SeenClient {
-    /// Unique in this process.
-    pub id: u64,
-    /// Database and user.
-    pub names: Arc<(Box<str>, Box<str>)>,
-    /// Its application's name.
-    pub application: Box<str>,
-    /// Where it comes from.
-    pub address: ClientAddress,
-    /// What it does.
-    pub phase: super::record::Phase,
-    /// For how long, in microseconds.
-    pub phase_micros: u64,
-    /// How long it has been connected, in microseconds.
-    pub connected_micros: u64,
-    /// The process id of the server it holds; 0 without one.
-    pub server_pid: u32,
-    /// Transactions so far.
-    pub transactions: u64,
-    /// The worker that serves it.
-    pub worker: usize,
+    /// Tell the numbers.
+    Tally(oneshot::Sender<Tally>),
+    /// Tell all that was measured of these pools.
+    Meters(Arc<[Arc<Pool>]>, oneshot::Sender<Vec<(Arc<Pool>, Meter)>>),
+    /// Tell of some clients.
+    Clients(Wanted, oneshot::Sender<SeenClients>),
 }
 
 /// One worker, as its clients see it.
@@ -122,6 +91,8 @@ pub struct WorkerContext {
     pub draining: Cell<bool>,
     /// Logins under way.
     pub logging_in: Cell<usize>,
+    /// Logins that were refused.
+    pub refused: RefCell<ErrorClasses>,
     handles: RefCell<HashMap<*const Pool, Rc<PoolHandle>>>,
     started: Instant,
 }
@@ -159,6 +130,7 @@ impl WorkerContext {
             clients: RefCell::default(),
             draining: Cell::new(false),
             logging_in: Cell::new(0),
+            refused: RefCell::default(),
             handles: RefCell::default(),
             started: Instant::now(),
         }
@@ -167,9 +139,11 @@ impl WorkerContext {
     /// This worker's side of a pool.
     pub fn handle(&self, pool: &Arc<Pool>) -> Rc<PoolHandle> {
         let mut handles = self.handles.borrow_mut();
+        let place = handles.len();
         let handle = handles.entry(Arc::as_ptr(pool)).or_insert_with(|| {
             Rc::new(PoolHandle {
                 pool: Arc::clone(pool),
+                place,
                 worker: self.index,
                 meter: RefCell::default(),
                 cancels: Arc::clone(&self.shared.pools.cancels),
@@ -186,34 +160,15 @@ impl WorkerContext {
         now.saturating_duration_since(self.started).as_nanos() as u64
     }
 
-    /// What there is to see of this worker.
-    #[must_use]
-    pub fn look(&self) -> Seen {
-        let now = self.nanos(Instant::now());
-        let clients = self.clients.borrow();
-        let handles = self.handles.borrow();
-        Seen {
-            clients: clients.iter().map(|(_, client)| self.look_at(client, now)).collect(),
-            meters: handles
-                .values()
-                .map(|h| (Arc::clone(&h.pool), h.meter.borrow().clone()))
-                .collect(),
-            logging_in: self.logging_in.get(),
-        }
+    /// This worker's side of a pool, if it has ever had one.
+    pub(super) fn known_handle(&self, pool: &Arc<Pool>) -> Option<Rc<PoolHandle>> {
+        self.handles.borrow().get(&Arc::as_ptr(pool)).cloned()
     }
 
-    fn look_at(&self, client: &ClientRecord, now: u64) -> SeenClient {
-        SeenClient {
-            id: client.id,
-            names: Arc::clone(&client.names),
-            application: client.application.borrow().clone(),
-            address: client.address,
-            phase: client.phase.get(),
-            phase_micros: now.saturating_sub(client.since.get()) / 1_000,
-            connected_micros: now.saturating_sub(client.connected_at) / 1_000,
-            server_pid: client.server_pid.get(),
-            transactions: client.transactions.get(),
-            worker: self.index,
-        }
+    /// This worker's sides of pools, each at its place.
+    pub(super) fn handles_by_place(&self) -> Vec<Rc<PoolHandle>> {
+        let mut handles: Vec<_> = self.handles.borrow().values().cloned().collect();
+        handles.sort_unstable_by_key(|handle| handle.place);
+        handles
     }
 }

@@ -12,7 +12,7 @@ use tracing::info;
 use super::context::{Command, WorkerContext};
 use super::credentials::{Asking, CredentialError};
 use super::key::{SHORT_SECRET, Whereabouts};
-use super::record::ClientRecord;
+use super::record::{ClientRecord, Identity};
 use super::report::{Denial, Report};
 use super::session::{Session, SessionParts};
 use super::welcome::{WelcomeError, greet};
@@ -29,6 +29,7 @@ use crate::protocol::startup::{
     self, FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup, StartupError,
 };
 use crate::server::connection::poll_end;
+use crate::stats::meter::count_error;
 
 /// Requests for encryption before the real first packet: TLS and GSSAPI, each once.
 const MOST_REQUESTS: usize = 2;
@@ -233,10 +234,14 @@ impl Handshake {
         let greeting = greet(&handle, &startup.parameters).await?;
         write_authentication(&mut messages, 0, &[]);
         messages.extend_from_slice(&greeting.messages);
+        let who = Identity {
+            id: shared.next_client(),
+            address: self.address,
+            names: Arc::new((startup.database.as_str().into(), startup.user.as_str().into())),
+            pool_place: handle.place,
+        };
         let record = ClientRecord::new(
-            shared.next_client(),
-            self.address,
-            Arc::new((startup.database.as_str().into(), startup.user.as_str().into())),
+            who,
             Rc::new(config.client_timeouts(&startup.database, &startup.user)),
             context.nanos(Instant::now()),
         );
@@ -287,10 +292,9 @@ impl Handshake {
             who.map_or(("", ""), |startup| (startup.database.as_str(), startup.user.as_str()));
         info!(address = %self.address, database, user, reason = %error, "login refused");
         let mut message = Vec::new();
-        match report(error, database, user) {
-            Some(report) => report.write_fatal(&mut message),
-            None => return,
-        };
+        let Some(report) = report(error, database, user) else { return };
+        let code = report.write_fatal(&mut message);
+        count_error(&mut self.context.refused.borrow_mut(), Some(code));
         let farewell = async {
             self.stream.write_all(&message).await?;
             poll_fn(|cx| self.stream.poll_shutdown(cx)).await?;

@@ -5,6 +5,7 @@ pub mod context;
 pub mod credentials;
 pub mod handshake;
 pub mod key;
+pub mod look;
 pub mod record;
 pub mod report;
 pub mod session;

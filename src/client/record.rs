@@ -48,6 +48,19 @@ pub enum Kick {
     ShutdownNow,
 }
 
+/// Who a client is.
+#[derive(Debug)]
+pub struct Identity {
+    /// Unique in this process.
+    pub id: u64,
+    /// Where it comes from.
+    pub address: ClientAddress,
+    /// Database and user, as the client says them.
+    pub names: Arc<(Box<str>, Box<str>)>,
+    /// Its pool's place among those that the worker knows.
+    pub pool_place: usize,
+}
+
 /// One client.
 #[derive(Debug)]
 pub struct ClientRecord {
@@ -57,6 +70,8 @@ pub struct ClientRecord {
     pub address: ClientAddress,
     /// Database and user, as the client says them.
     pub names: Arc<(Box<str>, Box<str>)>,
+    /// Its pool's place among those that the worker knows.
+    pub pool_place: usize,
     /// Its `application_name`.
     pub application: RefCell<Box<str>>,
     /// How long it may take.
@@ -80,17 +95,13 @@ pub struct ClientRecord {
 impl ClientRecord {
     /// A client that has just logged in.
     #[must_use]
-    pub fn new(
-        id: u64,
-        address: ClientAddress,
-        names: Arc<(Box<str>, Box<str>)>,
-        timeouts: Rc<ClientTimeouts>,
-        now: u64,
-    ) -> Self {
+    pub fn new(who: Identity, timeouts: Rc<ClientTimeouts>, now: u64) -> Self {
+        let Identity { id, address, names, pool_place } = who;
         Self {
             id,
             address,
             names,
+            pool_place,
             application: RefCell::default(),
             timeouts: RefCell::new(timeouts),
             connected_at: now,

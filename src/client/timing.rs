@@ -32,6 +32,7 @@ mod tests {
     use std::rc::Rc;
     use std::sync::Arc;
 
+    use super::super::record::Identity;
     use super::*;
     use crate::config::ClientTimeouts;
     use crate::net::address::ClientAddress;
@@ -46,7 +47,8 @@ mod tests {
             client_idle: second(5),
         };
         let names = Arc::new(("d".into(), "u".into()));
-        ClientRecord::new(1, ClientAddress::Unix, names, Rc::new(timeouts), 0)
+        let who = Identity { id: 1, address: ClientAddress::Unix, names, pool_place: 0 };
+        ClientRecord::new(who, Rc::new(timeouts), 0)
     }
 
     #[test]

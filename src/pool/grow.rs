@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::limits::Place;
+use super::roster::ServerFacts;
 use super::shared::{Entry, Pool};
 use super::slots::Outlook;
 use crate::protocol::sqlstate::SqlState;
@@ -113,7 +114,7 @@ async fn open(permit: Permit) {
     };
     match opened {
         Ok(opened) => {
-            pool.connect_times.lock().record(nanos(started.elapsed()));
+            pool.connects.lock().times.record(nanos(started.elapsed()));
             debug!(
                 database = %pool.key.database, user = %pool.key.user,
                 server = opened.connection.id, pid = opened.connection.key.pid,
@@ -144,6 +145,7 @@ impl Permit {
         let Some(places) = self.places.take() else { return };
         drop(places);
         let (pool, now) = (&self.pool, Instant::now());
+        pool.connects.lock().failures += 1;
         let outlook = outlook(&error);
         let reason = Arc::new(error);
         let (again, wakers) = pool.with_slots(|slots| {
@@ -195,7 +197,14 @@ impl Pool {
             // At least beyond this moment: a lifetime of zero is one use.
             now + (lifetime - lifetime / 10_000 * share).max(Duration::from_nanos(1))
         });
-        let entry = Entry { connection: opened.connection, generation, expires, places };
+        let connection = opened.connection;
+        let listed = self.roster.add(ServerFacts {
+            id: connection.id,
+            pid: connection.key.pid,
+            address: connection.key.address.clone(),
+            opened_at: connection.opened_at,
+        });
+        let entry = Entry { connection, generation, expires, places, listed };
         self.put(entry, worker, now);
     }
 }

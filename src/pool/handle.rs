@@ -34,6 +34,8 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 pub struct PoolHandle {
     /// The pool.
     pub pool: Arc<Pool>,
+    /// Its place among the pools that the worker knows.
+    pub place: usize,
     /// The worker.
     pub worker: usize,
     /// What this worker has seen of the pool.

@@ -5,5 +5,6 @@ pub mod handle;
 pub mod limits;
 pub mod maintain;
 pub mod pools;
+pub mod roster;
 pub mod shared;
 pub mod slots;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 
 use super::limits::{Place, Quota};
+use super::roster::{Listed, Roster};
 use super::slots::{Counts, Idle, Limits, Released, Slots, Ticket};
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
@@ -90,6 +91,17 @@ pub struct Entry {
     pub expires: Option<Instant>,
     /// Its places within the shared limits.
     pub places: [Place; 2],
+    /// Its line in the pool's list.
+    pub listed: Listed,
+}
+
+/// What opening connections to Postgres came to.
+#[derive(Clone, Debug, Default)]
+pub struct Connects {
+    /// How long the successful ones took.
+    pub times: Times,
+    /// How many failed.
+    pub failures: u64,
 }
 
 /// The settings that a set of startup settings results in.
@@ -111,8 +123,10 @@ pub struct Pool {
     pub user: Arc<User>,
     /// Makes equal settings one object.
     pub interner: Interner,
-    /// Time to open connections.
-    pub connect_times: Mutex<Times>,
+    /// What opening connections came to.
+    pub connects: Mutex<Connects>,
+    /// The servers there are.
+    pub roster: Arc<Roster>,
     /// The worker that looks after it when nobody else does.
     pub keeper: usize,
     slots: Mutex<Slots<Entry, OpenFailure>>,
@@ -139,7 +153,8 @@ impl Pool {
             database,
             user,
             interner: Interner::default(),
-            connect_times: Mutex::default(),
+            connects: Mutex::default(),
+            roster: Arc::default(),
             keeper,
             slots: Mutex::new(Slots::new(count, plan.limits)),
             plan: RwLock::new(Arc::new(plan)),

@@ -1,0 +1,26 @@
+//! An answer in the form that was asked for. Every page is one value with two forms.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::format::Format;
+
+/// A page: its JSON is what it serialises to, its text is for people.
+pub(super) trait View: Serialize {
+    /// The text, each line with its end.
+    fn text(&self) -> String;
+}
+
+/// The page in the form that was asked for.
+pub(super) fn answer(status: StatusCode, view: &impl View, format: Format) -> Response {
+    let mut response = match format {
+        Format::Text => {
+            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], view.text()).into_response()
+        }
+        Format::Json => Json(view).into_response(),
+    };
+    *response.status_mut() = status;
+    response
+}

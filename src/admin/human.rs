@@ -1,0 +1,81 @@
+//! Numbers as people read them: short, with their unit.
+
+use std::time::Duration;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// A time that was measured, given in milliseconds: `0`, `0.08ms`, `6.1ms`, `42ms`, `1.2s`, `3m05s`.
+pub(super) fn millis(millis: f64) -> String {
+    match millis {
+        m if m <= 0.0 => "0".to_owned(),
+        m if m < 1.0 => format!("{m:.2}ms"),
+        m if m < 9.95 => format!("{m:.1}ms"),
+        m if m < 999.5 => format!("{m:.0}ms"),
+        m if m < 99_950.0 => format!("{:.1}s", m / 1_000.0),
+        m => span(Duration::from_secs_f64(m / 1_000.0)),
+    }
+}
+
+/// How long something has lasted: `12s`, `3m05s`, `2h07m`, `3d04h`.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        s if s < MINUTE => format!("{s}s"),
+        s if s < HOUR => format!("{}m{:02}s", s / MINUTE, s % MINUTE),
+        s if s < DAY => format!("{}h{:02}m", s / HOUR, s % HOUR / MINUTE),
+        s => format!("{}d{:02}h", s / DAY, s % DAY / HOUR),
+    }
+}
+
+/// How often something happens: `0`, `0.2`, `12`, `1840`, `18.4k`, `1.8M`.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        r if r < 0.005 => "0".to_owned(),
+        r if r < 0.1 => format!("{r:.2}"),
+        r if r < 9.95 => format!("{r:.1}"),
+        r if r < 9_999.5 => format!("{r:.0}"),
+        r if r < 999_950.0 => format!("{:.1}k", r / 1e3),
+        r => format!("{:.1}M", r / 1e6),
+    }
+}
+
+/// A size: `512 B`, `3.4 MB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1e3, UNITS[0]);
+    for larger in &UNITS[1..] {
+        if value < 999.5 {
+            break;
+        }
+        (value, unit) = (value / 1e3, larger);
+    }
+    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_at_every_size() {
+        let shown = [0.0, 0.0804, 0.999, 6.14, 9.96, 42.4, 999.4, 999.6, 1_234.0, 185_000.0];
+        let want =
+            ["0", "0.08ms", "1.00ms", "6.1ms", "10ms", "42ms", "999ms", "1.0s", "1.2s", "3m05s"];
+        assert_eq!(shown.map(millis), want);
+        let spans = [59, 60, 3_599, 7_620, 86_399, 273_600].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(spans, ["59s", "1m00s", "59m59s", "2h07m", "23h59m", "3d04h"]);
+    }
+
+    #[test]
+    fn rates_and_sizes_are_short_at_every_size() {
+        let rates = [0.0, 0.02, 0.25, 9.96, 1_840.2, 18_400.0, 1_800_000.0].map(rate);
+        assert_eq!(rates, ["0", "0.02", "0.2", "10", "1840", "18.4k", "1.8M"]);
+        let sizes = [0, 999, 1_000, 3_400_000, 52_000_000, 1_000_000_000].map(bytes);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "3.4 MB", "52 MB", "1.0 GB"]);
+    }
+}

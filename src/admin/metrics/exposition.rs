@@ -1,0 +1,226 @@
+//! Writing metrics: Prometheus' text format 0.0.4, or OpenMetrics 1.0 for those who ask for it.
+
+use std::fmt::Write as _;
+
+use super::table::{Kind, Metric, Read};
+use super::{PoolScene, Scene};
+use crate::admin::views::numbers::by_class;
+use crate::admin::views::state::VERSION;
+use crate::stats::spread::Spread;
+
+/// The upper bounds of histograms' buckets, in microseconds and as Prometheus writes them in
+/// seconds: a superset of OpenTelemetry's advice for database clients that resolves what a pooler
+/// takes.
+const BOUNDS: [(u64, &str); 17] = [
+    (100, "0.0001"),
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5"),
+    (10_000_000, "10"),
+    (30_000_000, "30"),
+];
+
+/// The suffix of every counter's samples; OpenMetrics leaves it out of the metric's name.
+const TOTAL: &str = "_total";
+
+/// The two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exposition {
+    /// Text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// By the `Accept` header: OpenMetrics if it is named at all, as Prometheus does.
+    pub(super) fn accepted(accept: &str) -> Self {
+        let named = accept.contains("application/openmetrics-text");
+        if named { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// The media type.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// All metrics of a moment.
+    pub(super) fn write(self, metrics: &[Metric], scene: &Scene) -> String {
+        let pools = scene.pools();
+        let mut out = Page { text: String::new(), format: self };
+        for metric in metrics {
+            out.describe(metric);
+            out.samples(metric, scene, &pools);
+        }
+        if self == Self::OpenMetrics {
+            out.text.push_str("# EOF\n");
+        }
+        out.text
+    }
+}
+
+impl Metric {
+    /// The word for its type.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.read {
+            Read::Process(kind, _) | Read::Pool(kind, _) | Read::Database(kind, _) => match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            },
+            Read::PoolTimes(_) => "histogram",
+            Read::PoolErrors(_) | Read::Errors(_) => "counter",
+            Read::Version => "gauge",
+        }
+    }
+}
+
+struct Page {
+    text: String,
+    format: Exposition,
+}
+
+/// Names and values of labels.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Page {
+    fn describe(&mut self, metric: &Metric) {
+        let Metric { name, help, .. } = metric;
+        let name = match self.format {
+            Exposition::OpenMetrics => name.strip_suffix(TOTAL).unwrap_or(name),
+            Exposition::Prometheus => name,
+        };
+        // A string takes everything that is written to it.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind());
+    }
+
+    fn samples(&mut self, metric: &Metric, scene: &Scene, pools: &[PoolScene<'_>]) {
+        let name = metric.name;
+        match &metric.read {
+            Read::Version => self.sample(name, &[("version", VERSION)], 1.0),
+            Read::Process(_, read) => {
+                if let Some(value) = read(scene) {
+                    self.sample(name, &[], value);
+                }
+            }
+            Read::Errors(read) => {
+                for (class, count) in by_class(read(scene)) {
+                    self.sample(name, &[("sqlstate_class", &class)], count as f64);
+                }
+            }
+            Read::Database(_, read) => {
+                for (database, health) in &scene.health {
+                    if let Some(value) = read(health) {
+                        self.sample(name, &[("database", database)], value);
+                    }
+                }
+            }
+            Read::Pool(_, read) => {
+                for pool in pools {
+                    self.sample(name, &pool.labels(), read(pool));
+                }
+            }
+            Read::PoolErrors(read) => {
+                for pool in pools {
+                    for (class, count) in by_class(read(&pool.measured)) {
+                        let [database, user] = pool.labels();
+                        let labels = [database, user, ("sqlstate_class", class.as_str())];
+                        self.sample(name, &labels, count as f64);
+                    }
+                }
+            }
+            Read::PoolTimes(read) => {
+                for pool in pools {
+                    let (spread, sum) = read(pool);
+                    self.histogram(name, pool.labels(), &spread, sum);
+                }
+            }
+        }
+    }
+
+    fn histogram(&mut self, name: &str, labels: [(&str, &str); 2], spread: &Spread, sum: u64) {
+        let bucket = format!("{name}_bucket");
+        let [database, user] = labels;
+        let counts = spread.cumulative(&BOUNDS.map(|(micros, _)| micros));
+        for ((_, bound), count) in BOUNDS.iter().zip(counts) {
+            self.sample(&bucket, &[database, user, ("le", bound)], count as f64);
+        }
+        let count = spread.count() as f64;
+        self.sample(&bucket, &[database, user, ("le", "+Inf")], count);
+        self.sample(&format!("{name}_sum"), &labels, sum as f64 / 1e6);
+        self.sample(&format!("{name}_count"), &labels, count);
+    }
+
+    fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
+        self.text.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            let _ = write!(self.text, "{label}=\"{}\"", escaped(value));
+        }
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        let _ = match value {
+            v if v == f64::INFINITY => writeln!(self.text, "+Inf"),
+            v => writeln!(self.text, "{v}"),
+        };
+    }
+}
+
+/// A label's value: backslash, quote and line break are written with a backslash.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> Page {
+        Page { text: String::new(), format: Exposition::Prometheus }
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_in_seconds() {
+        let mut page = page();
+        let spread = Spread::new([(0, 5), (100, 1), (2_000_000, 1), (60_000_000, 1)]);
+        page.histogram("t", [("database", "d"), ("user", "u")], &spread, 62_000_100);
+        let lines: Vec<_> = page.text.lines().collect();
+        assert_eq!(lines.len(), BOUNDS.len() + 3);
+        assert_eq!(lines[0], "t_bucket{database=\"d\",user=\"u\",le=\"0.0001\"} 6");
+        let lines = &lines[lines.len() - 4..];
+        assert!(
+            lines[0].ends_with("le=\"30\"} 7") && lines[1].ends_with("le=\"+Inf\"} 8"),
+            "{lines:?}"
+        );
+        assert_eq!(lines[2], "t_sum{database=\"d\",user=\"u\"} 62.0001");
+        assert_eq!(lines[3], "t_count{database=\"d\",user=\"u\"} 8");
+    }
+
+    #[test]
+    fn bounds_are_written_as_they_are_counted() {
+        for (micros, written) in BOUNDS {
+            assert_eq!(written.parse::<f64>().unwrap(), micros as f64 / 1e6);
+        }
+        assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn names_of_databases_cannot_break_a_line() {
+        let mut page = page();
+        page.sample("m", &[("database", "a\"b\\c\nd")], 2.5);
+        page.sample("m", &[], f64::INFINITY);
+        assert_eq!(page.text, "m{database=\"a\\\"b\\\\c\\nd\"} 2.5\nm +Inf\n");
+    }
+}

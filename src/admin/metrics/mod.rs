@@ -1,0 +1,75 @@
+//! `/metrics`: all numbers for Prometheus.
+
+mod exposition;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Sources;
+use super::parameters::{Asked, NoParameters};
+use super::problem::Problem;
+use super::routes::{gather, silent};
+use crate::control::census::{Count, Measured, Measures, PoolCount};
+use crate::control::health::DatabaseHealth;
+use crate::pool::shared::Connects;
+use exposition::Exposition;
+use table::METRICS;
+
+/// What is measured at one moment.
+struct Scene {
+    sources: Arc<Sources>,
+    count: Count,
+    measures: Measures,
+    health: BTreeMap<String, DatabaseHealth>,
+}
+
+/// One pool of it.
+struct PoolScene<'a> {
+    count: &'a PoolCount,
+    measured: Measured,
+    connects: Connects,
+}
+
+/// The page. Without the numbers of a worker counters would seem to go back, and Prometheus would
+/// take that for a restart: better no answer.
+pub(super) async fn page(
+    State(sources): State<Arc<Sources>>,
+    headers: HeaderMap,
+    asked: Asked<NoParameters>,
+) -> Response {
+    let (count, measures) = gather(&sources).await;
+    let silent = silent(&count, &measures);
+    if !silent.is_empty() {
+        return Problem::Silent(silent).answer(asked.format);
+    }
+    let health = sources.health.all();
+    let scene = Scene { sources, count, measures, health };
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let exposition = Exposition::accepted(accept.unwrap_or_default());
+    let text = exposition.write(METRICS, &scene);
+    ([(header::CONTENT_TYPE, exposition.content_type())], text).into_response()
+}
+
+impl Scene {
+    fn pools(&self) -> Vec<PoolScene<'_>> {
+        let scene = |count| {
+            let PoolCount { pool, .. }: &PoolCount = count;
+            let measured = self.measures.pools.get(&pool.key).cloned().unwrap_or_default();
+            let connects = pool.connects.lock().clone();
+            PoolScene { count, measured, connects }
+        };
+        self.count.pools.iter().map(scene).collect()
+    }
+}
+
+impl PoolScene<'_> {
+    fn labels(&self) -> [(&str, &str); 2] {
+        let key = &self.count.pool.key;
+        [("database", &key.database), ("user", &key.user)]
+    }
+}

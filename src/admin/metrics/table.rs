@@ -1,0 +1,221 @@
+//! Every metric: name, help, type, and where its value is from. `docs/ADMIN.md` is kept equal to it.
+//!
+//! Names of what PgBouncer counts as well are parallel to those of `pgbouncer_exporter`, so that
+//! dashboards need one word changed.
+
+use std::time::UNIX_EPOCH;
+
+use super::{PoolScene, Scene};
+use crate::admin::process;
+use crate::control::census::Measured;
+use crate::control::health::{DatabaseHealth, State};
+use crate::lifecycle::Stage;
+use crate::stats::meter::ErrorClasses;
+use crate::stats::spread::Spread;
+
+/// A metric: all there is to know of it.
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) read: Read,
+}
+
+/// Goes up only, or up and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// What a metric is about, and where its values are from.
+pub(super) enum Read {
+    /// One for the whole program; none where it is not known.
+    Process(Kind, fn(&Scene) -> Option<f64>),
+    /// One for each pool.
+    Pool(Kind, fn(&PoolScene<'_>) -> f64),
+    /// A histogram for each pool, of microseconds, with their sum.
+    PoolTimes(fn(&PoolScene<'_>) -> (Spread, u64)),
+    /// Counts for each pool and SQLSTATE class.
+    PoolErrors(fn(&Measured) -> &ErrorClasses),
+    /// Counts for each SQLSTATE class.
+    Errors(fn(&Scene) -> &ErrorClasses),
+    /// One for each database; none where it is not known.
+    Database(Kind, fn(&DatabaseHealth) -> Option<f64>),
+    /// The constant 1, with the version as its label.
+    Version,
+}
+
+/// Every metric.
+pub(super) const METRICS: &[Metric] = &[
+    metric("pooler_info", "The version of the program, as a label.", Read::Version),
+    process("pooler_draining", "1 while the program ends, else 0.", |s| {
+        Some(f64::from(u8::from(s.sources.lifecycle.stage() == Stage::Draining)))
+    }),
+    process("pooler_workers", "Threads that serve clients.", |s| {
+        Some(s.sources.shared.workers.len() as f64)
+    }),
+    process("pooler_client_connections", "Clients that are logged in or about to be.", |s| {
+        Some(f64::from(s.sources.shared.pools.clients.used()))
+    }),
+    process("pooler_client_connections_max", "max_client_conn.", |s| {
+        Some(f64::from(s.sources.shared.pools.clients.limit()))
+    }),
+    process("pooler_client_logins_under_way", "Connections that are not logged in yet.", |s| {
+        Some(s.count.logging_in as f64)
+    }),
+    metric(
+        "pooler_logins_refused_total",
+        "Logins that were refused, by the class of the SQLSTATE that said so.",
+        Read::Errors(|s| &s.count.refused),
+    ),
+    database("pooler_databases_up", "1 if the last probe found Postgres, 0 if not.", |d| {
+        match d.state {
+            State::Unknown => None,
+            State::Up => Some(1.0),
+            State::Down(_) => Some(0.0),
+        }
+    }),
+    database("pooler_databases_probe_seconds", "How long the last probe took.", |d| {
+        d.took.map(|took| took.as_secs_f64())
+    }),
+    gauge("pooler_pools_client_active_connections", "Clients that hold a server.", |p| {
+        f64::from(p.count.clients.running + p.count.clients.idle_in_transaction)
+    }),
+    gauge(
+        "pooler_pools_client_idle_in_transaction_connections",
+        "Clients that hold a server and send nothing.",
+        |p| f64::from(p.count.clients.idle_in_transaction),
+    ),
+    gauge("pooler_pools_client_waiting_connections", "Clients in the queue for a server.", |p| {
+        f64::from(p.count.servers.waiting)
+    }),
+    gauge("pooler_pools_client_idle_connections", "Clients outside of any transaction.", |p| {
+        f64::from(p.count.clients.idle)
+    }),
+    gauge("pooler_pools_client_maxwait_seconds", "The wait of the first in the queue.", |p| {
+        p.count.longest_wait.as_secs_f64()
+    }),
+    gauge("pooler_pools_server_active_connections", "Servers in use.", |p| {
+        f64::from(p.count.servers.active)
+    }),
+    gauge("pooler_pools_server_idle_connections", "Servers ready to be used.", |p| {
+        f64::from(p.count.servers.idle)
+    }),
+    gauge("pooler_pools_server_login_connections", "Servers being opened.", |p| {
+        f64::from(p.count.servers.opening)
+    }),
+    gauge("pooler_pools_size", "The most servers of the pool, +Inf without limit.", |p| {
+        limit(p.count.pool.with_slots(|slots| slots.limits().size))
+    }),
+    counter("pooler_stats_queries_pooled_total", "Queries.", |p| p.measured.totals.queries as f64),
+    counter("pooler_stats_queries_duration_seconds_total", "Time of queries.", |p| {
+        seconds(p.measured.totals.query_micros)
+    }),
+    counter("pooler_stats_sql_transactions_pooled_total", "Transactions.", |p| {
+        p.measured.totals.transactions as f64
+    }),
+    counter(
+        "pooler_stats_server_in_transaction_seconds_total",
+        "Time that servers were held for transactions.",
+        |p| seconds(p.measured.totals.transaction_micros),
+    ),
+    counter("pooler_stats_client_wait_seconds_total", "Time that clients waited.", |p| {
+        seconds(p.measured.totals.wait_micros)
+    }),
+    counter("pooler_stats_server_assignments_total", "Times a client got a server.", |p| {
+        p.measured.totals.assignments as f64
+    }),
+    counter("pooler_stats_received_bytes_total", "Bytes from clients.", |p| {
+        p.measured.totals.received as f64
+    }),
+    counter("pooler_stats_sent_bytes_total", "Bytes to clients.", |p| {
+        p.measured.totals.sent as f64
+    }),
+    counter("pooler_stats_rows_total", "Rows sent to clients.", |p| p.measured.totals.rows as f64),
+    counter("pooler_stats_logins_total", "Clients that logged in.", |p| {
+        p.measured.totals.logins as f64
+    }),
+    counter("pooler_server_connect_failures_total", "Connections that failed.", |p| {
+        p.connects.failures as f64
+    }),
+    metric(
+        "pooler_errors_total",
+        "Errors sent to clients, Postgres' and our own, by the class of the SQLSTATE.",
+        Read::PoolErrors(|measured| &measured.errors),
+    ),
+    times("pooler_pool_wait_seconds", "Wait for a server, each time a client got one.", |p| {
+        (p.measured.spreads.wait.clone(), p.measured.totals.wait_micros)
+    }),
+    times("pooler_query_duration_seconds", "Time of a query.", |p| {
+        (p.measured.spreads.query.clone(), p.measured.totals.query_micros)
+    }),
+    times("pooler_transaction_duration_seconds", "Time a server was held.", |p| {
+        (p.measured.spreads.transaction.clone(), p.measured.totals.transaction_micros)
+    }),
+    times("pooler_server_connect_seconds", "Time to connect to Postgres and log in.", |p| {
+        (p.connects.times.spread(), p.connects.times.total_micros())
+    }),
+    process("process_start_time_seconds", "When the program started, since 1970.", |s| {
+        Some(s.sources.started.1.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
+    }),
+    metric(
+        "process_cpu_seconds_total",
+        "Processor time used.",
+        Read::Process(Kind::Counter, |_| process::cpu_seconds()),
+    ),
+    process("process_resident_memory_bytes", "Resident memory.", |_| {
+        Some(process::resident_bytes()? as f64)
+    }),
+    process("process_open_fds", "Open file descriptors.", |_| Some(process::open_files()? as f64)),
+    process("process_max_fds", "The most file descriptors.", |_| {
+        Some(process::most_files()? as f64)
+    }),
+];
+
+const fn metric(name: &'static str, help: &'static str, read: Read) -> Metric {
+    Metric { name, help, read }
+}
+
+const fn process(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Scene) -> Option<f64>,
+) -> Metric {
+    metric(name, help, Read::Process(Kind::Gauge, read))
+}
+
+const fn database(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&DatabaseHealth) -> Option<f64>,
+) -> Metric {
+    metric(name, help, Read::Database(Kind::Gauge, read))
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: fn(&PoolScene<'_>) -> f64) -> Metric {
+    metric(name, help, Read::Pool(Kind::Gauge, read))
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&PoolScene<'_>) -> f64,
+) -> Metric {
+    metric(name, help, Read::Pool(Kind::Counter, read))
+}
+
+const fn times(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&PoolScene<'_>) -> (Spread, u64),
+) -> Metric {
+    metric(name, help, Read::PoolTimes(read))
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn limit(limit: u32) -> f64 {
+    if limit == u32::MAX { f64::INFINITY } else { f64::from(limit) }
+}

@@ -1,0 +1,189 @@
+//! Which page answers which path: asks `control` for what the page shows, no more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, map_response};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::time::timeout;
+
+use super::Sources;
+use super::answer::answer;
+use super::format::Format;
+use super::guard::check_host;
+use super::metrics;
+use super::parameters::{Asked, NoParameters};
+use super::problem::Problem;
+use super::process;
+use super::views::clients::{ClientsView, MOST_SHOWN, Selection, WITH_SERVER};
+use super::views::dashboard::Dashboard;
+use super::views::databases::DatabasesView;
+use super::views::pools::PoolsView;
+use super::views::servers::ServersView;
+use super::views::state::{Alive, Ready, VERSION, Version};
+use crate::client::look::Wanted;
+use crate::control::census::{Count, Measures};
+use crate::lifecycle::Stage;
+
+/// Every page and what it shows.
+pub(super) const ENDPOINTS: [(&str, &str); 10] = [
+    ("/", "everything on one screen"),
+    ("/pools", "clients, servers, rates and times of each pool"),
+    ("/pools/{database}/{user}", "one pool in full"),
+    ("/clients", "who is connected and what each does"),
+    ("/servers", "connections to Postgres and who has them"),
+    ("/databases", "where each database is, its limits, whether it answers"),
+    ("/healthz", "200 while the process answers"),
+    ("/readyz", "503 while draining or a configured database is down"),
+    ("/metrics", "all numbers for Prometheus"),
+    ("/version", "which program this is"),
+];
+
+/// After a start, how long `/readyz` waits for the first probes before it says no.
+const FIRST_PROBES: Duration = Duration::from_secs(2);
+
+type Source = State<Arc<Sources>>;
+
+/// All pages.
+pub(super) fn router(sources: Arc<Sources>) -> Router {
+    Router::new()
+        .route("/", get(dashboard))
+        .route("/pools", get(pools))
+        .route("/pools/{database}/{user}", get(pool))
+        .route("/clients", get(clients))
+        .route("/servers", get(servers))
+        .route("/databases", get(databases))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::page))
+        .route("/version", get(version))
+        .fallback(no_page)
+        .method_not_allowed_fallback(no_method)
+        .layer(map_response(describe))
+        .layer(from_fn(check_host))
+        .with_state(sources)
+}
+
+async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    let (count, measures) = gather(&sources).await;
+    let silent = silent(&count, &measures);
+    let config = sources.shared.pools.config();
+    let databases =
+        DatabasesView::new(&config, &count.pools, &sources.health.all(), silent.clone());
+    let view = Dashboard {
+        version: VERSION,
+        stage: match sources.lifecycle.stage() {
+            Stage::Serving => "serving",
+            Stage::Draining => "draining",
+        },
+        uptime_s: sources.started.0.elapsed().as_secs_f64(),
+        workers: sources.shared.workers.len(),
+        memory_bytes: process::resident_bytes(),
+        clients: sources.shared.pools.clients.used(),
+        clients_logging_in: count.logging_in,
+        max_client_conn: config.limits.max_client_conn,
+        pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
+        databases: databases.databases,
+    };
+    answer(StatusCode::OK, &view, asked.format)
+}
+
+async fn pools(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    let (count, measures) = gather(&sources).await;
+    let silent = silent(&count, &measures);
+    let view = PoolsView::new(&count.pools, &measures, silent, &sources.history);
+    answer(StatusCode::OK, &view, asked.format)
+}
+
+async fn pool(
+    State(sources): Source,
+    Path((database, user)): Path<(String, String)>,
+    asked: Asked<NoParameters>,
+) -> Response {
+    let mut count = sources.census.count().await;
+    count.pools.retain(|c| *c.pool.key.database == *database && *c.pool.key.user == *user);
+    let pools: Vec<_> = count.pools.iter().map(|count| Arc::clone(&count.pool)).collect();
+    let measures = sources.census.measure(&pools).await;
+    let view = PoolsView::new(&count.pools, &measures, count.silent.clone(), &sources.history);
+    match view.pools.first() {
+        Some(row) => answer(StatusCode::OK, row, asked.format),
+        None => Problem::NoPool { database, user }.answer(asked.format),
+    }
+}
+
+async fn clients(State(sources): Source, asked: Asked<Selection>) -> Response {
+    let limit = asked.parameters.limit;
+    let (seen, silent) = sources.census.clients(asked.parameters.into()).await;
+    answer(StatusCode::OK, &ClientsView::new(seen, limit, silent), asked.format)
+}
+
+async fn servers(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    let wanted = Wanted { phases: WITH_SERVER, limit: MOST_SHOWN };
+    let (holders, silent) = sources.census.clients(wanted).await;
+    let view = ServersView::new(&sources.census.pools(), &holders.clients, silent);
+    answer(StatusCode::OK, &view, asked.format)
+}
+
+async fn databases(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    let count = sources.census.count().await;
+    let config = sources.shared.pools.config();
+    let view =
+        DatabasesView::new(&config, &count.pools, &sources.health.all(), count.silent.clone());
+    answer(StatusCode::OK, &view, asked.format)
+}
+
+async fn healthz(asked: Asked<NoParameters>) -> Response {
+    answer(StatusCode::OK, &Alive::default(), asked.format)
+}
+
+async fn readyz(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    let config = sources.shared.pools.config();
+    if config.server.health_check_interval.is_some() {
+        // What is not known by then counts as not ready.
+        let _ = timeout(FIRST_PROBES, sources.health.settled()).await;
+    }
+    let (stage, silent) = (sources.lifecycle.stage(), sources.history.silent());
+    let ready = Ready::new(stage, &silent, &config, &sources.health.all());
+    let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer(status, &ready, asked.format)
+}
+
+async fn version(asked: Asked<NoParameters>) -> Response {
+    answer(StatusCode::OK, &Version::default(), asked.format)
+}
+
+async fn no_page(request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    Problem::NoPage { path }.answer(Format::accepted(request.headers()))
+}
+
+async fn no_method(request: Request) -> Response {
+    let method = request.method().to_string();
+    Problem::Method(method).answer(Format::accepted(request.headers()))
+}
+
+/// What holds for every answer: it depends on `Accept`, and it is about this moment only.
+async fn describe(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// What most pages show.
+pub(super) async fn gather(sources: &Sources) -> (Count, Measures) {
+    let count = sources.census.count().await;
+    let pools: Vec<_> = count.pools.iter().map(|count| Arc::clone(&count.pool)).collect();
+    let measures = sources.census.measure(&pools).await;
+    (count, measures)
+}
+
+/// The workers that are missing in it.
+pub(super) fn silent(count: &Count, measures: &Measures) -> Vec<usize> {
+    if count.silent.is_empty() { measures.silent.clone() } else { count.silent.clone() }
+}

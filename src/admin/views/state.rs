@@ -1,0 +1,101 @@
+//! `/healthz`, `/readyz` and `/version`: short answers, mostly for programs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::admin::answer::View;
+use crate::config::Config;
+use crate::control::census::Silent;
+use crate::control::health::{DatabaseHealth, State};
+use crate::lifecycle::Stage;
+
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The process answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alive {
+    status: &'static str,
+}
+
+/// Whether clients should be sent here.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready {
+    ready: bool,
+    /// Why not.
+    reasons: Vec<String>,
+}
+
+/// Which program this is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self { status: "ok" }
+    }
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self { name: "pooler", version: VERSION }
+    }
+}
+
+impl Ready {
+    /// Not while the program ends, a worker is stuck, or a configured database's Postgres is down
+    /// or, with probing on, not known to be up.
+    pub(crate) fn new(
+        stage: Stage,
+        silent: &Silent,
+        config: &Config,
+        health: &BTreeMap<String, DatabaseHealth>,
+    ) -> Self {
+        let mut reasons = Vec::new();
+        if stage == Stage::Draining {
+            reasons.push("draining".to_owned());
+        }
+        reasons.extend(silent.iter().map(|worker| format!("worker {worker} does not answer")));
+        for (name, known) in health.iter().filter(|(name, _)| config.databases.contains_key(*name))
+        {
+            match &known.state {
+                State::Up => {}
+                State::Unknown => reasons.push(format!("database \"{name}\" is not probed yet")),
+                State::Down(reason) => {
+                    reasons.push(format!("database \"{name}\" is down: {reason}"));
+                }
+            }
+        }
+        Self { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Is it?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+}
+
+impl View for Alive {
+    fn text(&self) -> String {
+        format!("{}\n", self.status)
+    }
+}
+
+impl View for Ready {
+    fn text(&self) -> String {
+        if self.ready {
+            return "ready\n".to_owned();
+        }
+        self.reasons.iter().map(|reason| format!("not ready: {reason}\n")).collect()
+    }
+}
+
+impl View for Version {
+    fn text(&self) -> String {
+        format!("{} {}\n", self.name, self.version)
+    }
+}
