@@ -6,7 +6,9 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help build demo test test-deps lint lint-scripts lint-packaging unit integration clients test-pg18 soak bench
+# `test` goes from what is quick to what is slow.
+.NOTPARALLEL:
+.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 soak bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -17,7 +19,7 @@ build: ## the release binary: target/release/pooler
 demo: ## see it work: throwaway Postgres, 200 clients, the dashboard (ARGS=--once ends by itself)
 	@scripts/demo.sh $(ARGS)
 
-test: test-deps lint lint-scripts lint-packaging unit integration clients ## all of the below but test-pg18, soak and bench
+test: test-deps lint lint-scripts lint-packaging unit integration clients ## what a change must pass: lint, packaging, unit, integration, clients
 
 test-deps: ## install what the tests need and is missing
 	@scripts/install-test-deps.sh
@@ -34,9 +36,11 @@ lint-scripts: ## shellcheck, ruff
 lint-packaging: ## systemd unit, Dockerfile, compose file
 	@scripts/lint.sh packaging
 
+deny: ## licences, sources and advisories of the dependencies (cargo install cargo-deny)
+	cargo deny --locked check
+
 unit: ## tests inside the crate, and those without a Postgres
-	cargo test --locked --lib --bins
-	cargo test --locked --test config_file
+	cargo test --locked --lib --bins --test config_file
 	cargo test --locked --doc
 
 integration: ## the real binary against a real Postgres (PG_BIN=folder chooses which)

@@ -150,6 +150,8 @@ serve() {
         -b select-only@9 -f "$FOLDER/update.sql@1" >"$FOLDER/background.log" 2>&1 &
     background=$!
     on_exit stop_process "$background" 1
+    # From here on that is the ordinary end.
+    trap 'say "stopped; nothing is left behind"; exit 0' INT TERM
     say "serving until Ctrl-C; in another terminal:"
     printf '%s\n' \
         "    PGPASSWORD=$PASSWORD $PG_BIN/psql -h 127.0.0.1 -p $PORT -U demo demo" \

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::client::context::{Command, Shared};
-use crate::client::report::Report;
+use crate::client::report::{Denial, Report};
 use crate::net::address::ClientAddress;
 use crate::net::listen::Listener;
 use crate::net::stream::Detached;
@@ -60,7 +60,8 @@ fn is_exhausted(error: &io::Error) -> bool {
 fn refuse(stream: Detached) {
     use std::io::Write;
     let mut message = Vec::new();
-    Report::TooManyClients("out of file descriptors").write_fatal(&mut message);
+    let denial = Denial::TooManyClients("out of file descriptors");
+    Report::Login(denial).write_fatal(&mut message);
     // The socket's buffer is empty, so a short message goes out at once or never.
     let _ = match stream {
         Detached::Tcp(mut stream) => stream.write_all(&message),

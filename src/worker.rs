@@ -18,7 +18,7 @@ use crate::client::record::Kick;
 use crate::client::timing::overdue;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
-use crate::pool::pool::Pool;
+use crate::pool::shared::Pool;
 
 /// How often timeouts and idle servers are looked at: what timeouts are exact to.
 const TICK: Duration = Duration::from_millis(50);

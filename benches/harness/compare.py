@@ -19,7 +19,7 @@ import hold
 import load
 import table
 from process import resident_bytes
-from targets import Haproxy, PgBouncer, Pooler, Site, Target
+from targets import Haproxy, NotStarted, PgBouncer, Pooler, Site, Target
 from workloads import HOLDINGS, WORKLOADS, Workload
 
 T = TypeVar("T")
@@ -140,3 +140,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except NotStarted as error:
+        sys.exit(f"error: {error}")

@@ -129,7 +129,8 @@ def _discard_client(target: Target, workload: Workload, seconds: int, start, res
 
 
 def _percentile(ordered: list[float], share: float) -> float | None:
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else None
+    """None for 0 too: that is a clock pgbench did not read; see `discard_bytes`."""
+    return (ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else None) or None
 
 
 def _number(pattern: str, text: str) -> float:

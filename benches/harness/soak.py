@@ -216,7 +216,11 @@ def leaks(pooler: SoakPooler, memory: list[int]) -> list[str]:
 def not_at_rest(pooler: SoakPooler) -> dict:
     """The counters that should be 0, of the pools that have any, and what Postgres says is open."""
     held = {}
-    for pool in pooler.get("/pools")["pools"]:
+    try:
+        pools = pooler.get("/pools")["pools"]
+    except (OSError, KeyError) as error:
+        return {"admin API": repr(error)}
+    for pool in pools:
         for key in ("clients_active", "clients_waiting", "servers_active"):
             if pool[key]:
                 held[f"{pool['database']}.{key}"] = pool[key]

@@ -21,6 +21,10 @@ START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 
 
+class NotStarted(Exception):
+    """A proxy ended or did not listen in time; the text ends with its own words."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where Postgres is, whom to log in as, and where files may be written."""
@@ -98,7 +102,7 @@ class Target:
                     return
             time.sleep(0.02)
         log = (self.folder / "output.log").read_text(errors="replace")
-        raise RuntimeError(f"{self.name} ({self.program}) did not start:\n{log[-2000:]}")
+        raise NotStarted(f"{self.name} ({self.program}) did not start:\n{log[-2000:]}")
 
 
 class Haproxy(Target):

@@ -33,8 +33,9 @@ class Workload:
     sampling: float = 1.0
     # pgbench starts its latency clock after the login, so a workload about logins has no latency to show.
     latency: bool = True
-    # Set: not pgbench but a client that throws the reply away, after checking that it has as many bytes.
-    # libpq keeps a result whole, which costs more than any proxy does and hides what they do.
+    # Set: not pgbench but our own client, which throws the reply away after checking that it has as many bytes.
+    # For large results: libpq keeps them whole, which costs more than any proxy does and hides what they do.
+    # For one client: pgbench reads no clock when the reply is there as soon as it looks, and writes a latency of 0.
     discard_bytes: int = 0
     goals: dict[str, Goal] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ ONE_ROW = "\\set id random(1, 1000)\nSELECT payload FROM small WHERE id = :id;\n
 PIPELINE = "\\set id random(1, 1000)\n\\startpipeline\n" + "SELECT payload FROM small WHERE id = :id;\n" * 10 + "\\endpipeline\n"
 
 WORKLOADS = (
-    Workload("select1-1", "SELECT 1, simple, 1 client", 1, SELECT_1, sampling=0.5, goals={"p50": Goal(most=1.0)}),
+    Workload("select1-1", "SELECT 1, simple, 1 client", 1, "SELECT 1", discard_bytes=50, goals={"p50": Goal(most=1.0)}),
     Workload(
         "select1-8", "SELECT 1, simple, 8 clients", 8, SELECT_1, sampling=0.1,
         goals={"tps": Goal(least=1.3), "cpu": Goal(most=1.0)},

@@ -13,7 +13,7 @@ use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::protocol::frontend;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::Replies;
-use crate::relay::requests::Requests;
+use crate::relay::requests::{Requests, Wish};
 use crate::server::connection::{Body, poll_flush};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::{Applied, is_carried, transition};
@@ -61,7 +61,7 @@ impl Session {
         }
         match self.read_server(cx, buffers) {
             Step::Stuck if moved => Step::Moved,
-            step => step,
+            step @ (Step::Stuck | Step::Moved | Step::Over(_)) => step,
         }
     }
 
@@ -125,14 +125,14 @@ impl Session {
             Ok(taken) => taken,
             Err(violation) => return Step::Over(End::Violation(violation)),
         };
-        if taken.consumed < input.len() && !taken.terminate {
-            self.carry.extend_from_slice(&input[taken.consumed..]);
-        }
-        if taken.terminate {
-            self.saying = Saying::Goodbye;
-        }
-        if taken.flush {
-            return self.flush_fakes(cx, out);
+        let rest = &input[taken.consumed..];
+        match taken.wish {
+            Wish::None => self.carry.extend_from_slice(rest),
+            Wish::Flush => {
+                self.carry.extend_from_slice(rest);
+                return self.flush_fakes(cx, out);
+            }
+            Wish::Leave => self.saying = Saying::Goodbye,
         }
         Step::Moved
     }
@@ -310,14 +310,15 @@ impl Session {
                 server.cancel();
                 Step::Moved
             }
-            (Kick::Cancel | Kick::QueryWait, State::Waiting { ticket, .. }) => {
+            (Kick::Cancel, State::Waiting { ticket, .. }) => {
                 self.handle.pool.abandon(*ticket, self.handle.worker);
                 self.state = State::Idle;
-                let report = match kick {
-                    Kick::Cancel => Report::Cancelled,
-                    _ => Report::QueryWaitTimeout,
-                };
-                self.refuse_ahead(&report, cx, buffers)
+                self.refuse_ahead(&Report::Cancelled, cx, buffers)
+            }
+            (Kick::QueryWait, State::Waiting { ticket, .. }) => {
+                self.handle.pool.abandon(*ticket, self.handle.worker);
+                self.state = State::Idle;
+                self.refuse_ahead(&Report::QueryWaitTimeout, cx, buffers)
             }
             (Kick::Probe, State::Active(_)) => match self.stream.take_error() {
                 Ok(None) => Step::Moved,
@@ -358,21 +359,17 @@ impl Session {
                 }
                 match end {
                     End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
-                    End::Terminated => server.leave(Leave::Finish, self.half_sent()),
+                    End::Terminated => server.leave(Leave::Finish, self.body),
                     End::ClientFailed(_) if self.saying == Saying::Goodbye => {
-                        server.leave(Leave::Finish, self.half_sent());
+                        server.leave(Leave::Finish, self.body);
                     }
                     End::ClientClosed
                     | End::ClientFailed(_)
                     | End::Violation(_)
-                    | End::Kicked(_) => server.leave(Leave::Abort, self.half_sent()),
+                    | End::Kicked(_) => server.leave(Leave::Abort, self.body),
                 }
             }
         }
-    }
-
-    fn half_sent(&self) -> bool {
-        matches!(self.body, Body::Forward(_))
     }
 }
 

@@ -20,8 +20,8 @@ use crate::auth::verifier::VerifierCache;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
 use crate::pool::handle::PoolHandle;
-use crate::pool::pool::Pool;
 use crate::pool::pools::Pools;
+use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
 use crate::stats::meter::Meter;
 

@@ -1,6 +1,7 @@
 //! From an accepted socket to a session: first packets, login, limits, welcome.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::context::{Command, WorkerContext};
 use super::credentials::{Asking, CredentialError};
 use super::key::{SHORT_SECRET, Whereabouts};
 use super::record::ClientRecord;
-use super::report::Report;
+use super::report::{Denial, Report};
 use super::session::{Session, SessionParts};
 use super::welcome::{WelcomeError, greet};
 use crate::net::address::ClientAddress;
@@ -46,7 +47,7 @@ enum LoginError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error(transparent)]
     Startup(#[from] StartupError),
     #[error("not the Postgres protocol")]
@@ -168,7 +169,9 @@ impl Handshake {
                     }
                     self.stream.write_all(b"N").await?;
                 }
-                other => return Ok(other),
+                other @ (FirstPacket::CancelRequest { .. } | FirstPacket::Startup(_)) => {
+                    return Ok(other);
+                }
             }
         }
         Err(LoginError::NotPostgres)
@@ -182,19 +185,25 @@ impl Handshake {
         }
     }
 
+    /// Says which version is spoken, if it is not the one that was asked for.
+    async fn negotiate(&mut self, startup: &Startup) -> io::Result<()> {
+        let asked = PROTOCOL_3_0 | u32::from(startup.minor);
+        if asked <= PROTOCOL_3_2 && startup.unknown_options.is_empty() {
+            return Ok(());
+        }
+        let mut message = Vec::new();
+        let newest = PROTOCOL_3_2.min(asked);
+        write_negotiate_version(&mut message, newest, &startup.unknown_options);
+        self.stream.write_all(&message).await
+    }
+
     async fn log_in(&mut self, startup: &Startup) -> Result<LoggedIn, LoginError> {
         let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
         if context.draining.get() {
             return Err(LoginError::Shutdown);
         }
         let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
-        let mut messages = Vec::with_capacity(1024);
-        if u32::from(startup.minor) > PROTOCOL_3_2 & 0xffff || !startup.unknown_options.is_empty() {
-            let newest = PROTOCOL_3_2.min(PROTOCOL_3_0 | u32::from(startup.minor));
-            write_negotiate_version(&mut messages, newest, &startup.unknown_options);
-            self.stream.write_all(&messages).await?;
-            messages.clear();
-        }
+        self.negotiate(startup).await?;
         let config = shared.pools.config();
         let pool = shared.pools.pool(&startup.database, &startup.user);
         let handle = pool.map(|pool| context.handle(&pool));
@@ -224,6 +233,7 @@ impl Handshake {
                 .ok_or(LoginError::TooMany("max_user_client_connections"))?,
         ];
         let greeting = greet(&handle, &startup.parameters).await?;
+        let mut messages = Vec::with_capacity(1024);
         write_authentication(&mut messages, 0, &[]);
         messages.extend_from_slice(&greeting.messages);
         let record = ClientRecord::new(
@@ -296,37 +306,43 @@ impl Handshake {
 
 /// `None`: there is nobody to tell.
 fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option<Report<'a>> {
-    Some(match error {
+    let denial = match error {
         LoginError::Read(ReadError::Closed | ReadError::Io(_)) | LoginError::Io(_) => return None,
         LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. })
-        | LoginError::NotPostgres => Report::NotPostgres,
-        LoginError::Startup(error) => Report::Startup(error),
-        LoginError::BytesBehindRequest => Report::BytesBehindRequest,
-        LoginError::Replication => Report::Replication,
-        LoginError::NoDatabase => Report::NoDatabase(database),
-        LoginError::TooMany(limit) => Report::TooManyClients(limit),
-        LoginError::Timeout => Report::LoginTimeout,
-        LoginError::Shutdown => Report::Shutdown,
-        LoginError::Welcome(WelcomeError::NoServer(failure)) => Report::NoServer(failure),
-        LoginError::Welcome(WelcomeError::Refused { code, message }) => {
-            Report::Setting { code: *code, message }
+        | LoginError::NotPostgres => Denial::NotPostgres,
+        LoginError::Startup(error) => Denial::Startup(error),
+        LoginError::BytesBehindRequest => Denial::BytesBehindRequest,
+        LoginError::Replication => Denial::Replication,
+        LoginError::NoDatabase => Denial::NoDatabase(database),
+        LoginError::TooMany(limit) => Denial::TooManyClients(limit),
+        LoginError::Timeout => Denial::LoginTimeout,
+        LoginError::Shutdown => return Some(Report::Shutdown),
+        LoginError::Welcome(WelcomeError::NoServer(failure)) => {
+            return Some(Report::NoServer(failure));
         }
-        LoginError::Welcome(WelcomeError::Lost(_)) => Report::ServerGone,
-        LoginError::Credentials(error) => match error {
-            CredentialError::Read(ReadError::Closed | ReadError::Io(_))
-            | CredentialError::Io(_) => {
-                return None;
-            }
-            CredentialError::NoPassword(tag) => Report::ExpectedPassword(*tag),
-            CredentialError::Remote => Report::PassthroughRemote,
-            CredentialError::Unproven => Report::PassthroughUnproven,
-            CredentialError::Server(error) => Report::NoServer(error),
-            CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
-                Report::NotPostgres
-            }
-            CredentialError::Sasl | CredentialError::Scram(_) | CredentialError::Refused(_) => {
-                Report::Login { hears: error.client_hears()?, user }
-            }
-        },
-    })
+        LoginError::Welcome(WelcomeError::Refused { code, message }) => {
+            Denial::Setting { code: *code, message }
+        }
+        LoginError::Welcome(WelcomeError::Lost(_)) => return Some(Report::ServerGone),
+        LoginError::Credentials(error) => return refused_credentials(error, user),
+    };
+    Some(Report::Login(denial))
+}
+
+fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<Report<'a>> {
+    Some(Report::Login(match error {
+        CredentialError::Read(ReadError::Closed | ReadError::Io(_)) | CredentialError::Io(_) => {
+            return None;
+        }
+        CredentialError::NoPassword(tag) => Denial::ExpectedPassword(*tag),
+        CredentialError::Remote => Denial::PassthroughRemote,
+        CredentialError::Unproven => Denial::PassthroughUnproven,
+        CredentialError::Server(error) => return Some(Report::NoServer(error)),
+        CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
+            Denial::NotPostgres
+        }
+        CredentialError::Sasl | CredentialError::Scram(_) | CredentialError::Refused(_) => {
+            Denial::Credentials { hears: error.client_hears()?, user }
+        }
+    }))
 }

@@ -7,9 +7,9 @@ use crate::protocol::startup::StartupError;
 use crate::relay::requests::Violation;
 use crate::server::login::ConnectError;
 
-/// Something the pooler has to say to a client.
+/// Why a client is not let in.
 #[derive(Debug)]
-pub enum Report<'a> {
+pub enum Denial<'a> {
     /// The first packet makes no sense.
     Startup(&'a StartupError),
     /// Bytes that are no Postgres protocol.
@@ -21,7 +21,7 @@ pub enum Report<'a> {
     /// Login took too long.
     LoginTimeout,
     /// Login failed.
-    Login {
+    Credentials {
         /// What the client may hear.
         hears: ClientHears,
         /// The user's name.
@@ -37,8 +37,6 @@ pub enum Report<'a> {
     NoDatabase(&'a str),
     /// A limit on clients is reached: the setting's name.
     TooManyClients(&'static str),
-    /// No server can be had.
-    NoServer(&'a ConnectError),
     /// A startup setting was refused by Postgres: its own words.
     Setting {
         /// Postgres' SQLSTATE.
@@ -46,6 +44,15 @@ pub enum Report<'a> {
         /// Postgres' message.
         message: &'a str,
     },
+}
+
+/// Something the pooler has to say to a client.
+#[derive(Debug)]
+pub enum Report<'a> {
+    /// The client is not let in.
+    Login(Denial<'a>),
+    /// No server can be had.
+    NoServer(&'a ConnectError),
     /// The server refused settings it had accepted before.
     SettingsLost(&'a str),
     /// `query_wait_timeout`.
@@ -96,18 +103,7 @@ impl Report<'_> {
 
     fn text(&self) -> Text<'_> {
         match self {
-            Self::Startup(_)
-            | Self::NotPostgres
-            | Self::BytesBehindRequest
-            | Self::Replication
-            | Self::LoginTimeout
-            | Self::Login { .. }
-            | Self::ExpectedPassword(_)
-            | Self::PassthroughRemote
-            | Self::PassthroughUnproven
-            | Self::NoDatabase(_)
-            | Self::TooManyClients(_)
-            | Self::Setting { .. } => self.login_text(),
+            Self::Login(denial) => denial.text(),
             Self::NoServer(error) => no_server(error),
             Self::QueryWaitTimeout => error(
                 SqlState::TOO_MANY_CONNECTIONS,
@@ -161,8 +157,10 @@ impl Report<'_> {
             ),
         }
     }
+}
 
-    fn login_text(&self) -> Text<'_> {
+impl Denial<'_> {
+    fn text(&self) -> Text<'_> {
         match self {
             Self::Startup(error) => fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()),
             Self::NotPostgres => {
@@ -180,7 +178,7 @@ impl Report<'_> {
                 SqlState::QUERY_CANCELED,
                 "canceling authentication due to client_login_timeout",
             ),
-            Self::Login { hears, user } => login_failed(*hears, user),
+            Self::Credentials { hears, user } => login_failed(*hears, user),
             Self::ExpectedPassword(tag) => fatal(
                 SqlState::PROTOCOL_VIOLATION,
                 format!("expected password response, got message type {tag}"),
@@ -207,7 +205,6 @@ impl Report<'_> {
                 format!("sorry, too many clients already ({limit})"),
             ),
             Self::Setting { code, message } => fatal(*code, (*message).to_owned()),
-            _ => fatal(SqlState::INTERNAL_ERROR, "internal error"),
         }
     }
 }

@@ -231,6 +231,7 @@ impl Session {
             out.clear();
             let mut local = Local {
                 statements: &mut self.statements,
+                registry: &self.handle.pool.database.registry,
                 body: &mut self.body,
                 skipping: &mut self.skipping,
             };
@@ -340,6 +341,7 @@ impl Session {
     fn refuse(&mut self, report: &Report<'_>, input: &[u8]) -> usize {
         let mut local = Local {
             statements: &mut self.statements,
+            registry: &self.handle.pool.database.registry,
             body: &mut self.body,
             skipping: &mut self.skipping,
         };

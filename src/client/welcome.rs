@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
-use crate::pool::pool::{OpenFailure, Welcome};
+use crate::pool::shared::{OpenFailure, Welcome};
 use crate::pool::slots::Ticket;
 use crate::protocol::backend::write_parameter_status;
 use crate::protocol::sqlstate::SqlState;

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::limits::Place;
-use super::pool::{Entry, Pool};
+use super::shared::{Entry, Pool};
+use super::slots::Outlook;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::login::{self, ConnectError, Opened};
 
@@ -49,23 +50,23 @@ impl Pool {
         if !self.with_slots(|slots| slots.wants_open(now)) {
             return None;
         }
-        let places = self.places(worker, now)?;
+        let places = self.places()?;
         // Another worker may have been faster since.
         self.with_slots(|slots| slots.wants_open(now).then(|| slots.begin_open()))?;
         Some(Permit { pool: Arc::clone(self), places: Some(places), worker })
     }
 
     /// Places within the shared limits, if need be at the cost of a sibling's idle server.
-    fn places(self: &Arc<Self>, worker: usize, now: Instant) -> Option<[Place; 2]> {
+    fn places(self: &Arc<Self>) -> Option<[Place; 2]> {
         loop {
             let database = self.database.servers.take();
             let user = self.user.servers.take();
             if let (Some(database), Some(user)) = (database, user) {
                 return Some([database, user]);
             }
-            if !self.evict(worker, now) {
-                self.database.servers.set_starved(true);
-                self.user.servers.set_starved(true);
+            if !self.evict() {
+                self.database.servers.set_starved();
+                self.user.servers.set_starved();
                 return None;
             }
         }
@@ -73,7 +74,7 @@ impl Pool {
 
     /// Closes the server that has been idle longest among the pools that share the exhausted
     /// limit. Was there one?
-    fn evict(self: &Arc<Self>, _worker: usize, _now: Instant) -> bool {
+    fn evict(self: &Arc<Self>) -> bool {
         let full_database = self.database.servers.used() >= self.database.servers.limit();
         let shares = |pool: &Arc<Self>| {
             // Where the database is full, only a server of that database makes room.
@@ -143,10 +144,10 @@ impl Permit {
         let Some(places) = self.places.take() else { return };
         drop(places);
         let (pool, now) = (&self.pool, Instant::now());
-        let retry = waiting_makes_sense(&error);
+        let outlook = outlook(&error);
         let reason = Arc::new(error);
         let (again, wakers) = pool.with_slots(|slots| {
-            (slots.failure().is_some(), slots.open_failed(&reason, retry, now))
+            (slots.failure().is_some(), slots.open_failed(&reason, outlook, now))
         });
         // Once at each change, not at each try.
         if again {
@@ -209,16 +210,17 @@ impl Drop for Permit {
 }
 
 /// Will another try soon do without anybody changing anything?
-fn waiting_makes_sense(error: &ConnectError) -> bool {
+fn outlook(error: &ConnectError) -> Outlook {
     match error {
-        ConnectError::Refused { code, .. } => {
-            *code == SqlState::CANNOT_CONNECT_NOW
-                || *code == SqlState::TOO_MANY_CONNECTIONS
-                || *code == SqlState::CRASH_SHUTDOWN
-                || *code == SqlState::ADMIN_SHUTDOWN
-        }
+        ConnectError::Refused { code, .. } => match *code {
+            SqlState::CANNOT_CONNECT_NOW
+            | SqlState::TOO_MANY_CONNECTIONS
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::ADMIN_SHUTDOWN => Outlook::Passing,
+            _ => Outlook::Lasting,
+        },
         // Cut short by a crash of another backend, or by a restart.
-        ConnectError::Read(_) | ConnectError::Io(_) => true,
+        ConnectError::Read(_) | ConnectError::Io(_) => Outlook::Passing,
         ConnectError::Connect { .. }
         | ConnectError::Timeout
         | ConnectError::Scram(_)
@@ -226,7 +228,7 @@ fn waiting_makes_sense(error: &ConnectError) -> bool {
         | ConnectError::Unsupported(_)
         | ConnectError::Unexpected(_)
         | ConnectError::TooMuchReported
-        | ConnectError::Derivation => false,
+        | ConnectError::Derivation => Outlook::Lasting,
     }
 }
 

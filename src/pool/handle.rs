@@ -11,7 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::pool::{Entry, OpenFailure, Pool};
+use super::shared::{Entry, OpenFailure, Pool};
 use super::slots::Ticket;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
@@ -186,11 +186,11 @@ impl PooledServer {
         }
     }
 
-    /// Gives a server back that a client left in the middle of something. `half_sent`: part of a
-    /// message went to it whose rest will never come.
-    pub fn leave(mut self, how: Leave, half_sent: bool) {
+    /// Gives a server back that a client left in the middle of something. `last` is the client's
+    /// message that was being passed on: the rest of it will never come.
+    pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
-        if half_sent || server.owed.is_ambiguous() {
+        if matches!(last, Body::Forward(_)) || server.owed.is_ambiguous() {
             self.close();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());

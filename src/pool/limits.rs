@@ -69,9 +69,14 @@ impl Quota {
         self.starved.load(Ordering::Relaxed)
     }
 
-    /// Notes that somebody waits for room, or that nobody does.
-    pub fn set_starved(&self, starved: bool) {
-        self.starved.store(starved, Ordering::Relaxed);
+    /// Notes that somebody waits for room.
+    pub fn set_starved(&self) {
+        self.starved.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that nobody waits for room any more.
+    pub fn set_fed(&self) {
+        self.starved.store(false, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::handle::still_alive;
-use super::pool::{Entry, Plan, Pool};
+use super::shared::{Entry, Plan, Pool};
 use super::slots::Idle;
 use crate::server::exec;
 

@@ -4,6 +4,6 @@ pub mod grow;
 pub mod handle;
 pub mod limits;
 pub mod maintain;
-pub mod pool;
 pub mod pools;
+pub mod shared;
 pub mod slots;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::limits::Quota;
-use super::pool::{Database, Plan, Pool, PoolKey, User};
+use super::shared::{Database, Plan, Pool, PoolKey, User};
 use super::slots::Limits;
 use crate::auth::Secret;
 use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};

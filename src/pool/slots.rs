@@ -75,6 +75,15 @@ pub enum Released {
     Granted(Option<Waker>),
 }
 
+/// What a failed open says about the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It passes by itself: Postgres is starting, or full.
+    Passing,
+    /// Somebody has to do something.
+    Lasting,
+}
+
 /// What a server does at the moment, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -266,16 +275,16 @@ impl<S, E: Clone> Slots<S, E> {
         self.counts.opening -= 1;
     }
 
-    /// An open has failed: those who wait hear of it, unless `retry` says that waiting on makes
-    /// sense. The wakers are to be woken outside of any lock.
-    pub fn open_failed(&mut self, reason: &E, retry: bool, now: Instant) -> Vec<Waker> {
+    /// An open has failed: those who wait hear of it, unless waiting on makes sense. The wakers are
+    /// to be woken outside of any lock.
+    pub fn open_failed(&mut self, reason: &E, outlook: Outlook, now: Instant) -> Vec<Waker> {
         self.counts.opening -= 1;
         let pause = self
             .backoff
             .as_ref()
             .map_or(BACKOFF_FIRST, |b| if b.until > now { b.pause } else { b.pause * 2 })
             .min(BACKOFF_LONGEST);
-        let answered = !retry && self.counts.active == 0;
+        let answered = outlook == Outlook::Lasting && self.counts.active == 0;
         self.backoff =
             Some(Backoff { until: now + pause, pause, reason: reason.clone(), answered });
         if answered { self.fail_all(reason) } else { Vec::new() }

@@ -31,7 +31,7 @@ impl<'a> Parse<'a> {
     ///
     /// # Errors
     /// When a string is unterminated or the type list is not as long as its count says.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let (name, statement) = split_cstr(body).ok_or(Malformed)?;
         let (_, types) = split_cstr(statement).ok_or(Malformed)?;
         let (count, types) = types.split_first_chunk::<2>().ok_or(Malformed)?;
@@ -59,7 +59,7 @@ impl<'a> Bind<'a> {
     /// `None`: the names go on beyond what is there.
     #[inline]
     #[must_use]
-    pub fn parse(body: &'a [u8]) -> Option<Self> {
+    pub fn read(body: &'a [u8]) -> Option<Self> {
         let portal_end = memchr::memchr(0, body)? + 1;
         let statement_end = portal_end + memchr::memchr(0, &body[portal_end..])?;
         Some(Self {
@@ -175,22 +175,22 @@ mod tests {
     fn parse_splits_name_and_meaning() {
         let mut out = Vec::new();
         write_parse(&mut out, b"s1", b"select $1\0\0\x01\0\0\0\x17");
-        let parse = Parse::parse(&out[HEADER_LENGTH..]).unwrap();
+        let parse = Parse::read(&out[HEADER_LENGTH..]).unwrap();
         assert_eq!(parse.name, b"s1");
         assert_eq!(parse.statement, b"select $1\0\0\x01\0\0\0\x17");
     }
 
     #[test]
     fn parse_with_a_short_type_list_is_malformed() {
-        assert_eq!(Parse::parse(b"\0select 1\0\0\x01"), Err(Malformed));
-        assert_eq!(Parse::parse(b"\0select 1\0\0\0x"), Err(Malformed));
-        assert_eq!(Parse::parse(b"s"), Err(Malformed));
+        assert_eq!(Parse::read(b"\0select 1\0\0\x01"), Err(Malformed));
+        assert_eq!(Parse::read(b"\0select 1\0\0\0x"), Err(Malformed));
+        assert_eq!(Parse::read(b"s"), Err(Malformed));
     }
 
     #[test]
     fn bind_needs_both_names() {
-        assert_eq!(Bind::parse(b"portal\0stat"), None);
-        let bind = Bind::parse(b"p\0s1\0rest").unwrap();
+        assert_eq!(Bind::read(b"portal\0stat"), None);
+        let bind = Bind::read(b"p\0s1\0rest").unwrap();
         assert_eq!((bind.portal, bind.statement), (&b"p\0"[..], &b"s1"[..]));
         assert_eq!(bind.names_length, 5);
     }
@@ -207,8 +207,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_gives_an_answer(body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = Parse::parse(&body);
-            let _ = Bind::parse(&body);
+            let _ = Parse::read(&body);
+            let _ = Bind::read(&body);
             let _ = target(&body);
         }
     }

@@ -4,8 +4,9 @@ use super::prepared::ClientStatements;
 use super::requests::{Violation, check, continue_body};
 use crate::protocol::backend::{self, TransactionStatus};
 use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
-use crate::protocol::frontend::{self, Target};
+use crate::protocol::frontend::{self, Parse, Target};
 use crate::server::connection::Body;
+use crate::server::statement::StatementRegistry;
 
 /// What comes after the requests that need no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Next {
 pub struct Local<'a> {
     /// The client's statements.
     pub statements: &'a mut ClientStatements,
+    /// The statements all clients of the database share.
+    pub registry: &'a StatementRegistry,
     /// The message that is being dropped in parts.
     pub body: &'a mut Body,
     /// Is the rest of a batch dropped, because the pooler answered its beginning with an error?
@@ -52,7 +55,13 @@ impl Local<'_> {
                 client_tag::FLUSH => {}
                 // The end of a COPY that failed: Postgres ignores it, outside of COPY.
                 client_tag::COPY_DATA | client_tag::COPY_DONE | client_tag::COPY_FAIL => {}
-                client_tag::CLOSE if there < length => break,
+                client_tag::CLOSE | client_tag::PARSE if there < length => break,
+                client_tag::PARSE => {
+                    if !self.parse(&input[at + HEADER_LENGTH..at + length]) {
+                        return Ok((at, Next::Server));
+                    }
+                    backend::write_empty_reply(reply, server_tag::PARSE_COMPLETE);
+                }
                 client_tag::CLOSE => {
                     let Ok((target, name)) =
                         frontend::target(&input[at + HEADER_LENGTH..at + length])
@@ -85,6 +94,13 @@ impl Local<'_> {
         let alone = matches!(head.tag, client_tag::QUERY | client_tag::FUNCTION_CALL);
         *self.skipping = !alone;
         (there, alone)
+    }
+
+    /// Can a Parse be answered without a server?
+    fn parse(&mut self, body: &[u8]) -> bool {
+        Parse::read(body).is_ok_and(|parse| {
+            self.statements.define_proven(self.registry, parse.name, parse.statement)
+        })
     }
 
     /// Outside of a transaction there are no portals.

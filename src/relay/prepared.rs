@@ -55,6 +55,26 @@ impl ClientStatements {
         registry.intern(body, |found| self.closed.contains(&found.id))
     }
 
+    /// Does a Parse of this client need no server, because Postgres has accepted the same text
+    /// already? Then the name has its meaning now. A name that is taken is Postgres' to refuse.
+    pub fn define_proven(
+        &mut self,
+        registry: &StatementRegistry,
+        name: &[u8],
+        body: &[u8],
+    ) -> bool {
+        if name.is_empty() || self.named.contains_key(name) {
+            return false;
+        }
+        match registry.proven(body) {
+            Some(statement) if !self.closed.contains(&statement.id) => {
+                self.define(name, statement);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// A simple Query is sent: Postgres drops the unnamed statement.
     #[inline]
     pub fn drop_unnamed(&mut self) {

@@ -1,6 +1,8 @@
 //! The server's replies on their way to the client: what is passed on, what is swallowed, what is
 //! answered in Postgres' place, and what they say about the session.
 
+use std::ops::Range;
+
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
 use super::requests::continue_body;
@@ -10,7 +12,7 @@ use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_
 use crate::protocol::sqlstate::SqlState;
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
-use crate::server::owed::{Done, ErrorVerdict, Request, Unexpected, Verdict};
+use crate::server::owed::{Cause, Done, ErrorVerdict, Request, Unexpected, Verdict};
 use crate::server::statement::StatementRegistry;
 use crate::stats::meter::Meter;
 
@@ -104,7 +106,7 @@ impl Replies<'_> {
                 _ if end > input.len() => break,
                 _ => self.whole(head, &input[at + HEADER_LENGTH..end])?,
             };
-            at = self.part(at, end, verdict, input.len(), splice);
+            at = self.part(at..end, verdict, input.len(), splice);
         }
         self.answer_fakes(splice);
         Ok(Passed { consumed: at, fatal })
@@ -121,21 +123,20 @@ impl Replies<'_> {
     /// Passes on or drops a frame as far as it is there; gives where the next one begins.
     fn part(
         &mut self,
-        at: usize,
-        end: usize,
+        frame: Range<usize>,
         verdict: Verdict,
         there: usize,
         splice: &mut Splice<'_>,
     ) -> usize {
-        let upto = end.min(there);
-        let rest = end - upto;
+        let upto = frame.end.min(there);
+        let rest = frame.end - upto;
         self.server.body = match (rest, verdict) {
             (0, _) => Body::Boundary,
             (_, Verdict::Forward) => Body::Forward(rest),
             (_, Verdict::Swallow) => Body::Drop(rest),
         };
         if verdict == Verdict::Forward {
-            splice.forward(at..upto);
+            splice.forward(frame.start..upto);
         }
         upto
     }
@@ -185,7 +186,11 @@ impl Replies<'_> {
             server_tag::COMMAND_COMPLETE => {
                 match effect(command_tag(body)) {
                     Effect::None => {}
-                    effect => self.effect(effect),
+                    effect @ (Effect::Settings
+                    | Effect::Session
+                    | Effect::Schema
+                    | Effect::DeallocatedAll
+                    | Effect::Discarded) => self.effect(effect),
                 }
                 self.any(head.tag)
             }
@@ -239,15 +244,15 @@ impl Replies<'_> {
         let fields = ErrorFields::parse(body);
         let code = fields.sqlstate();
         *fatal |= fields.is_fatal();
-        let interrupted = code.is_some_and(|c| c.class() == *b"57");
+        let cause = Cause::of(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
-        let verdict = owed.received_error(interrupted, |undo| {
+        let verdict = owed.received_error(cause, |undo| {
             statements.undo(&undo);
-            match *undo {
-                Undo::Duplicate(name) => duplicate = name,
-                undo => self.statements.undo(undo),
+            if let Undo::Duplicate(name) = &*undo {
+                duplicate = name.clone();
             }
+            self.statements.undo(*undo);
         });
         self.meter.count_error(code);
         match verdict {
@@ -282,8 +287,11 @@ impl Replies<'_> {
         }
     }
 
-    fn note(&mut self, done: Option<Done>) {
+    fn note(&mut self, done: Option<Done<Undo>>) {
         let Some(done) = done else { return };
+        if let Some(Undo::Parsed { statement, sent: true, .. }) = done.kept.as_deref() {
+            statement.prove();
+        }
         if !done.ours
             && matches!(done.request, Request::Query | Request::Execute | Request::FunctionCall)
         {

@@ -43,10 +43,19 @@ pub enum Violation {
 pub struct Taken {
     /// Bytes of the input that are dealt with; the rest is an incomplete message.
     pub consumed: usize,
-    /// Did the client ask for a Flush?
-    pub flush: bool,
-    /// Did the client say goodbye?
-    pub terminate: bool,
+    /// What the client wants beside that.
+    pub wish: Wish,
+}
+
+/// What a client wants beside having its requests passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing.
+    None,
+    /// What is ready at once (Flush).
+    Flush,
+    /// To leave (Terminate).
+    Leave,
 }
 
 /// What requests are checked against and noted in.
@@ -135,15 +144,17 @@ impl Requests<'_> {
         if forward {
             splice.forward(0..at);
         }
-        let mut taken = Taken { consumed: at, flush: false, terminate: false };
+        let mut taken = Taken { consumed: at, wish: Wish::None };
         while at < input.len() {
             let Some(head) = frame::header(&input[at..])? else { break };
             check(head)?;
             if head.tag == client_tag::TERMINATE {
-                taken.terminate = true;
+                taken.wish = Wish::Leave;
                 break;
             }
-            taken.flush |= head.tag == client_tag::FLUSH;
+            if head.tag == client_tag::FLUSH {
+                taken.wish = Wish::Flush;
+            }
             let length = head.frame_length();
             let there = length.min(input.len() - at);
             let frame = &input[at..at + there];
@@ -202,7 +213,7 @@ impl Requests<'_> {
     }
 
     fn parse(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
-        let Ok(parse) = Parse::parse(&frame[HEADER_LENGTH..]) else {
+        let Ok(parse) = Parse::read(&frame[HEADER_LENGTH..]) else {
             // Postgres says what is wrong with it.
             return self.plain(Request::Parse);
         };
@@ -248,7 +259,7 @@ impl Requests<'_> {
 
     fn bind(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         let body = &frame[HEADER_LENGTH..];
-        let Some(bind) = Bind::parse(body) else {
+        let Some(bind) = Bind::read(body) else {
             let malformed = frame.len() == head.frame_length() || body.len() > NAMES_LIMIT;
             return if malformed { self.plain(Request::Bind) } else { Fate::Incomplete };
         };

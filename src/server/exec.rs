@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use super::connection::{Body, ServerConnection};
 use super::effects::effect;
-use super::owed::{Answer, ErrorVerdict, Request, Unexpected};
+use super::owed::{Answer, Cause, ErrorVerdict, Request, Unexpected};
 use crate::protocol::backend::{TransactionStatus, command_tag, parameter_status};
 use crate::protocol::error_response::ErrorFields;
 use crate::protocol::frame::{self, HEADER_LENGTH, InvalidLength, client_tag, server_tag};
@@ -153,8 +153,8 @@ fn one(
             let fields = ErrorFields::parse(body);
             let code = fields.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
             let statements = &mut server.statements;
-            let interrupted = code.class() == *b"57";
-            let verdict = server.owed.received_error(interrupted, |undo| statements.undo(&undo));
+            let cause = Cause::of(Some(code));
+            let verdict = server.owed.received_error(cause, |undo| statements.undo(&undo));
             let message = String::from_utf8_lossy(fields.message).into_owned();
             heard.error = Some((code, message));
             if verdict == ErrorVerdict::Unsolicited || fields.is_fatal() {

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
+use crate::protocol::sqlstate::SqlState;
 
 /// A request that Postgres answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +84,31 @@ pub enum ErrorVerdict {
     Unsolicited,
 }
 
+/// What an error came of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something that Postgres read.
+    Request,
+    /// SQLSTATE class 57: cancelled, shut down. Nothing that Postgres read.
+    Interrupt,
+}
+
 /// A reply that answers nothing we asked: the connection is out of step and cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message of type {0:#04x} from the server")]
 pub struct Unexpected(pub u8);
 
 /// A request that has just been answered in full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
+#[derive(Debug)]
+pub struct Done<U> {
     /// What was asked.
     pub request: Request,
     /// When Postgres can have begun with it: sent, and the one before it answered.
     pub started_at: u64,
     /// Was it one of ours?
     pub ours: bool,
+    /// What travelled with it: it is not to be taken back any more.
+    pub kept: Option<Box<U>>,
 }
 
 /// Where `COPY` stands.
@@ -109,6 +121,15 @@ enum Copy {
     },
 }
 
+/// Is it known which reply answers which request?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    InStep,
+    /// It could not be known whether Postgres read a Sync inside or after a COPY: replies may be
+    /// off by one, so the connection must not be used for anybody else.
+    Doubtful,
+}
+
 /// The queue of owed replies.
 #[derive(Debug)]
 pub struct Owed<U> {
@@ -119,10 +140,19 @@ pub struct Owed<U> {
     /// Postgres discards everything up to the next Sync, which has not been sent yet.
     skipping: bool,
     copy: Copy,
-    /// It could not be known whether Postgres read a Sync inside or after a COPY: replies may be
-    /// off by one, so the connection must not be used for anybody else.
-    ambiguous: bool,
+    trust: Trust,
     last_done: u64,
+}
+
+impl Cause {
+    /// What an error with this SQLSTATE came of.
+    #[must_use]
+    pub fn of(code: Option<SqlState>) -> Self {
+        match code {
+            Some(code) if code.class() == *b"57" => Self::Interrupt,
+            Some(_) | None => Self::Request,
+        }
+    }
 }
 
 impl<U> Default for Owed<U> {
@@ -133,7 +163,7 @@ impl<U> Default for Owed<U> {
             status: TransactionStatus::Idle,
             skipping: false,
             copy: Copy::None,
-            ambiguous: false,
+            trust: Trust::InStep,
             last_done: 0,
         }
     }
@@ -190,7 +220,7 @@ impl<U> Owed<U> {
     /// May the connection be out of step (see the field)? Then it is closed, never reused.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        self.ambiguous
+        self.trust == Trust::Doubtful
     }
 
     /// When the oldest request that is still unanswered was sent.
@@ -262,7 +292,11 @@ impl<U> Owed<U> {
     /// # Errors
     /// When it answers nothing that was asked.
     #[inline]
-    pub fn received(&mut self, tag: u8, now: u64) -> Result<(Verdict, Option<Done>), Unexpected> {
+    pub fn received(
+        &mut self,
+        tag: u8,
+        now: u64,
+    ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
         use Request::{Bind, Close, Describe, Execute, FunctionCall, Parse, Query};
         let Some(front) = self.queue.front() else {
             return if is_asynchronous(tag) {
@@ -308,17 +342,15 @@ impl<U> Owed<U> {
     }
 
     /// Looks at an error of the server: what Postgres discards now is discarded here, newest
-    /// first, and `undo` gets what must be taken back. `interrupted`: the SQLSTATE is of class 57
-    /// (cancelled, shut down), so the error did not come of anything that Postgres read.
-    pub fn received_error(
-        &mut self,
-        interrupted: bool,
-        mut undo: impl FnMut(Box<U>),
-    ) -> ErrorVerdict {
+    /// first, and `undo` gets what must be taken back.
+    pub fn received_error(&mut self, cause: Cause, mut undo: impl FnMut(Box<U>)) -> ErrorVerdict {
         let Some(front) = self.queue.front() else { return ErrorVerdict::Unsolicited };
         let (request, answer) = (front.request, front.answer);
-        if let Copy::In { eaten } = std::mem::replace(&mut self.copy, Copy::None) {
-            self.ambiguous |= interrupted && eaten > 0;
+        if let Copy::In { eaten } = std::mem::replace(&mut self.copy, Copy::None)
+            && cause == Cause::Interrupt
+            && eaten > 0
+        {
+            self.trust = Trust::Doubtful;
         }
         match request {
             Request::Query | Request::FunctionCall | Request::Sync => {}
@@ -345,7 +377,7 @@ impl<U> Owed<U> {
         &mut self,
         status: TransactionStatus,
         now: u64,
-    ) -> Result<(Verdict, Option<Done>), Unexpected> {
+    ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
         self.skip_copy_ends();
         let Some(front) = self.queue.front() else {
             return Err(Unexpected(server_tag::READY_FOR_QUERY));
@@ -382,13 +414,14 @@ impl<U> Owed<U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
     }
 
-    fn pop(&mut self, now: u64) -> Option<Done> {
+    fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
         self.outstanding -= u32::from(!entry.is_silent());
         let started_at = entry.sent_at.max(self.last_done);
         self.last_done = now;
         self.skip_copy_ends();
-        Some(Done { request: entry.request, started_at, ours: entry.answer == Answer::Swallow })
+        let ours = entry.answer == Answer::Swallow;
+        Some(Done { request: entry.request, started_at, ours, kept: entry.undo })
     }
 
     fn skip_copy_ends(&mut self) {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ pub struct Statement {
     pub body: Box<[u8]>,
     /// The schema's age when it was first prepared.
     epoch: u64,
+    /// Has Postgres accepted it?
+    proven: AtomicBool,
 }
 
 /// The name servers know a statement by.
@@ -78,6 +80,11 @@ impl Statement {
     #[must_use]
     pub fn shared_name(&self) -> SharedName {
         SharedName::new(self.id)
+    }
+
+    /// Postgres has accepted it.
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
     }
 }
 
@@ -134,11 +141,21 @@ impl StatementRegistry {
         {
             return Arc::clone(found);
         }
-        let statement = Arc::new(Statement { id: known.next_id, body: body.into(), epoch });
+        let proven = AtomicBool::new(false);
+        let statement = Arc::new(Statement { id: known.next_id, body: body.into(), epoch, proven });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();
         statement
+    }
+
+    /// The statement with this body, if Postgres has accepted it under the schema as it is.
+    #[must_use]
+    pub fn proven(&self, body: &[u8]) -> Option<Arc<Statement>> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let known = self.known.lock();
+        let ByBody(found) = known.statements.get(body)?;
+        (found.epoch == epoch && found.proven.load(Ordering::Relaxed)).then(|| Arc::clone(found))
     }
 
     /// The schema has changed: texts that are prepared from now on are analysed anew.

@@ -12,7 +12,7 @@ const LONGEST_MICROS: u64 = 3_600_000_000;
 const SIGNIFICANT_DIGITS: u8 = 2;
 
 /// Times in microseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Times {
     histogram: Option<Box<Histogram<u32>>>,
     total_micros: u64,
@@ -48,12 +48,6 @@ pub struct Meter {
     pub transaction: Times,
     /// Time to open a connection to Postgres and log in.
     pub connect: Times,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { histogram: None, total_micros: 0 }
-    }
 }
 
 impl Times {

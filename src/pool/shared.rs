@@ -19,6 +19,9 @@ use crate::stats::meter::Times;
 /// Sets of startup settings whose effect is remembered; more is one more round trip at login.
 const MOST_WELCOMES: usize = 512;
 
+/// Settings a server reports, in its order.
+pub type Reported = Vec<(Box<str>, Box<str>)>;
+
 /// Why no server can be had: shared by all who waited for it.
 pub type OpenFailure = Arc<ConnectError>;
 
@@ -95,7 +98,7 @@ pub struct Welcome {
     /// What remains to be applied to a server: what differs from its own.
     pub settings: Arc<Settings>,
     /// What the server reports under them, where it differs from a fresh session.
-    pub reported: Vec<(Box<str>, Box<str>)>,
+    pub reported: Reported,
 }
 
 /// A pool.
@@ -115,7 +118,7 @@ pub struct Pool {
     slots: Mutex<Slots<Entry, OpenFailure>>,
     plan: RwLock<Arc<Plan>>,
     generation: AtomicU32,
-    base: RwLock<Option<Arc<Vec<(Box<str>, Box<str>)>>>>,
+    base: RwLock<Option<Arc<Reported>>>,
     welcomes: Mutex<HashMap<Arc<Settings>, Arc<Welcome>>>,
     logins: Arc<LoginContext>,
 }
@@ -194,12 +197,12 @@ impl Pool {
 
     /// What a fresh session reports, once a server has logged in.
     #[must_use]
-    pub fn base(&self) -> Option<Arc<Vec<(Box<str>, Box<str>)>>> {
+    pub fn base(&self) -> Option<Arc<Reported>> {
         self.base.read().clone()
     }
 
     /// A server has logged in and reported this.
-    pub fn set_base(&self, reported: Vec<(Box<str>, Box<str>)>) {
+    pub fn set_base(&self, reported: Reported) {
         if self.base.read().as_ref().is_some_and(|known| **known == reported) {
             return;
         }
@@ -326,8 +329,8 @@ impl Pool {
             (Some(ours), Some(theirs)) => theirs < ours,
             (None, Some(_)) => true,
             (_, None) => {
-                self.database.servers.set_starved(false);
-                self.user.servers.set_starved(false);
+                self.database.servers.set_fed();
+                self.user.servers.set_fed();
                 false
             }
         }
