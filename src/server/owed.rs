@@ -447,7 +447,10 @@ impl<U> Owed<U> {
         if self.undoable == 0 {
             return false;
         }
-        self.queue.iter().skip_while(|e| !e.undo.as_deref().is_some_and(&concerns)).any(ends)
+        self.queue
+            .iter()
+            .skip_while(|e| !e.undo.as_deref().is_some_and(&concerns))
+            .any(Entry::ends_batch)
     }
 
     /// What travels with the requests that are still in the queue, oldest first.
