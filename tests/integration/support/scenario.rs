@@ -50,6 +50,8 @@ impl Scenario {
         config.set("users.app.password", "app_secret");
         config.set("users.other.password", "other_secret");
         config.set("pool.default_pool_size", 5);
+        // The probes' own connections would be counted among the pooler's.
+        config.set("server.health_check_interval", 0);
         Scenario { config, launch: Launch::default(), ground, database, foreign: Vec::new() }
     }
 
