@@ -240,9 +240,7 @@ fn background(
         lifecycle: Arc::clone(lifecycle),
         started: (Instant::now(), SystemTime::now()),
     });
-    for listener in listeners {
-        background.spawn(admin::serve(listener, Arc::clone(&sources)));
-    }
+    background.spawn(admin::serve(listeners, sources));
     background
 }
 

@@ -39,8 +39,16 @@ const ANY_DATABASE: &str = "postgres";
 #[derive(Debug)]
 pub struct Health {
     databases: Mutex<BTreeMap<String, DatabaseHealth>>,
-    /// Has every database that is configured been probed at least once?
-    settled: watch::Sender<bool>,
+    first_round: watch::Sender<FirstRound>,
+}
+
+/// Has every configured database been probed at least once since the start?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRound {
+    /// Not yet.
+    UnderWay,
+    /// Yes. A database that is not known after that has just been configured.
+    Over,
 }
 
 /// What is known of one database.
@@ -109,7 +117,7 @@ struct Answer {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { databases: Mutex::default(), settled: watch::Sender::new(false) }
+        Self { databases: Mutex::default(), first_round: watch::Sender::new(FirstRound::UnderWay) }
     }
 }
 
@@ -128,10 +136,16 @@ impl Health {
         self.databases.lock().clone()
     }
 
-    /// Waits until every configured database has been probed once. Cancel safe.
-    pub async fn settled(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    /// Waits for the end of the first round, but no longer than `limit`. Cancel safe.
+    pub async fn first_round(&self, limit: Duration) -> FirstRound {
+        let mut round = self.first_round.subscribe();
+        let over = timeout(limit, round.wait_for(|round| *round == FirstRound::Over)).await;
+        if over.is_ok() { FirstRound::Over } else { FirstRound::UnderWay }
+    }
+
+    /// Nothing is probed: nothing is known, and nothing will be.
+    pub fn expect_nothing(&self) {
+        self.expect(&[], Instant::now());
     }
 
     /// From now on these databases are probed, and no others.
@@ -154,6 +168,13 @@ impl Health {
             }
         }
         databases.retain(|name, _| expected.contains(name.as_str()));
+        self.note_round(&databases);
+    }
+
+    fn note_round(&self, databases: &BTreeMap<String, DatabaseHealth>) {
+        if databases.values().all(|known| !matches!(known.state, State::Unknown)) {
+            self.first_round.send_replace(FirstRound::Over);
+        }
     }
 
     fn learn(&self, answer: Answer, now: Instant) {
@@ -168,11 +189,7 @@ impl Health {
                 database.change(name, state.clone(), now);
             }
         }
-        let settled = databases.values().all(|known| !matches!(known.state, State::Unknown));
-        drop(databases);
-        if settled {
-            self.settled.send_replace(true);
-        }
+        self.note_round(&databases);
     }
 }
 
@@ -222,7 +239,7 @@ pub async fn watch(shared: Arc<Shared>, health: Arc<Health>) {
                 }
             }
         } else {
-            health.expect(&[], Instant::now());
+            health.expect_nothing();
         }
         let pause = sleep(config.server.health_check_interval.unwrap_or(LOOK_AGAIN));
         tokio::pin!(pause);

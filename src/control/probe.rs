@@ -1,15 +1,19 @@
 //! Is Postgres there? The question that needs no password: as `pg_isready` asks it.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use crate::net::address::ServerAddress;
 use crate::net::framed::{MessageReader, ReadError};
+use crate::net::stream::Stream;
+use crate::protocol::backend::Authentication;
 use crate::protocol::error_response::ErrorFields;
-use crate::protocol::frame::server_tag;
+use crate::protocol::frame::{client_tag, server_tag};
 use crate::protocol::frontend;
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::PROTOCOL_3_0;
+use crate::server::connection::poll_end;
 
 /// What Postgres answers to a startup packet is small.
 const MESSAGE_LIMIT: usize = 16 * 1024;
@@ -59,7 +63,12 @@ pub async fn takes_logins(
     let mut reader = MessageReader::default();
     let answer = reader.next(&mut stream, MESSAGE_LIMIT).await?;
     match answer.tag {
-        server_tag::AUTHENTICATION => Ok(()),
+        server_tag::AUTHENTICATION => {
+            if matches!(Authentication::parse(answer.body), Some(Authentication::Ok)) {
+                take_leave(&mut stream).await;
+            }
+            Ok(())
+        }
         server_tag::ERROR => {
             let fields = ErrorFields::parse(answer.body);
             match fields.sqlstate() {
@@ -70,6 +79,17 @@ pub async fn takes_logins(
             }
         }
         tag => Err(ProbeError::NotPostgres(tag)),
+    }
+}
+
+/// We are in without having been asked: Postgres has more to say, and would log a connection that
+/// is cut before it was read.
+async fn take_leave(stream: &mut Stream) {
+    let mut terminate = Vec::new();
+    frontend::write_empty(&mut terminate, client_tag::TERMINATE);
+    // The question is answered, whatever becomes of the goodbye.
+    if stream.write_all(&terminate).await.is_ok() {
+        let _ = poll_fn(|cx| poll_end(stream, cx)).await;
     }
 }
 

@@ -83,7 +83,7 @@ impl Metric {
             },
             Read::PoolTimes(_) => "histogram",
             Read::PoolErrors(_) | Read::Errors(_) => "counter",
-            Read::Version => "gauge",
+            Read::Version | Read::Workers(_) => "gauge",
         }
     }
 }
@@ -114,6 +114,11 @@ impl Page {
             Read::Process(_, read) => {
                 if let Some(value) = read(scene) {
                     self.sample(name, &[], value);
+                }
+            }
+            Read::Workers(read) => {
+                for (worker, value) in read(scene).into_iter().enumerate() {
+                    self.sample(name, &[("worker", &worker.to_string())], value);
                 }
             }
             Read::Errors(read) => {

@@ -3,6 +3,7 @@
 //! Names of what PgBouncer counts as well are parallel to those of `pgbouncer_exporter`, so that
 //! dashboards need one word changed.
 
+use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::{PoolScene, Scene};
@@ -41,6 +42,8 @@ pub(super) enum Read {
     Errors(fn(&Scene) -> &ErrorClasses),
     /// One for each database; none where it is not known.
     Database(Kind, fn(&DatabaseHealth) -> Option<f64>),
+    /// One for each worker.
+    Workers(fn(&Scene) -> Vec<f64>),
     /// The constant 1, with the version as its label.
     Version,
 }
@@ -54,6 +57,14 @@ pub(super) const METRICS: &[Metric] = &[
     process("pooler_workers", "Threads that serve clients.", |s| {
         Some(s.sources.shared.workers.len() as f64)
     }),
+    metric(
+        "pooler_worker_connections",
+        "Clients of each worker.",
+        Read::Workers(|s| {
+            let loads = s.sources.shared.loads.iter();
+            loads.map(|load| load.load(Ordering::Relaxed) as f64).collect()
+        }),
+    ),
     process("pooler_client_connections", "Clients that are logged in or about to be.", |s| {
         Some(f64::from(s.sources.shared.pools.clients.used()))
     }),
@@ -87,7 +98,7 @@ pub(super) const METRICS: &[Metric] = &[
         |p| f64::from(p.count.clients.idle_in_transaction),
     ),
     gauge("pooler_pools_client_waiting_connections", "Clients in the queue for a server.", |p| {
-        f64::from(p.count.servers.waiting)
+        f64::from(p.count.clients.waiting)
     }),
     gauge("pooler_pools_client_idle_connections", "Clients outside of any transaction.", |p| {
         f64::from(p.count.clients.idle)

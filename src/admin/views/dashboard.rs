@@ -54,12 +54,12 @@ impl View for Dashboard {
     fn text(&self) -> String {
         let uptime = std::time::Duration::from_secs_f64(self.uptime_s);
         let mut text = format!(
-            "pooler {}  {}  up {}  {} workers  rates and times of the last {}\n",
+            "pooler {}  {}  up {}  {} workers  window {} s\n",
             self.version,
             self.stage,
             human::span(uptime),
             self.workers,
-            human::span(WINDOW),
+            WINDOW.as_secs(),
         );
         let summary: Vec<_> = self.summary().into_iter().filter(|word| !word.is_empty()).collect();
         text.push_str(&wrapped(&summary, ", "));

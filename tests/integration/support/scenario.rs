@@ -182,7 +182,8 @@ impl World {
     /// Process ids of the pooler's connections to this database.
     pub(crate) fn backends(&self) -> Vec<String> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
-                   AND usename <> 'postgres' AND client_port >= 0 ORDER BY backend_start";
+                   AND usename <> 'postgres' AND client_port >= 0 \
+                   AND application_name <> 'pooler health' ORDER BY backend_start";
         self.superuser().query(sql).rows().concat()
     }
 
@@ -255,10 +256,11 @@ impl World {
     }
 }
 
-/// The connections of the pooler: state and what it does.
+/// The connections of the pooler for its clients: state and what it does.
 const BACKENDS: &str = "SELECT coalesce(state, '') || ',' || coalesce(xact_start::text, '') || \
     coalesce(query, '') FROM pg_stat_activity WHERE datname = current_database() \
-    AND usename <> 'postgres' AND backend_type = 'client backend'";
+    AND usename <> 'postgres' AND backend_type = 'client backend' \
+    AND application_name <> 'pooler health'";
 
 /// Locks of anyone but the asking session, advisory ones too.
 const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
