@@ -103,3 +103,66 @@ fn in_postgres_words(error: &tokio_postgres::Error) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::protocol::error_response::{Severity, write_error};
+
+    /// Asks a server that answers a startup packet with these bytes.
+    fn answered(reply: Vec<u8>) -> Result<(), ProbeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut startup = [0; 256];
+                let length = stream.read(&mut startup).await.unwrap();
+                let startup = String::from_utf8_lossy(&startup[..length]).into_owned();
+                assert!(startup.contains("user\0app\0database\0shop\0"), "{startup:?}");
+                stream.write_all(&reply).await.unwrap();
+            };
+            let address = ServerAddress::new("127.0.0.1", port);
+            tokio::join!(server, takes_logins(&address, "app", "shop")).1
+        })
+    }
+
+    fn refusal(code: SqlState) -> Vec<u8> {
+        let mut reply = Vec::new();
+        write_error(&mut reply, Severity::Fatal, code, "the database system is starting up", "");
+        reply
+    }
+
+    #[test]
+    fn a_request_for_a_password_says_that_postgres_is_there() {
+        let scram = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec();
+        answered(scram).unwrap();
+    }
+
+    #[test]
+    fn who_is_let_in_at_once_says_goodbye_and_is_content() {
+        answered(b"R\0\0\0\x08\0\0\0\0S\0\0\0\x08a\0b\0".to_vec()).unwrap();
+    }
+
+    #[test]
+    fn refusals_say_that_postgres_is_there_but_for_one() {
+        for code in [SqlState::INVALID_CATALOG_NAME, SqlState::TOO_MANY_CONNECTIONS] {
+            answered(refusal(code)).unwrap();
+        }
+        let not_now = answered(refusal(SqlState::CANNOT_CONNECT_NOW)).unwrap_err();
+        assert_eq!(not_now.to_string(), "the database system is starting up");
+    }
+
+    #[test]
+    fn what_does_not_speak_postgres_is_not_it() {
+        let http = answered(b"HTTP/1.1 400 Bad Request\r\n".to_vec()).unwrap_err();
+        assert!(matches!(http, ProbeError::Read(ReadError::Length(_))), "{http}");
+        let copy = answered(b"G\0\0\0\x04".to_vec()).unwrap_err();
+        assert!(matches!(copy, ProbeError::NotPostgres(b'G')), "{copy}");
+        assert!(matches!(answered(Vec::new()).unwrap_err(), ProbeError::Read(ReadError::Closed)));
+    }
+}
