@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::record::{Kick, Phase};
 use super::report::Report;
 use super::session::{End, Saying, Session, State, Step};
-use crate::pool::handle::{Leave, PooledServer};
+use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::protocol::frontend;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
@@ -132,7 +132,10 @@ impl Session {
                 self.carry.extend_from_slice(rest);
                 return self.flush_fakes(cx, out);
             }
-            Wish::Leave => self.saying = Saying::Goodbye,
+            Wish::Leave => {
+                self.saying = Saying::Goodbye;
+                self.record.enter(Phase::Orphaned, now);
+            }
         }
         Step::Moved
     }
@@ -320,6 +323,14 @@ impl Session {
                 self.state = State::Idle;
                 self.refuse_ahead(&Report::QueryWaitTimeout, cx, buffers)
             }
+            (Kick::Probe, State::Active(_)) if self.saying == Saying::Goodbye => {
+                let since = Duration::from_nanos(self.record.since.get());
+                let now = Duration::from_nanos(self.context.nanos(Instant::now()));
+                if now.saturating_sub(since) < LAST_WORDS {
+                    return Step::Moved;
+                }
+                Step::Over(End::Terminated)
+            }
             (Kick::Probe, State::Active(_)) => match self.stream.take_error() {
                 Ok(None) => Step::Moved,
                 Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
@@ -359,6 +370,9 @@ impl Session {
                 }
                 match end {
                     End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
+                    End::Terminated if server.connection().owed.is_running() => {
+                        server.leave(Leave::Abort, self.body);
+                    }
                     End::Terminated => server.leave(Leave::Finish, self.body),
                     End::ClientFailed(_) if self.saying == Saying::Goodbye => {
                         server.leave(Leave::Finish, self.body);

@@ -147,6 +147,9 @@ impl Handshake {
         if startup.replication {
             return Err(LoginError::Replication);
         }
+        if self.context.draining.get() {
+            return Err(LoginError::Shutdown);
+        }
         self.log_in(&startup.clone()).await.map(Some)
     }
 
@@ -196,9 +199,6 @@ impl Handshake {
 
     async fn log_in(&mut self, startup: &Startup) -> Result<LoggedIn, LoginError> {
         let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
-        if context.draining.get() {
-            return Err(LoginError::Shutdown);
-        }
         let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.negotiate(startup).await?;
         let config = shared.pools.config();

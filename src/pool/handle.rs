@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::shared::{Entry, OpenFailure, Pool};
@@ -17,7 +18,7 @@ use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::server::cancel::cancel;
-use crate::server::connection::{Body, Dirt, ServerConnection};
+use crate::server::connection::{Body, CancelInFlight, CancelKey, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
@@ -25,6 +26,15 @@ use crate::stats::meter::Meter;
 
 /// Cleaning a server must not take longer: it is closed instead.
 const CLEAN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between one cancel request and the next, for a client that left a pipeline behind.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long what a client asked for runs on after it said goodbye.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The most bytes made up to complete a message that was half sent.
+const MOST_PADDING: usize = 1024 * 1024;
 
 /// A server is not waited for longer than this while a cancel request is on its way to it.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -68,7 +78,7 @@ pub enum Checkout {
 pub enum Leave {
     /// The client is gone: what it began is cancelled and rolled back.
     Abort,
-    /// The client said goodbye after its last request: that one still runs to its end.
+    /// The client said goodbye after its last request: that one still runs for a while.
     Finish,
 }
 
@@ -192,7 +202,7 @@ impl PooledServer {
     /// message that was being passed on: the rest of it will never come.
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
-        if matches!(last, Body::Forward(_)) || server.owed.is_ambiguous() {
+        if !complete(server, last) || server.owed.is_ambiguous() {
             self.close();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());
@@ -213,32 +223,26 @@ impl PooledServer {
     pub fn cancel(&mut self) {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
+        spawn_local(send_cancel(key, in_flight, Arc::clone(&self.handle.cancels)));
+    }
+
+    async fn abort(&mut self) -> Result<Result<bool, ExecError>, Elapsed> {
         let permits = Arc::clone(&self.handle.cancels);
-        spawn_local(async move {
-            let sending = async {
-                let _permit = permits.acquire_owned().await;
-                cancel(key, in_flight).await
-            };
-            match timeout(CANCEL_LIMIT, sending).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "a cancel request failed"),
-                Err(_) => debug!("a cancel request took too long"),
-            }
-        });
+        timeout(CLEAN_LIMIT, abort(self.connection(), permits)).await
     }
 
     /// A task of its own: ends with the server clean in its pool, or closed.
     async fn clean(mut self, how: Leave) {
-        if how == Leave::Abort && self.connection().owed.is_running() {
-            self.cancel();
-        }
         let cleaned = match how {
-            // The last request of a client that left in good order may take its time.
-            Leave::Finish => match exec::settle(self.connection()).await {
-                Ok(_) => timeout(CLEAN_LIMIT, tidy(self.connection())).await,
-                Err(error) => Ok(Err(error)),
-            },
-            Leave::Abort => timeout(CLEAN_LIMIT, tidy(self.connection())).await,
+            Leave::Finish => {
+                // Should they not end in time, aborting goes on with what is still owed.
+                let finished = timeout(LAST_WORDS, exec::settle(self.connection())).await;
+                match finished {
+                    Ok(Err(error)) => Ok(Err(error)),
+                    Ok(Ok(_)) | Err(_) => self.abort().await,
+                }
+            }
+            Leave::Abort => self.abort().await,
         };
         match cleaned {
             Ok(Ok(true)) => {
@@ -256,16 +260,63 @@ impl PooledServer {
     }
 }
 
-/// Ends COPY, batch, transaction, and what else was left; true if the server is clean now.
-async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
-    if server.body != Body::Boundary {
-        server.body = match server.body {
-            Body::Forward(rest) | Body::Drop(rest) => Body::Drop(rest),
-            Body::Boundary => Body::Boundary,
-        };
+async fn send_cancel(key: CancelKey, in_flight: CancelInFlight, permits: Arc<Semaphore>) {
+    let sending = async {
+        let _permit = permits.acquire_owned().await;
+        cancel(key, in_flight).await
+    };
+    match timeout(CANCEL_LIMIT, sending).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a cancel request failed"),
+        Err(_) => debug!("a cancel request took too long"),
     }
+}
+
+/// Completes the message that a vanished client left half sent, where that can do no harm: false if
+/// it cannot be.
+fn complete(server: &mut ServerConnection, last: Body) -> bool {
+    let Body::Forward(missing) = last else { return true };
+    let harmless = match server.half_sent {
+        // Followed by CopyFail: none of it counts.
+        client_tag::COPY_DATA => true,
+        // Bytes behind the text's NUL make it malformed (pq_getmsgend): it is not executed.
+        client_tag::QUERY => missing >= 2,
+        _ => false,
+    };
+    if harmless && missing <= MOST_PADDING {
+        server.unsent.resize(server.unsent.len() + missing, 0);
+    }
+    harmless && missing <= MOST_PADDING
+}
+
+/// Cleans a server whose client is gone: what runs is cancelled, and as often as something else of
+/// the same client runs after it.
+async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result<bool, ExecError> {
+    // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
+    if !server.owed.is_running() || server.owed.is_copying_in() {
+        return tidy(server).await;
+    }
+    let (key, gate) = (server.key.clone(), Arc::clone(&server.cancels));
+    let cancelling = async {
+        loop {
+            // A task of its own: a request that has set out is never given up half way, or it
+            // could hit the server's next client.
+            let sending = send_cancel(key.clone(), gate.enter(), Arc::clone(&permits));
+            let _ = spawn_local(sending).await;
+            sleep(CANCEL_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        settled = settle_all(server) => settled?,
+        () = cancelling => {}
+    }
+    tidy(server).await
+}
+
+/// Ends COPY and batch, and reads what is owed.
+async fn settle_all(server: &mut ServerConnection) -> Result<(), ExecError> {
     if server.owed.is_copying_in() {
-        frontend_copy_fail(server);
+        push_copy_fail(server);
     }
     if !server.owed.is_free() {
         // ROLLBACK first, so that Sync does not commit a batch whose end never came; should
@@ -277,6 +328,12 @@ async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
         exec::push_sync(server);
         exec::settle(server).await?;
     }
+    Ok(())
+}
+
+/// Ends COPY, batch, transaction, and what else was left; true if the server is clean now.
+async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
+    settle_all(server).await?;
     server.cancels.wait().await;
     if server.owed.status() != TransactionStatus::Idle {
         exec::run(server, "ROLLBACK").await?;
@@ -295,7 +352,7 @@ async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
     Ok(server.is_reusable())
 }
 
-fn frontend_copy_fail(server: &mut ServerConnection) {
+fn push_copy_fail(server: &mut ServerConnection) {
     crate::protocol::frame::write_frame(&mut server.unsent, client_tag::COPY_FAIL, |out| {
         out.extend_from_slice(b"the client left\0");
     });

@@ -169,6 +169,7 @@ impl Requests<'_> {
                 }
             };
             splice.forward(at + forwarded_from..at + there);
+            self.server.half_sent = head.tag;
             *self.body = rest_of(length - there, Body::Forward);
             at += there;
         }
@@ -185,17 +186,20 @@ impl Requests<'_> {
         let whole = frame.len() == head.frame_length();
         match head.tag {
             client_tag::BIND => self.bind(head, frame, splice),
-            client_tag::EXECUTE => self.plain(Request::Execute),
-            client_tag::SYNC => self.plain(Request::Sync),
             client_tag::QUERY => {
                 self.statements.drop_unnamed();
                 self.server.statements.drop_unnamed();
                 self.plain(Request::Query)
             }
-            client_tag::COPY_DATA | client_tag::FLUSH => Fate::Forward,
-            client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
+            client_tag::COPY_DATA => Fate::Forward,
             client_tag::FUNCTION_CALL => self.plain(Request::FunctionCall),
+            // Short ones are sent whole or not at all: should the client vanish, the less is half
+            // sent the better.
             _ if !whole => Fate::Incomplete,
+            client_tag::EXECUTE => self.plain(Request::Execute),
+            client_tag::SYNC => self.plain(Request::Sync),
+            client_tag::FLUSH => Fate::Forward,
+            client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
             client_tag::PARSE => self.parse(frame, splice),
             client_tag::DESCRIBE => self.describe(frame, splice),
             // `check` has let nothing else through.

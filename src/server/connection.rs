@@ -108,6 +108,8 @@ pub struct ServerConnection {
     pub carry: Vec<u8>,
     /// The message from Postgres that is being passed on in parts.
     pub body: Body,
+    /// The type of the client's message that is being passed on in parts.
+    pub half_sent: u8,
     /// Bytes for Postgres that the socket has not taken yet.
     pub unsent: Vec<u8>,
     /// Prepared statements it knows.

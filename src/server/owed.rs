@@ -111,6 +111,17 @@ pub struct Done<U> {
     pub kept: Option<Box<U>>,
 }
 
+/// Where the extended protocol stands, as far as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// Nothing was sent since the last Sync.
+    Closed,
+    /// A Sync is due: Postgres is within a transaction, even if it owes no reply.
+    Open,
+    /// There was an error: Postgres discards everything up to the Sync.
+    Skipping,
+}
+
 /// Where `COPY` stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Copy {
@@ -137,8 +148,7 @@ pub struct Owed<U> {
     /// Requests in the queue that something was sent for (all but fakes and copy ends).
     outstanding: u32,
     status: TransactionStatus,
-    /// Postgres discards everything up to the next Sync, which has not been sent yet.
-    skipping: bool,
+    batch: Batch,
     copy: Copy,
     trust: Trust,
     last_done: u64,
@@ -161,7 +171,7 @@ impl<U> Default for Owed<U> {
             queue: VecDeque::new(),
             outstanding: 0,
             status: TransactionStatus::Idle,
-            skipping: false,
+            batch: Batch::Closed,
             copy: Copy::None,
             trust: Trust::InStep,
             last_done: 0,
@@ -181,14 +191,16 @@ impl<U> Owed<U> {
     #[inline]
     #[must_use]
     pub fn is_skipping(&self) -> bool {
-        self.skipping
+        self.batch == Batch::Skipping
     }
 
-    /// Nothing is owed, no transaction is open: another client may have the server.
+    /// Nothing is owed, no transaction or batch is open: another client may have the server.
     #[inline]
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.queue.is_empty() && !self.skipping && self.status == TransactionStatus::Idle
+        self.queue.is_empty()
+            && self.batch == Batch::Closed
+            && self.status == TransactionStatus::Idle
     }
 
     /// Nothing is owed, whatever the transaction's status.
@@ -249,7 +261,7 @@ impl<U> Owed<U> {
     pub fn push(&mut self, request: Request, answer: Answer, undo: Option<Box<U>>, now: u64) {
         match request {
             Request::Sync => {
-                self.skipping = false;
+                self.batch = Batch::Closed;
                 // COPY reads it and answers nothing, unless the end of the data goes before it.
                 if let Copy::In { eaten } = &mut self.copy
                     && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
@@ -260,14 +272,19 @@ impl<U> Owed<U> {
             }
             // A late end of data, after COPY failed: Postgres ignores it.
             Request::CopyEnd if self.queue.is_empty() => return,
-            Request::Query
-            | Request::FunctionCall
-            | Request::Parse
+            // They end with ReadyForQuery, and with it what was open.
+            Request::Query | Request::FunctionCall => self.batch = Batch::Closed,
+            Request::Parse
             | Request::Bind
             | Request::Describe
             | Request::Execute
-            | Request::Close
-            | Request::CopyEnd => {}
+            | Request::Close => self.batch = Batch::Open,
+            // Who ends the data has seen COPY begin: the Syncs before it have been read.
+            Request::CopyEnd => {
+                if let Copy::In { eaten } = &mut self.copy {
+                    *eaten = 0;
+                }
+            }
         }
         let entry = Entry { request, answer, sent_at: now, undo };
         self.outstanding += u32::from(!entry.is_silent());
@@ -459,7 +476,9 @@ impl<U> Owed<U> {
     /// simple queries too.
     fn discard_to_sync(&mut self, undo: &mut impl FnMut(Box<U>)) {
         let sync = self.queue.iter().position(|e| e.request == Request::Sync);
-        self.skipping = sync.is_none();
+        if sync.is_none() {
+            self.batch = Batch::Skipping;
+        }
         let rest = self.queue.split_off(sync.unwrap_or(self.queue.len()));
         for entry in std::mem::replace(&mut self.queue, rest).into_iter().rev() {
             self.outstanding -= u32::from(!entry.is_silent());

@@ -105,7 +105,7 @@ fn wrong_keys_are_met_with_silence() {
 #[test]
 fn keys_are_not_handed_out_twice() {
     const CLIENTS: usize = 100;
-    let world = Scenario::new().start();
+    let world = Scenario::new().set("auth.auth_type", "trust").start();
     let clients = world.clients(CLIENTS);
     let mut keys: Vec<_> =
         clients.iter().map(|client| client.cancel_key.clone().unwrap()).collect();

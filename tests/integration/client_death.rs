@@ -34,42 +34,63 @@ fn world() -> World {
 const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
     WHERE datname = current_database() AND (pid <> pg_backend_pid() OR locktype = 'advisory')";
 
-/// A client begins something and leaves; the next one finds the same backend as if nothing had been.
+/// A goodbye is read when its turn comes: Postgres finishes what was asked before it, and so does the pooler.
+const WITHOUT_GOODBYE: [Exit; 2] = [Exit::Reset, Exit::Close];
+
+/// A client begins something and leaves; the next one finds everything as if nothing had been.
 #[track_caller]
-fn the_server_is_used_again(begin: impl Fn(&World, &mut RawClient)) {
+fn nothing_is_left(exits: &[Exit], begin: impl Fn(&World, &mut RawClient)) -> World {
     let world = world();
     let mut next = world.client();
-    let backend = next.backend();
-    for exit in EXITS {
+    for exit in exits {
         let mut client = world.client();
         begin(&world, &mut client);
-        leave(client, exit);
-        assert_eq!(next.backend(), backend, "{exit:?}");
+        leave(client, *exit);
+        let backend = next.backend();
         let after = next.run(&query("SELECT count(*) FROM item")).shape();
         assert_eq!(after, "T D(0) C(SELECT 1) Z(I)", "{exit:?}");
         let locks = next.value(LOCKS);
         assert_eq!(locks, "0", "{exit:?}");
         assert_eq!(world.backends(), [backend.as_str()], "{exit:?}");
     }
+    drop(next);
+    world
+}
+
+/// As `nothing_is_left`, and the server is the same as before.
+#[track_caller]
+fn the_server_is_used_again(exits: &[Exit], begin: impl Fn(&World, &mut RawClient)) {
+    let started = "SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let first = std::cell::RefCell::new(String::new());
+    let world = nothing_is_left(exits, |world, client| {
+        let backend = client.value(started);
+        if first.borrow().is_empty() {
+            first.replace(backend);
+        } else {
+            assert_eq!(*first.borrow(), backend, "another server");
+        }
+        begin(world, client);
+    });
+    assert_eq!(world.client().value(started), *first.borrow(), "another server");
 }
 
 #[test]
 fn in_a_transaction() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         client.query("BEGIN; INSERT INTO item VALUES (1); LOCK TABLE item");
     });
 }
 
 #[test]
 fn in_a_failed_transaction() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         assert_eq!(client.run(&query("BEGIN; SELECT 1/0")).shape(), "C(BEGIN) E(22012) Z(E)");
     });
 }
 
 #[test]
 fn while_a_query_runs() {
-    the_server_is_used_again(|world, client| {
+    the_server_is_used_again(&WITHOUT_GOODBYE, |world, client| {
         client.send(&query("SELECT pg_sleep(600)"));
         world.wait_for_query("pg_sleep(600)");
     });
@@ -77,7 +98,7 @@ fn while_a_query_runs() {
 
 #[test]
 fn while_a_query_runs_in_a_transaction() {
-    the_server_is_used_again(|world, client| {
+    the_server_is_used_again(&WITHOUT_GOODBYE, |world, client| {
         client.query("BEGIN; INSERT INTO item VALUES (1)");
         client.send(&query("SELECT pg_sleep(600)"));
         world.wait_for_query("pg_sleep(600)");
@@ -86,7 +107,7 @@ fn while_a_query_runs_in_a_transaction() {
 
 #[test]
 fn inside_a_pipeline() {
-    the_server_is_used_again(|world, client| {
+    the_server_is_used_again(&WITHOUT_GOODBYE, |world, client| {
         let mut ahead = query("BEGIN").parse("s", "INSERT INTO item VALUES ($1)");
         for _ in 0..100 {
             ahead = ahead.run("s", &["1"]).sync();
@@ -98,7 +119,7 @@ fn inside_a_pipeline() {
 
 #[test]
 fn before_the_sync_of_a_batch() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         let batch = Batch::new().parse("", "INSERT INTO item VALUES (1)").run("", &[]);
         client.send(&batch.flush());
         assert_eq!(client.read_tag('C').shape(), "1 2 C(INSERT 0 1)");
@@ -107,7 +128,7 @@ fn before_the_sync_of_a_batch() {
 
 #[test]
 fn inside_a_copy_in() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         client.send(&query("COPY item FROM STDIN").copy_data("1\n"));
         assert_eq!(client.read_tag('G').shape(), "G");
     });
@@ -115,7 +136,7 @@ fn inside_a_copy_in() {
 
 #[test]
 fn inside_a_copy_in_of_the_extended_protocol() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         let copy = Batch::new().parse("", "COPY item FROM STDIN").run("", &[]).swallowed_sync();
         client.send(&copy.copy_data("1\n"));
         assert_eq!(client.read_tag('G').shape(), "1 2 G");
@@ -124,7 +145,7 @@ fn inside_a_copy_in_of_the_extended_protocol() {
 
 #[test]
 fn inside_a_copy_out() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         client.send(&query("COPY (SELECT generate_series(1, 10000000)) TO STDOUT"));
         assert_eq!(client.read_tag('H').shape(), "H");
     });
@@ -132,7 +153,7 @@ fn inside_a_copy_out() {
 
 #[test]
 fn inside_a_result() {
-    the_server_is_used_again(|_, client| {
+    the_server_is_used_again(&EXITS, |_, client| {
         client.send(&query("SELECT generate_series(1, 10000000)"));
         assert_eq!(client.read_tag('T').shape(), "T");
     });
@@ -140,7 +161,8 @@ fn inside_a_result() {
 
 #[test]
 fn inside_a_message() {
-    the_server_is_used_again(|_, client| {
+    // Half of it may be on its way already; such a server cannot be used again.
+    nothing_is_left(&EXITS, |_, client| {
         client.query("BEGIN");
         let insert = query("INSERT INTO item VALUES (1)").bytes;
         client.send_bytes(&insert[..insert.len() - 3]);
@@ -149,7 +171,8 @@ fn inside_a_message() {
 
 #[test]
 fn inside_copy_data() {
-    the_server_is_used_again(|_, client| {
+    // Half of it may be on its way already; such a server cannot be used again.
+    nothing_is_left(&EXITS, |_, client| {
         client.send(&query("COPY item FROM STDIN"));
         assert_eq!(client.read_tag('G').shape(), "G");
         // A header that promises a megabyte, and little of it.
@@ -200,17 +223,14 @@ fn a_client_that_has_said_all_still_gets_its_reply() {
 }
 
 #[test]
-fn a_client_that_leaves_the_queue_takes_no_server() {
+fn a_client_that_is_gone_leaves_the_queue() {
     let world = world();
-    let mut holder = world.client();
+    let (mut holder, mut waiting) = (world.client(), world.client());
     holder.query("BEGIN");
-    for exit in EXITS {
-        let mut waiting = world.client();
-        waiting.send(&query("INSERT INTO item VALUES (1)"));
-        world.wait_for_waiting(1);
-        leave(waiting, exit);
-        world.wait_for_waiting(0);
-    }
+    waiting.send(&query("INSERT INTO item VALUES (1)"));
+    world.wait_for_waiting(1);
+    waiting.kill();
+    world.wait_for_waiting(0);
     let mut next = world.client();
     next.send(&query("SELECT 'next'"));
     world.wait_for_waiting(1);

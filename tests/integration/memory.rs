@@ -48,7 +48,7 @@ fn with_unnamed_statements() {
 
 #[test]
 fn with_statements_of_clients_that_left() {
-    let world = Scenario::new().pool_size(1).start();
+    let world = Scenario::new().pool_size(1).set("auth.auth_type", "trust").start();
     does_not_climb(&world, 100, |number| {
         let mut client = world.client();
         let mut batch = Batch::new();
@@ -71,7 +71,7 @@ fn with_large_queries() {
 
 #[test]
 fn with_clients_that_come_and_go() {
-    let world = Scenario::new().start();
+    let world = Scenario::new().set("auth.auth_type", "trust").start();
     does_not_climb(&world, 500, |_| {
         assert_eq!(world.client().run(&query("SELECT 1")).frames.len(), 4);
     });
@@ -80,7 +80,7 @@ fn with_clients_that_come_and_go() {
 #[test]
 fn with_clients_that_are_refused() {
     let world = Scenario::new().start();
-    does_not_climb(&world, 500, |number| {
+    does_not_climb(&world, 100, |number| {
         let login = world.login().user(&format!("nobody_{number}"), "wrong");
         assert!(RawClient::try_login(&login).is_err());
     });
@@ -91,7 +91,7 @@ fn with_idle_clients_more_than_a_little() {
     const CLIENTS: u64 = 1000;
     // Twice what the project promises for an optimised build.
     const EACH: u64 = 5000;
-    let world = Scenario::new().start();
+    let world = Scenario::new().set("auth.auth_type", "trust").start();
     world.client().query("SELECT 1");
     let before = world.pooler.resident();
     let mut clients = world.clients(usize::try_from(CLIENTS).unwrap());

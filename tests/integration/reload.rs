@@ -163,8 +163,10 @@ fn a_database_that_does_not_answer_holds_up_no_reload() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut world = Scenario::new().foreign_database("silent", port).start();
-    let mut stuck = RawClient::connect(&world.pooler.address());
-    stuck.send_bytes(&world.login().database("silent").startup());
+    let silent_login = world.login().database("silent");
+    let mut stuck = RawClient::connect(&silent_login.address);
+    stuck.send_bytes(&silent_login.startup());
+    let stuck = std::thread::spawn(move || stuck.finish_login(&silent_login));
     let late = world.login().user("trust_user", "late");
     assert!(RawClient::try_login(&late).is_err());
     world.pooler.reload(|config| {
@@ -173,4 +175,7 @@ fn a_database_that_does_not_answer_holds_up_no_reload() {
     wait_for(SOON, "the new user", || {
         RawClient::try_login(&late).map(drop).map_err(|error| format!("{error:?}"))
     });
+    // The pooler goes first; that ends the login that was stuck.
+    drop(world);
+    assert!(!matches!(stuck.join().unwrap(), Ok(Some(()))), "nobody answered");
 }

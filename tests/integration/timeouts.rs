@@ -171,6 +171,9 @@ fn client_idle_timeout_leaves_alone_who_runs_or_waits() {
     assert_eq!(waiting.read_readies(1).value(), "served");
 }
 
+/// What Postgres says to a login that takes too long, and what poolers do.
+const LOGIN_FAULTS: [&str; 2] = ["FATAL 57014", "FATAL 08P01"];
+
 #[test]
 fn a_login_must_be_over_in_time() {
     let world = world("timeouts.client_login_timeout");
@@ -181,7 +184,7 @@ fn a_login_must_be_over_in_time() {
         client.send_bytes(&startup[..sent]);
         let start = Instant::now();
         let reply = client.read_to_end();
-        assert_eq!(reply.fault(), "FATAL 08P01", "{sent} bytes: {:?}", reply.error());
+        assert!(LOGIN_FAULTS.contains(&&*reply.fault()), "{sent} bytes: {:?}", reply.error());
         assert!(
             start.elapsed() >= Duration::from_millis(200),
             "{sent} bytes: {:?}",
@@ -199,7 +202,7 @@ fn drip_feeding_does_not_extend_the_login() {
         client.send_bytes(&[byte]);
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(client.read_to_end().fault(), "FATAL 08P01");
+    assert!(LOGIN_FAULTS.contains(&&*client.read_to_end().fault()));
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 

@@ -8,7 +8,7 @@ use crate::support::{Batch, Scenario, query};
 fn fifty_clients_share_two_servers() {
     const CLIENTS: usize = 50;
     const ROUNDS: usize = 20;
-    let world = Scenario::new().pool_size(2).start();
+    let world = Scenario::new().pool_size(2).set("auth.auth_type", "trust").start();
     let mut clients = world.clients(CLIENTS);
     std::thread::scope(|scope| {
         for (number, client) in clients.iter_mut().enumerate() {
@@ -118,6 +118,19 @@ fn a_thousand_transactions_do_not_wear_out_servers() {
     }
     assert_eq!(seen.len(), 1, "an idle server is used again before a new one is opened");
     assert_eq!(world.backends().len(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_after_its_reply_leaves_its_server() {
+    let world = Scenario::new().pool_size(1).start();
+    let backend = world.client().backend();
+    for round in 0..50 {
+        let mut client = world.client();
+        assert_eq!(client.backend(), backend, "round {round}");
+        if round % 2 == 0 {
+            client.terminate();
+        }
+    }
 }
 
 #[test]

@@ -242,16 +242,16 @@ impl World {
             let counts = self.pooler.admin().total();
             let idle = PoolCounts { servers_idle: counts.servers_idle, ..PoolCounts::default() };
             let clients = self.pooler.admin().clients().len();
-            let backends = superuser.query(BACKENDS).rows().concat().join("\n");
+            let backends = superuser.query(BACKENDS).rows().concat();
             let held = superuser.value(LOCKS);
-            let connections = backends.lines().count() as u64;
-            let unclean = backends.lines().any(|line| !line.starts_with("idle,"));
+            let connections = backends.len() as u64;
+            let unclean = backends.iter().any(|backend| !backend.starts_with("idle,"));
             let own = counts.servers_idle - self.foreign_idle();
             let rest = counts == idle && clients == 0 && connections == own;
             if rest && held == "0" && !unclean {
                 return Ok(());
             }
-            Err(format!("{counts:?}, {clients} clients, {held} locks, backends:\n{backends}"))
+            Err(format!("{counts:?}, {clients} clients, {held} locks, {backends:#?}"))
         });
     }
 }
