@@ -183,3 +183,16 @@ pub(super) async fn gather(sources: &Sources) -> (Count, Measures) {
 pub(super) fn silent(count: &Count, measures: &Measures) -> Vec<usize> {
     if count.silent.is_empty() { measures.silent.clone() } else { count.silent.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_list_every_page_as_it_is() {
+        let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ADMIN.md"));
+        let rows = ENDPOINTS.map(|(path, shows)| format!("| `{path}` | {shows} |"));
+        let written: Vec<_> = docs.lines().filter(|line| line.starts_with("| `/")).collect();
+        assert_eq!(written, rows, "docs/ADMIN.md should have:\n{}\n", rows.join("\n"));
+    }
+}

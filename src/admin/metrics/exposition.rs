@@ -88,6 +88,22 @@ impl Metric {
     }
 }
 
+#[cfg(test)]
+impl Metric {
+    /// The names of its labels, for the docs.
+    pub(super) fn labels(&self) -> &'static str {
+        match self.read {
+            Read::Process(..) => "",
+            Read::Workers(_) => "worker",
+            Read::Pool(..) | Read::PoolTimes(_) => "database, user",
+            Read::PoolErrors(_) => "database, user, sqlstate_class",
+            Read::Errors(_) => "sqlstate_class",
+            Read::Database(..) => "database",
+            Read::Version => "version",
+        }
+    }
+}
+
 struct Page {
     text: String,
     format: Exposition,
