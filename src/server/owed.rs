@@ -38,6 +38,16 @@ pub enum Request {
     CopyEnd,
 }
 
+impl Request {
+    /// Does it run something, or end what ran?
+    fn is_statement(self) -> bool {
+        match self {
+            Self::Query | Self::FunctionCall | Self::Execute | Self::Sync => true,
+            Self::Parse | Self::Bind | Self::Describe | Self::Close | Self::CopyEnd => false,
+        }
+    }
+}
+
 /// For whom a reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -103,7 +113,9 @@ pub struct Unexpected(pub u8);
 pub struct Done<U> {
     /// What was asked.
     pub request: Request,
-    /// When Postgres can have begun with it: sent, and the one before it answered.
+    /// When Postgres can have begun with it: sent, and the statement before it answered. What leads
+    /// up to a statement (Parse, Bind, our own queries) counts as part of it: replies to all of them
+    /// mostly come at once.
     pub started_at: u64,
     /// Was it one of ours?
     pub ours: bool,
@@ -435,9 +447,11 @@ impl<U> Owed<U> {
         let entry = self.queue.pop_front()?;
         self.outstanding -= u32::from(!entry.is_silent());
         let started_at = entry.sent_at.max(self.last_done);
-        self.last_done = now;
-        self.skip_copy_ends();
         let ours = entry.answer == Answer::Swallow;
+        if entry.request.is_statement() && !ours {
+            self.last_done = now;
+        }
+        self.skip_copy_ends();
         Some(Done { request: entry.request, started_at, ours, kept: entry.undo })
     }
 
