@@ -61,6 +61,7 @@ pub struct App {
     source: Source,
     shared: Arc<Shared>,
     lifecycle: Arc<Lifecycle>,
+    signals: Signals,
     acceptors: JoinSet<()>,
     /// The admin API and what feeds it; they go on to the very end.
     background: JoinSet<()>,
@@ -84,8 +85,10 @@ impl App {
     /// Builds everything; clients that connect are served from now on.
     ///
     /// # Errors
-    /// When a socket or a thread cannot be had.
+    /// When a socket, a thread or the signals cannot be had.
     pub async fn build(config: Config, source: Source) -> Result<Self, StartError> {
+        // Before anybody can see that we listen, and may send one.
+        let signals = Signals::new().map_err(StartError::Signal)?;
         descriptors::raise(&config);
         let count = workers(&config);
         let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -107,29 +110,24 @@ impl App {
         }
         let lifecycle = Arc::default();
         let background = background(&shared, &lifecycle, admin_listeners);
-        Ok(Self { source, shared, lifecycle, acceptors, background, workers })
+        Ok(Self { source, shared, lifecycle, signals, acceptors, background, workers })
     }
 
     /// Runs until a signal ends it.
-    ///
-    /// # Errors
-    /// When signals cannot be received.
-    pub async fn run(mut self) -> Result<(), StartError> {
-        let mut signals = Signals::new().map_err(StartError::Signal)?;
+    pub async fn run(mut self) {
         notify::ready();
         loop {
             tokio::select! {
-                _ = signals.reload.recv() => self.reload(),
+                _ = self.signals.reload.recv() => self.reload(),
                 Some(ended) = self.background.join_next() => {
                     error!(?ended, "the admin API or what feeds it ended");
                 }
-                _ = signals.terminate.recv() => break info!("SIGTERM: ending when transactions have"),
-                _ = signals.interrupt.recv() => break info!("SIGINT: ending when transactions have; once more ends at once"),
+                _ = self.signals.terminate.recv() => break info!("SIGTERM: ending when transactions have"),
+                _ = self.signals.interrupt.recv() => break info!("SIGINT: ending when transactions have; once more ends at once"),
             }
         }
         notify::stopping();
-        self.drain(&mut signals).await;
-        Ok(())
+        self.drain().await;
     }
 
     /// Reads the configuration again; a faulty one changes nothing.
@@ -158,7 +156,7 @@ impl App {
         notify::ready();
     }
 
-    async fn drain(&mut self, signals: &mut Signals) {
+    async fn drain(&mut self) {
         self.lifecycle.drain();
         self.acceptors.shutdown().await;
         let limit = self.shared.pools.config().timeouts.shutdown_timeout;
@@ -178,8 +176,8 @@ impl App {
         let outcome = tokio::select! {
             () = everyone => Drained::All,
             () = tokio::time::sleep(limit.unwrap_or(Duration::MAX)) => Drained::OutOfTime,
-            _ = signals.interrupt.recv() => Drained::Hurried,
-            _ = signals.terminate.recv() => Drained::Hurried,
+            _ = self.signals.interrupt.recv() => Drained::Hurried,
+            _ = self.signals.terminate.recv() => Drained::Hurried,
         };
         match outcome {
             Drained::All => info!("all clients are gone"),
@@ -240,9 +238,7 @@ fn background(
         lifecycle: Arc::clone(lifecycle),
         started: (Instant::now(), SystemTime::now()),
     });
-    for listener in listeners {
-        background.spawn(admin::serve(listener, Arc::clone(&sources)));
-    }
+    background.spawn(admin::serve(listeners, sources));
     background
 }
 

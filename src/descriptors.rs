@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// Beside clients and servers: listeners, runtimes, the log, logins under way.
+/// Beside clients and servers: listeners, runtimes, the log, logins under way, the admin API's clients.
 const OTHERS: u64 = 200;
 
 /// Raises the limit as far as is allowed, and warns where that is not enough for what the
@@ -23,7 +23,9 @@ pub fn raise(config: &Config) {
     let clients = u64::from(config.limits.max_client_conn);
     let servers =
         u64::from(config.pool.default_pool_size) + u64::from(config.pool.reserve_pool_size);
-    let needed = clients + servers + OTHERS;
+    // Each may have one for probes.
+    let databases = config.databases.len() as u64;
+    let needed = clients + servers + databases + OTHERS;
     if needed > now {
         warn!(
             limit = now,

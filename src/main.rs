@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pooler::app::{App, Source};
+use pooler::app::{App, Source, StartError};
 use pooler::cli::{self, Command, EXIT_FAULTY_CONFIG};
 use pooler::config::Config;
 use pooler::logging;
@@ -43,7 +43,10 @@ fn run(source: Source) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ran = runtime.block_on(async { App::build(config, source).await?.run().await });
+    let ran = runtime.block_on(async {
+        App::build(config, source).await?.run().await;
+        Ok::<_, StartError>(())
+    });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,5 @@
 //! An answer in the form that was asked for. Every page is one value with two forms.
 
-use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,8 +18,16 @@ pub(super) fn answer(status: StatusCode, view: &impl View, format: Format) -> Re
         Format::Text => {
             ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], view.text()).into_response()
         }
-        Format::Json => Json(view).into_response(),
+        Format::Json => json(view),
     };
     *response.status_mut() = status;
     response
+}
+
+/// Ends its line, for terminals.
+fn json(view: &impl View) -> Response {
+    match serde_json::to_string(view) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body + "\n").into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -6,11 +6,11 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A time that was measured, given in milliseconds: `0`, `0.08ms`, `6.1ms`, `42ms`, `1.2s`, `3m05s`.
+/// A time that was measured, given in milliseconds: `0`, `80µs`, `6.1ms`, `42ms`, `1.2s`, `3m05s`.
 pub(super) fn millis(millis: f64) -> String {
     match millis {
         m if m <= 0.0 => "0".to_owned(),
-        m if m < 1.0 => format!("{m:.2}ms"),
+        m if m < 0.9995 => format!("{:.0}µs", m * 1_000.0),
         m if m < 9.95 => format!("{m:.1}ms"),
         m if m < 999.5 => format!("{m:.0}ms"),
         m if m < 99_950.0 => format!("{:.1}s", m / 1_000.0),
@@ -65,7 +65,7 @@ mod tests {
     fn times_are_short_at_every_size() {
         let shown = [0.0, 0.0804, 0.999, 6.14, 9.96, 42.4, 999.4, 999.6, 1_234.0, 185_000.0];
         let want =
-            ["0", "0.08ms", "1.00ms", "6.1ms", "10ms", "42ms", "999ms", "1.0s", "1.2s", "3m05s"];
+            ["0", "80µs", "999µs", "6.1ms", "10ms", "42ms", "999ms", "1.0s", "1.2s", "3m05s"];
         assert_eq!(shown.map(millis), want);
         let spans = [59, 60, 3_599, 7_620, 86_399, 273_600].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["59s", "1m00s", "59m59s", "2h07m", "23h59m", "3d04h"]);

@@ -5,6 +5,7 @@
 //! for other host names are refused: a web page that points its own name to 127.0.0.1 must not reach it.
 
 mod answer;
+mod connections;
 mod format;
 mod guard;
 mod human;
@@ -14,6 +15,8 @@ mod problem;
 mod process;
 mod routes;
 mod table;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::io;
@@ -22,13 +25,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
-use tracing::{error, info};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::client::context::Shared;
 use crate::control::census::Census;
 use crate::control::health::Health;
 use crate::control::history::History;
 use crate::lifecycle::Lifecycle;
+use connections::MOST_CONNECTIONS;
 
 /// What the API shows, and where it has it from.
 pub struct Sources {
@@ -54,12 +59,13 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, sources: Arc<Sources>) {
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "admin API listening");
+/// Serves on all listeners until dropped. Cancel safe.
+pub async fn serve(listeners: Vec<TcpListener>, sources: Arc<Sources>) {
+    let router = routes::router(sources);
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(connections::serve(listener, router.clone(), Arc::clone(&places)));
     }
-    if let Err(error) = axum::serve(listener, routes::router(sources)).await {
-        error!(%error, "the admin API ended");
-    }
+    while serving.join_next().await.is_some() {}
 }

@@ -9,7 +9,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use axum::routing::get;
-use tokio::time::timeout;
 
 use super::Sources;
 use super::answer::answer;
@@ -63,8 +62,8 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/version", get(version))
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
-        .layer(map_response(describe))
         .layer(from_fn(check_host))
+        .layer(map_response(describe))
         .with_state(sources)
 }
 
@@ -142,12 +141,9 @@ async fn healthz(asked: Asked<NoParameters>) -> Response {
 
 async fn readyz(State(sources): Source, asked: Asked<NoParameters>) -> Response {
     let config = sources.shared.pools.config();
-    if config.server.health_check_interval.is_some() {
-        // What is not known by then counts as not ready.
-        let _ = timeout(FIRST_PROBES, sources.health.settled()).await;
-    }
-    let (stage, silent) = (sources.lifecycle.stage(), sources.history.silent());
-    let ready = Ready::new(stage, &silent, &config, &sources.health.all());
+    let round = sources.health.first_round(FIRST_PROBES).await;
+    let mut ready = Ready::new(sources.lifecycle.stage(), &sources.history.silent());
+    ready.hear_of(&config, &sources.health.all(), round);
     let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, &ready, asked.format)
 }
@@ -186,4 +182,17 @@ pub(super) async fn gather(sources: &Sources) -> (Count, Measures) {
 /// The workers that are missing in it.
 pub(super) fn silent(count: &Count, measures: &Measures) -> Vec<usize> {
     if count.silent.is_empty() { measures.silent.clone() } else { count.silent.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_list_every_page_as_it_is() {
+        let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ADMIN.md"));
+        let rows = ENDPOINTS.map(|(path, shows)| format!("| `{path}` | {shows} |"));
+        let written: Vec<_> = docs.lines().filter(|line| line.starts_with("| `/")).collect();
+        assert_eq!(written, rows, "docs/ADMIN.md should have:\n{}\n", rows.join("\n"));
+    }
 }

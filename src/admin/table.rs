@@ -13,7 +13,8 @@ const CUT: char = '…';
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
-    /// Names: at the left, and shortened if the line is too long otherwise, down to so many characters.
+    /// Names: at the left, and shortened, from the last such column on, if the line is too long otherwise; down to so many
+    /// characters.
     Left(usize),
     /// Numbers: at the right.
     Right,
@@ -95,7 +96,7 @@ impl Table {
         let mut widths: Vec<_> = self.columns.iter().enumerate().map(widest).collect();
         let gaps: usize = (0..self.columns.len()).map(|index| self.gap(index)).sum();
         let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(LINE);
-        for (width, column) in widths.iter_mut().zip(&self.columns) {
+        for (width, column) in widths.iter_mut().zip(&self.columns).rev() {
             if let Align::Left(least) = column.align {
                 let less = over.min(width.saturating_sub(least.max(length(column.title))));
                 *width -= less;
@@ -189,11 +190,11 @@ mod tests {
     #[test]
     fn long_names_give_way_so_that_the_line_fits() {
         let mut table = Table::new([name("A", 10), name("B", 10), number("N")]);
-        table.row(words(&["x".repeat(90).as_str(), &"ü".repeat(40), "123456"]));
+        table.row(words(&["x".repeat(40).as_str(), &"ü".repeat(90), "123456"]));
         let text = table.text();
         assert!(text.lines().all(|line| length(line) == LINE || line.starts_with('A')), "{text}");
-        assert!(text.contains(&format!("  {}  123456", "ü".repeat(40))), "{text}");
-        assert!(text.contains("x…  "), "{text}");
+        assert!(text.contains(&format!("{}  ü", "x".repeat(40))), "{text}");
+        assert!(text.contains("ü…  123456"), "{text}");
     }
 
     #[test]

@@ -216,20 +216,12 @@ impl Handshake {
         let _authenticated = asking.ask(&config).await?;
         let mut messages = std::mem::take(&mut asking.last_words);
         let handle = handle.ok_or(LoginError::NoDatabase)?;
+        let database = handle.pool.database.clients.take();
+        let user = shared.pools.login_user(&startup.user).clients.take();
         let places = [
             all,
-            handle
-                .pool
-                .database
-                .clients
-                .take()
-                .ok_or(LoginError::TooMany("max_db_client_connections"))?,
-            shared
-                .pools
-                .login_user(&startup.user)
-                .clients
-                .take()
-                .ok_or(LoginError::TooMany("max_user_client_connections"))?,
+            database.ok_or(LoginError::TooMany("max_db_client_connections"))?,
+            user.ok_or(LoginError::TooMany("max_user_client_connections"))?,
         ];
         let greeting = greet(&handle, &startup.parameters).await?;
         write_authentication(&mut messages, 0, &[]);

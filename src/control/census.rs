@@ -89,13 +89,14 @@ pub struct Measures {
 #[derive(Clone)]
 pub struct Census {
     shared: Arc<Shared>,
+    limit: Duration,
 }
 
 impl Census {
     /// For these workers.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, limit: ANSWER_LIMIT }
     }
 
     /// The numbers: cheap, can be asked for every second. Cancel safe.
@@ -178,7 +179,7 @@ impl Census {
                 answer
             })
             .collect();
-        let until = tokio::time::Instant::now() + ANSWER_LIMIT;
+        let until = tokio::time::Instant::now() + self.limit;
         let (mut answers, mut silent) = (Vec::with_capacity(asked.len()), Silent::new());
         for (worker, answer) in asked.into_iter().enumerate() {
             match timeout_at(until, answer).await {
@@ -221,5 +222,78 @@ impl Spreads {
             query: self.query.since(&earlier.query),
             transaction: self.transaction.since(&earlier.transaction),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::client::look::PoolTally;
+    use crate::pool::pools::Pools;
+
+    fn tally(pool: &Arc<Pool>, queries: u64) -> Tally {
+        let clients = ClientCounts { idle: 1, ..ClientCounts::default() };
+        let totals = Totals { queries, ..Totals::default() };
+        let pools = vec![PoolTally { pool: Arc::clone(pool), totals, clients }];
+        Tally { pools, logging_in: 2, refused: vec![(*b"28", queries)] }
+    }
+
+    /// The count of three workers: two answer, what the third does is left to the test.
+    fn count(third: impl FnOnce(mpsc::UnboundedReceiver<Command>)) -> Count {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (senders, mut receivers): (Vec<_>, Vec<_>) =
+                (0..3).map(|_| mpsc::unbounded_channel()).unzip();
+            let shared = Arc::new(Shared::new(Pools::new(Arc::default(), 3), senders));
+            let pool = shared.pools.pool("shop", "app").unwrap();
+            let _idle = shared.pools.pool("crm", "app").unwrap();
+            third(receivers.pop().unwrap());
+            let census = Census { shared, limit: Duration::from_millis(20) };
+            let answers = async {
+                for (receiver, queries) in receivers.iter_mut().zip([10, 5]) {
+                    let Some(Command::Tally(sender)) = receiver.recv().await else { panic!() };
+                    sender.send(tally(&pool, queries)).unwrap();
+                }
+            };
+            tokio::join!(census.count(), answers).0
+        })
+    }
+
+    #[test]
+    fn what_workers_say_adds_up() {
+        let count = count(|mut third| {
+            tokio::spawn(async move {
+                let Some(Command::Tally(sender)) = third.recv().await else { panic!() };
+                sender.send(Tally::default()).unwrap();
+            });
+        });
+        let pools = count.pools.iter().map(|p| (&*p.pool.key.database, p.totals.queries));
+        assert_eq!(pools.collect::<Vec<_>>(), [("crm", 0), ("shop", 15)]);
+        assert_eq!((count.pools[1].clients.idle, count.logging_in), (2, 4));
+        assert_eq!((count.refused, count.silent), (vec![(*b"28", 15)], vec![]));
+    }
+
+    #[test]
+    fn a_stuck_worker_holds_nobody_up_and_is_named() {
+        let mut stuck = None;
+        let count = count(|third| stuck = Some(third));
+        assert_eq!((count.silent, count.pools[1].totals.queries), (vec![2], 15));
+    }
+
+    #[test]
+    fn a_dead_worker_is_named() {
+        assert_eq!(count(drop).silent, [2]);
+    }
+
+    #[test]
+    fn those_who_did_not_wait_count_in_the_spread_of_waits() {
+        let mut meter = Meter { assignments: 100, ..Meter::default() };
+        meter.wait.record(5_000_000);
+        let measured = Measured::from(meter);
+        let wait = measured.spreads.wait;
+        assert_eq!((wait.count(), wait.quantile_micros(0.99)), (100, 0));
+        assert!(wait.longest_micros() >= 4_900);
     }
 }

@@ -1,7 +1,7 @@
 //! Is each database's Postgres there? Asked in the background, so that whoever wants to know has
 //! the answer at once. What to make of it is left to others: no client is refused because of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::postgres::{Account, Connections};
+use super::postgres::Connections;
 use super::probe::{ProbeError, takes_logins};
-use crate::auth::Secret;
+use super::question::{Probe, Question, QuestionKey, probes};
 use crate::client::context::Shared;
-use crate::config::{Config, Database, FALLBACK};
 use crate::net::address::ServerAddress;
-use crate::pool::pools::{address, secret};
 
 /// A probe that takes longer has failed, whatever `server_connect_timeout` allows: an operator
 /// wants to know.
@@ -29,18 +27,20 @@ const PROBES_AT_ONCE: usize = 16;
 /// With probing off, how soon it is noticed that a reload has switched it on.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// The user that Postgres is asked about when none is known. It is not logged in as.
-const ANY_USER: &str = "postgres";
-
-/// The database that Postgres is asked about when none is known.
-const ANY_DATABASE: &str = "postgres";
-
 /// What is known of every database.
 #[derive(Debug)]
 pub struct Health {
     databases: Mutex<BTreeMap<String, DatabaseHealth>>,
-    /// Has every database that is configured been probed at least once?
-    settled: watch::Sender<bool>,
+    first_round: watch::Sender<FirstRound>,
+}
+
+/// Has every configured database been probed at least once since the start?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRound {
+    /// Not yet.
+    UnderWay,
+    /// Yes. A database that is not known after that has just been configured.
+    Over,
 }
 
 /// What is known of one database.
@@ -78,27 +78,6 @@ pub enum State {
     Down(Arc<ProbeError>),
 }
 
-/// What is asked, once for all databases that it concerns.
-#[derive(Clone, Debug)]
-enum Question {
-    Hello { address: ServerAddress, user: String, database: String },
-    Query { name: String, account: Box<Account>, sql: String },
-}
-
-/// A question, and the databases that its answer is about.
-#[derive(Clone, Debug)]
-struct Probe {
-    question: Question,
-    names: Vec<String>,
-}
-
-/// What tells one question from another, so that none is asked twice at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum QuestionKey {
-    Hello(ServerAddress),
-    Query(String),
-}
-
 /// An answer.
 struct Answer {
     key: QuestionKey,
@@ -109,7 +88,7 @@ struct Answer {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { databases: Mutex::default(), settled: watch::Sender::new(false) }
+        Self { databases: Mutex::default(), first_round: watch::Sender::new(FirstRound::UnderWay) }
     }
 }
 
@@ -128,10 +107,16 @@ impl Health {
         self.databases.lock().clone()
     }
 
-    /// Waits until every configured database has been probed once. Cancel safe.
-    pub async fn settled(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    /// Waits for the end of the first round, but no longer than `limit`. Cancel safe.
+    pub async fn first_round(&self, limit: Duration) -> FirstRound {
+        let mut round = self.first_round.subscribe();
+        let over = timeout(limit, round.wait_for(|round| *round == FirstRound::Over)).await;
+        if over.is_ok() { FirstRound::Over } else { FirstRound::UnderWay }
+    }
+
+    /// Nothing is probed: nothing is known, and nothing will be.
+    pub fn expect_nothing(&self) {
+        self.expect(&[], Instant::now());
     }
 
     /// From now on these databases are probed, and no others.
@@ -154,6 +139,13 @@ impl Health {
             }
         }
         databases.retain(|name, _| expected.contains(name.as_str()));
+        self.note_round(&databases);
+    }
+
+    fn note_round(&self, databases: &BTreeMap<String, DatabaseHealth>) {
+        if databases.values().all(|known| !matches!(known.state, State::Unknown)) {
+            self.first_round.send_replace(FirstRound::Over);
+        }
     }
 
     fn learn(&self, answer: Answer, now: Instant) {
@@ -168,11 +160,7 @@ impl Health {
                 database.change(name, state.clone(), now);
             }
         }
-        let settled = databases.values().all(|known| !matches!(known.state, State::Unknown));
-        drop(databases);
-        if settled {
-            self.settled.send_replace(true);
-        }
+        self.note_round(&databases);
     }
 }
 
@@ -206,9 +194,10 @@ pub async fn watch(shared: Arc<Shared>, health: Arc<Health>) {
     loop {
         let config = shared.pools.config();
         if config.server.health_check_interval.is_some() {
-            let probes = probes(&config, &shared);
+            let in_use: Vec<_> = shared.pools.all().iter().map(|p| p.key.clone()).collect();
+            let probes = probes(&config, &in_use);
             health.expect(&probes, Instant::now());
-            connections.retain(|name| is_wanted(&probes, name));
+            connections.retain(|name| probes.iter().any(|probe| probe.question.is_query_of(name)));
             for probe in probes {
                 if asked.insert(probe.question.key()) {
                     let limit = config.server.server_connect_timeout.unwrap_or(LONGEST_PROBE);
@@ -222,7 +211,7 @@ pub async fn watch(shared: Arc<Shared>, health: Arc<Health>) {
                 }
             }
         } else {
-            health.expect(&[], Instant::now());
+            health.expect_nothing();
         }
         let pause = sleep(config.server.health_check_interval.unwrap_or(LOOK_AGAIN));
         tokio::pin!(pause);
@@ -262,71 +251,6 @@ async fn ask(
     Answer { key, names, took: started.elapsed(), outcome }
 }
 
-/// What is to be asked: of every database that is configured, and of those in use that `*` serves.
-/// Databases at one address share one hello.
-fn probes(config: &Config, shared: &Shared) -> Vec<Probe> {
-    let pools = shared.pools.all();
-    let mut users: BTreeMap<String, Option<String>> =
-        config.databases.keys().map(|name| (name.clone(), None)).collect();
-    for pool in &pools {
-        users.insert(pool.key.database.to_string(), Some(pool.key.user.to_string()));
-    }
-    let mut probes: Vec<Probe> = Vec::new();
-    let mut known: HashMap<QuestionKey, usize> = HashMap::new();
-    for (name, user) in users {
-        let Some(database) = config.database(&name) else { continue };
-        let question = question(config, &name, database, user);
-        let at = *known.entry(question.key()).or_insert(probes.len());
-        match probes.get_mut(at) {
-            Some(probe) => probe.names.push(name),
-            None => probes.push(Probe { question, names: vec![name] }),
-        }
-    }
-    probes
-}
-
-fn question(config: &Config, name: &str, database: &Database, user: Option<String>) -> Question {
-    if let Some(account) = account(config, name, database) {
-        let sql = config.server.server_check_query.clone();
-        return Question::Query { name: name.to_owned(), account: Box::new(account), sql };
-    }
-    let known =
-        user.or_else(|| database.user.clone()).or_else(|| config.users.keys().next().cloned());
-    let asked = if name == FALLBACK { ANY_DATABASE } else { name };
-    Question::Hello {
-        address: address(&database.host, database.port),
-        user: known.unwrap_or_else(|| ANY_USER.to_owned()),
-        database: database.server_database(asked).to_owned(),
-    }
-}
-
-/// The account a database is to be used with, where the configuration says it and its password in
-/// full. Not with a limit on the database's or the user's connections: ours would be one more.
-fn account(config: &Config, name: &str, database: &Database) -> Option<Account> {
-    let user = database.user.as_ref()?;
-    let limits = config.pool_limits(name, user)?;
-    // Behind `*` there may be any number of databases: too many for a connection to each.
-    let is_named = name != FALLBACK || database.dbname.is_some();
-    let is_named = is_named && config.databases.contains_key(name);
-    let is_unlimited = [limits.max_db_connections, limits.max_user_connections] == [u32::MAX; 2];
-    let theirs = || config.users.get(user).and_then(|user| user.password.as_ref());
-    let password = database.password.as_ref().or_else(theirs)?;
-    let is_plain = matches!(secret(password), Some(Secret::Plain(_)));
-    (is_named && is_unlimited && is_plain).then(|| Account {
-        host: database.host.clone(),
-        port: database.port,
-        database: database.server_database(name).to_owned(),
-        user: user.clone(),
-        password: password.clone(),
-    })
-}
-
-fn is_wanted(probes: &[Probe], name: &str) -> bool {
-    probes
-        .iter()
-        .any(|probe| matches!(&probe.question, Question::Query { name: n, .. } if n == name))
-}
-
 /// A Postgres without room for one more connection is there: class 53, insufficient resources.
 fn is_saturated(error: &ProbeError) -> bool {
     match error {
@@ -340,25 +264,54 @@ fn is_saturated(error: &ProbeError) -> bool {
     }
 }
 
-impl Question {
-    fn key(&self) -> QuestionKey {
-        match self {
-            Self::Hello { address, .. } => QuestionKey::Hello(address.clone()),
-            Self::Query { name, .. } => QuestionKey::Query(name.clone()),
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::config::{Config, FALLBACK};
+
+    fn answer(names: &[&str], outcome: Result<(), ProbeError>) -> Answer {
+        Answer {
+            key: QuestionKey::Query("any".to_owned()),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            took: Duration::from_millis(1),
+            outcome,
         }
     }
 
-    fn address(&self) -> ServerAddress {
-        match self {
-            Self::Hello { address, .. } => address.clone(),
-            Self::Query { account, .. } => address(&account.host, account.port),
-        }
+    fn refused() -> Result<(), ProbeError> {
+        Err(ProbeError::Connect(io::ErrorKind::ConnectionRefused.into()))
     }
 
-    fn method(&self) -> Method {
-        match self {
-            Self::Hello { .. } => Method::Hello,
-            Self::Query { .. } => Method::Query,
-        }
+    #[test]
+    fn a_database_stays_as_it_is_until_it_changes() {
+        let health = Health::default();
+        let start = Instant::now();
+        health.expect(&probes(&Config::default(), &[]), start);
+        let at = |second| start + Duration::from_secs(second);
+        let look = || health.all()[FALLBACK].clone();
+        assert!(matches!(look().state, State::Unknown));
+        assert_eq!(*health.first_round.borrow(), FirstRound::UnderWay);
+        health.learn(answer(&[FALLBACK], Ok(())), at(1));
+        assert_eq!(*health.first_round.borrow(), FirstRound::Over);
+        health.learn(answer(&[FALLBACK], Ok(())), at(2));
+        assert!(!look().state.is_down() && look().since == at(1));
+        health.learn(answer(&[FALLBACK], refused()), at(3));
+        health.learn(answer(&[FALLBACK], Err(ProbeError::Timeout(Duration::ZERO))), at(4));
+        let State::Down(reason) = look().state else { panic!("{:?}", look()) };
+        assert!(matches!(*reason, ProbeError::Timeout(_)), "the latest reason, not {reason}");
+        assert_eq!(look().since, at(3));
+    }
+
+    #[test]
+    fn what_is_not_configured_any_more_is_forgotten() {
+        let health = Health::default();
+        let setting = ("POOLER__DATABASES__SHOP__HOST".to_owned(), "db".to_owned());
+        let configured = Config::load(None, &BTreeMap::from([setting])).unwrap();
+        health.expect(&probes(&configured, &[]), Instant::now());
+        health.expect(&probes(&Config::default(), &[]), Instant::now());
+        health.learn(answer(&["shop"], refused()), Instant::now());
+        assert_eq!(health.all().into_keys().collect::<Vec<_>>(), [FALLBACK]);
     }
 }

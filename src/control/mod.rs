@@ -6,3 +6,4 @@ pub mod health;
 pub mod history;
 pub mod postgres;
 pub mod probe;
+mod question;

@@ -8,3 +8,5 @@ pub mod login;
 pub mod owed;
 pub mod parameters;
 pub mod statement;
+#[cfg(test)]
+mod timing_tests;

@@ -38,6 +38,16 @@ pub enum Request {
     CopyEnd,
 }
 
+impl Request {
+    /// Does it run something, or end what ran?
+    fn is_statement(self) -> bool {
+        match self {
+            Self::Query | Self::FunctionCall | Self::Execute | Self::Sync => true,
+            Self::Parse | Self::Bind | Self::Describe | Self::Close | Self::CopyEnd => false,
+        }
+    }
+}
+
 /// For whom a reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -103,7 +113,9 @@ pub struct Unexpected(pub u8);
 pub struct Done<U> {
     /// What was asked.
     pub request: Request,
-    /// When Postgres can have begun with it: sent, and the one before it answered.
+    /// When Postgres can have begun with it: sent, and the statement before it answered. What leads
+    /// up to a statement (Parse, Bind, our own queries) counts as part of it: replies to all of them
+    /// mostly come at once.
     pub started_at: u64,
     /// Was it one of ours?
     pub ours: bool,
@@ -453,6 +465,12 @@ impl<U> Owed<U> {
             .any(Entry::ends_batch)
     }
 
+    /// Is a request in the queue with which something travels that `concerns` picks out?
+    #[inline]
+    pub fn is_pending(&self, concerns: impl Fn(&U) -> bool) -> bool {
+        self.undoable > 0 && self.in_flight().any(concerns)
+    }
+
     /// What travels with the requests that are still in the queue, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = &U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
@@ -463,9 +481,11 @@ impl<U> Owed<U> {
         self.outstanding -= u32::from(!entry.is_silent());
         self.undoable -= u32::from(entry.undo.is_some());
         let started_at = entry.sent_at.max(self.last_done);
-        self.last_done = now;
-        self.skip_copy_ends();
         let ours = entry.answer == Answer::Swallow;
+        if entry.request.is_statement() && !ours {
+            self.last_done = now;
+        }
+        self.skip_copy_ends();
         Some(Done { request: entry.request, started_at, ours, kept: entry.undo })
     }
 
@@ -535,6 +555,8 @@ impl<U> Entry<U> {
     }
 }
 
-fn is_asynchronous(tag: u8) -> bool {
+/// May a server say this unasked? Errors too, but those end the connection.
+#[must_use]
+pub fn is_asynchronous(tag: u8) -> bool {
     matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

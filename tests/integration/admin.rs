@@ -2,9 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Scenario, World, query};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, RawClient, Scenario, World, query, wait_for};
 
 const JSON: &str = "application/json";
+
+/// Waits until a page says what it should.
+#[track_caller]
+fn until(world: &World, path: &str, rule: impl Fn(&Value) -> bool) -> Value {
+    wait_for(PATIENCE, path, || {
+        let page = world.pooler.admin().json(path);
+        if rule(&page) { Ok(page) } else { Err(page.to_string()) }
+    })
+}
 
 #[test]
 fn probes_are_answered() {
@@ -34,7 +45,7 @@ fn pools_show_who_is_served_and_who_waits() {
 fn clients_and_servers_are_listed() {
     let world = Scenario::new().start();
     let login = world.login().parameter("application_name", "shop");
-    let mut client = crate::support::RawClient::login(&login);
+    let mut client = RawClient::login(&login);
     let backend = client.backend();
     let admin = world.pooler.admin();
     let clients = admin.clients();
@@ -98,7 +109,7 @@ fn metrics_parse_are_unique_and_count_on() {
     for _ in 0..1000 {
         client.query("SELECT 1");
     }
-    crate::support::wait_for(crate::support::PATIENCE, "a thousand more", || {
+    wait_for(PATIENCE, "a thousand more", || {
         let after = samples(&world);
         let counted = after.iter().filter(|(name, value)| {
             let earlier = before.iter().find(|(known, _)| known == name).map_or(0.0, |(_, v)| *v);
@@ -117,4 +128,123 @@ fn unknown_paths_and_methods_are_refused() {
     assert_eq!(admin.get("/no/such/page", "*/*").status, 404);
     let post = "POST /pools HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(admin.send(post).status, 405);
+}
+
+#[test]
+fn requests_for_another_host_are_refused() {
+    let world = Scenario::new().start();
+    let ask = |host: &str| {
+        let request = format!("GET /pools HTTP/1.0\r\nHost: {host}\r\n\r\n");
+        world.pooler.admin().send(&request).status
+    };
+    assert_eq!([ask("evil.example"), ask("127.0.0.1:6433"), ask("localhost")], [403, 200, 200]);
+    assert_eq!(world.pooler.admin().send("GET /pools HTTP/1.0\r\n\r\n").status, 200);
+}
+
+#[test]
+fn what_a_pool_did_is_counted() {
+    let world = Scenario::new().start();
+    let mut client = world.client();
+    client.query("SELECT generate_series(1, 7)");
+    client.run(&query("SELECT 1/0"));
+    client.query("SELECT pg_sleep(0.02)");
+    let path = format!("/pools/{}/app", world.database);
+    let pool = until(&world, &path, |pool| pool["rates"]["errors_per_s"].as_f64() > Some(0.0));
+    let totals = &pool["totals"];
+    for (count, expected) in [("queries", 3), ("transactions", 3), ("logins", 1), ("rows", 8)] {
+        assert_eq!(totals[count], expected, "{count} in {totals}");
+    }
+    assert_eq!(totals["errors"]["22"], 1, "{totals}");
+    assert!(totals["server_connects"].as_u64() >= Some(1), "{totals}");
+    let longest = pool["query_ms"]["max"].as_f64().unwrap();
+    assert!((19.0..5_000.0).contains(&longest), "{pool}");
+    assert!(pool["rates"]["queries_per_s"].as_f64() > Some(0.0), "{pool}");
+}
+
+#[test]
+fn a_wait_shows_while_it_lasts_and_afterwards() {
+    let world = Scenario::new().pool_size(1).start();
+    let (mut holder, mut waiting) = (world.client(), world.client());
+    holder.query("BEGIN");
+    waiting.send(&query("SELECT 1"));
+    let path = format!("/pools/{}/app", world.database);
+    let waits = |pool: &Value| pool["maxwait_ms"].as_f64() > Some(30.0);
+    let pool = until(&world, &path, waits);
+    assert_eq!(pool["clients_waiting"], 1, "{pool}");
+    assert_eq!(pool["clients_idle_in_transaction"], 1, "{pool}");
+    let waiters = world.pooler.admin().json("/clients?state=waiting");
+    assert_eq!(waiters["matching"], 1, "{waiters}");
+    let longest = world.pooler.admin().json("/clients?limit=1");
+    assert!(longest["clients"][0]["server_pid"].is_u64(), "the holder comes first: {longest}");
+    assert_eq!(longest["matching"], 2);
+    holder.query("COMMIT");
+    waiting.read_readies(1);
+    let pool = until(&world, &path, |pool| pool["totals"]["waits"].as_u64() >= Some(1));
+    assert!(pool["wait_ms"]["max"].as_f64() > Some(29.0), "{pool}");
+    assert_eq!(pool["maxwait_ms"].as_f64(), Some(0.0), "{pool}");
+}
+
+#[test]
+fn refused_logins_are_counted_by_their_error() {
+    let world = Scenario::new().start();
+    let wrong = world.login().user("app", "wrong");
+    RawClient::try_login(&wrong).map(drop).expect_err("a wrong password");
+    let sample = "pooler_logins_refused_total{sqlstate_class=\"28\"}";
+    let count = samples(&world).into_iter().find(|(name, _)| name == sample);
+    assert_eq!(count, Some((sample.to_owned(), 1.0)));
+}
+
+#[test]
+fn a_database_whose_account_is_refused_is_down_and_says_why() {
+    let scenario = Scenario::new().set("server.health_check_interval", "100ms");
+    let scenario = scenario.set("databases.locked.host", "127.0.0.1");
+    let port = i64::from(scenario.cluster().port());
+    let scenario = scenario.set("databases.locked.port", port).set("databases.locked.user", "app");
+    let world = scenario.set("databases.locked.password", "wrong").start();
+    let answer = world.pooler.admin().get("/readyz", "*/*");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(
+        answer.body.contains("\"locked\" is down: password authentication failed"),
+        "{answer:?}"
+    );
+    let databases = until(&world, "/databases", |page| {
+        let health = |name: &str| {
+            let rows = page["databases"].as_array().unwrap().iter();
+            rows.filter(|row| row["database"] == name).map(|row| row["health"].clone()).next()
+        };
+        health("locked").unwrap()["state"] == "down"
+            && health(&world.database).unwrap()["state"] == "up"
+    });
+    assert!(databases.to_string().contains("28P01"), "{databases}");
+    assert_eq!(world.pooler.log().matches("Postgres is down").count(), 1, "{}", world.pooler.log());
+}
+
+#[test]
+fn a_check_query_is_run_and_its_failure_seen() {
+    let scenario = Scenario::new().set("server.health_check_interval", "50ms");
+    let scenario = scenario.set("server.server_check_query", "SELECT * FROM health");
+    let scenario = scenario.set_database("user", "app").set_database("password", "app_secret");
+    let world = scenario.start();
+    let until_state = |state: &str| {
+        until(&world, "/databases", |page| page["databases"][0]["health"]["state"] == state)
+    };
+    let down = until_state("down");
+    assert!(down.to_string().contains("relation \\\"health\\\" does not exist"), "{down}");
+    world.prepare("CREATE TABLE health ()");
+    until_state("up");
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pooler health' \
+               AND datname = current_database()";
+    assert_eq!(world.superuser().value(sql), "1", "one connection, kept");
+}
+
+#[test]
+fn a_database_with_a_limit_on_its_connections_gets_no_further_one() {
+    let scenario =
+        Scenario::new().set_database("user", "app").set_database("password", "app_secret");
+    let world = scenario.set_database("max_db_connections", 2).start();
+    let page = until(&world, "/databases", |page| page["databases"][0]["health"]["state"] == "up");
+    assert_eq!(page["databases"][0]["health"]["probe"], "hello", "{page}");
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pooler health' \
+               AND datname = current_database()";
+    assert_eq!(world.superuser().value(sql), "0");
 }

@@ -83,7 +83,23 @@ impl Metric {
             },
             Read::PoolTimes(_) => "histogram",
             Read::PoolErrors(_) | Read::Errors(_) => "counter",
-            Read::Version => "gauge",
+            Read::Version | Read::Workers(_) => "gauge",
+        }
+    }
+}
+
+#[cfg(test)]
+impl Metric {
+    /// The names of its labels, for the docs.
+    pub(super) fn labels(&self) -> &'static str {
+        match self.read {
+            Read::Process(..) => "",
+            Read::Workers(_) => "worker",
+            Read::Pool(..) | Read::PoolTimes(_) => "database, user",
+            Read::PoolErrors(_) => "database, user, sqlstate_class",
+            Read::Errors(_) => "sqlstate_class",
+            Read::Database(..) => "database",
+            Read::Version => "version",
         }
     }
 }
@@ -114,6 +130,11 @@ impl Page {
             Read::Process(_, read) => {
                 if let Some(value) = read(scene) {
                     self.sample(name, &[], value);
+                }
+            }
+            Read::Workers(read) => {
+                for (worker, value) in read(scene).into_iter().enumerate() {
+                    self.sample(name, &[("worker", &worker.to_string())], value);
                 }
             }
             Read::Errors(read) => {

@@ -3,6 +3,7 @@
 //! Names of what PgBouncer counts as well are parallel to those of `pgbouncer_exporter`, so that
 //! dashboards need one word changed.
 
+use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::{PoolScene, Scene};
@@ -41,6 +42,8 @@ pub(super) enum Read {
     Errors(fn(&Scene) -> &ErrorClasses),
     /// One for each database; none where it is not known.
     Database(Kind, fn(&DatabaseHealth) -> Option<f64>),
+    /// One for each worker.
+    Workers(fn(&Scene) -> Vec<f64>),
     /// The constant 1, with the version as its label.
     Version,
 }
@@ -54,15 +57,25 @@ pub(super) const METRICS: &[Metric] = &[
     process("pooler_workers", "Threads that serve clients.", |s| {
         Some(s.sources.shared.workers.len() as f64)
     }),
+    metric(
+        "pooler_worker_connections",
+        "Clients of each worker.",
+        Read::Workers(|s| {
+            let loads = s.sources.shared.loads.iter();
+            loads.map(|load| load.load(Ordering::Relaxed) as f64).collect()
+        }),
+    ),
     process("pooler_client_connections", "Clients that are logged in or about to be.", |s| {
         Some(f64::from(s.sources.shared.pools.clients.used()))
     }),
     process("pooler_client_connections_max", "max_client_conn.", |s| {
         Some(f64::from(s.sources.shared.pools.clients.limit()))
     }),
-    process("pooler_client_logins_under_way", "Connections that are not logged in yet.", |s| {
-        Some(s.count.logging_in as f64)
-    }),
+    process(
+        "pooler_client_logins_under_way",
+        "Connections of clients that are not logged in yet.",
+        |s| Some(s.count.logging_in as f64),
+    ),
     metric(
         "pooler_logins_refused_total",
         "Logins that were refused, by the class of the SQLSTATE that said so.",
@@ -87,7 +100,7 @@ pub(super) const METRICS: &[Metric] = &[
         |p| f64::from(p.count.clients.idle_in_transaction),
     ),
     gauge("pooler_pools_client_waiting_connections", "Clients in the queue for a server.", |p| {
-        f64::from(p.count.servers.waiting)
+        f64::from(p.count.clients.waiting)
     }),
     gauge("pooler_pools_client_idle_connections", "Clients outside of any transaction.", |p| {
         f64::from(p.count.clients.idle)
@@ -107,7 +120,11 @@ pub(super) const METRICS: &[Metric] = &[
     gauge("pooler_pools_size", "The most servers of the pool, +Inf without limit.", |p| {
         limit(p.count.pool.with_slots(|slots| slots.limits().size))
     }),
-    counter("pooler_stats_queries_pooled_total", "Queries.", |p| p.measured.totals.queries as f64),
+    counter(
+        "pooler_stats_queries_pooled_total",
+        "Queries: simple ones, executions, function calls.",
+        |p| p.measured.totals.queries as f64,
+    ),
     counter("pooler_stats_queries_duration_seconds_total", "Time of queries.", |p| {
         seconds(p.measured.totals.query_micros)
     }),
@@ -119,9 +136,11 @@ pub(super) const METRICS: &[Metric] = &[
         "Time that servers were held for transactions.",
         |p| seconds(p.measured.totals.transaction_micros),
     ),
-    counter("pooler_stats_client_wait_seconds_total", "Time that clients waited.", |p| {
-        seconds(p.measured.totals.wait_micros)
-    }),
+    counter(
+        "pooler_stats_client_wait_seconds_total",
+        "Time that clients waited for servers.",
+        |p| seconds(p.measured.totals.wait_micros),
+    ),
     counter("pooler_stats_server_assignments_total", "Times a client got a server.", |p| {
         p.measured.totals.assignments as f64
     }),
@@ -135,7 +154,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter("pooler_stats_logins_total", "Clients that logged in.", |p| {
         p.measured.totals.logins as f64
     }),
-    counter("pooler_server_connect_failures_total", "Connections that failed.", |p| {
+    counter("pooler_server_connect_failures_total", "Connections to Postgres that failed.", |p| {
         p.connects.failures as f64
     }),
     metric(
@@ -218,4 +237,38 @@ fn seconds(micros: u64) -> f64 {
 
 fn limit(limit: u32) -> f64 {
     if limit == u32::MAX { f64::INFINITY } else { f64::from(limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The page that tells operators of the API.
+    const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ADMIN.md"));
+
+    #[test]
+    fn the_docs_list_every_metric_as_it_is() {
+        let rows = METRICS.iter().map(|metric| {
+            let Metric { name, help, .. } = metric;
+            format!("| `{name}` | {} | {} | {help} |", metric.kind(), metric.labels())
+        });
+        let rows: Vec<_> = rows.collect();
+        let metric_rows =
+            |line: &&str| line.starts_with("| `pooler_") || line.starts_with("| `process_");
+        let written: Vec<_> = DOCS.lines().filter(metric_rows).collect();
+        assert_eq!(written, rows, "docs/ADMIN.md should have:\n{}\n", rows.join("\n"));
+    }
+
+    #[test]
+    fn names_are_unique_and_say_their_unit_and_type() {
+        let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert!(names.len() == METRICS.len() && names.len() > 20);
+        for metric in METRICS {
+            let is_counter = metric.kind() == "counter";
+            assert_eq!(metric.name.ends_with("_total"), is_counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
 }

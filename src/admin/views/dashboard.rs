@@ -54,12 +54,12 @@ impl View for Dashboard {
     fn text(&self) -> String {
         let uptime = std::time::Duration::from_secs_f64(self.uptime_s);
         let mut text = format!(
-            "pooler {}  {}  up {}  {} workers  rates and times of the last {}\n",
+            "pooler {}  {}  up {}  {} workers  window {} s\n",
             self.version,
             self.stage,
             human::span(uptime),
             self.workers,
-            human::span(WINDOW),
+            WINDOW.as_secs(),
         );
         let summary: Vec<_> = self.summary().into_iter().filter(|word| !word.is_empty()).collect();
         text.push_str(&wrapped(&summary, ", "));
@@ -87,5 +87,103 @@ fn more(all: usize, shown: usize, path: &str) -> String {
     match all.saturating_sub(shown) {
         0 => String::new(),
         more => format!("and {more} more: {path}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::views::databases::HealthRow;
+    use crate::admin::views::numbers::{Percentiles, Rates};
+
+    fn pool(user: &str, database: &str, qps: f64) -> PoolRow {
+        let percentiles = Percentiles { count: 9, p50: 0.081, p95: 6.14, p99: 42.4, max: 99.0 };
+        PoolRow {
+            database: database.to_owned(),
+            user: user.to_owned(),
+            clients_active: 9,
+            clients_waiting: 180,
+            clients_idle: 1200,
+            clients_idle_in_transaction: 1,
+            servers_active: 20,
+            servers_idle: 0,
+            servers_opening: 0,
+            pool_size: Some(20),
+            min_pool_size: 0,
+            reserve_pool_size: 0,
+            maxwait_ms: 42.4,
+            rates: Rates { queries_per_s: qps, transactions_per_s: qps / 2.0, ..Rates::default() },
+            wait_ms: percentiles,
+            query_ms: percentiles,
+            transaction_ms: percentiles,
+            connect_ms: Percentiles::default(),
+            totals: Default::default(),
+            connect_error: None,
+        }
+    }
+
+    fn database(name: &str, error: Option<&str>) -> DatabaseRow {
+        DatabaseRow {
+            database: name.to_owned(),
+            address: "10.0.0.1:5432".to_owned(),
+            dbname: None,
+            user: None,
+            pools: 1,
+            clients: 189,
+            max_clients: None,
+            servers: 20,
+            max_servers: Some(50),
+            health: HealthRow {
+                state: if error.is_some() { "down" } else { "up" },
+                state_ms: 12_000.0,
+                probe: "hello",
+                probe_ms: Some(0.4),
+                error: error.map(str::to_owned),
+            },
+        }
+    }
+
+    fn dashboard(pools: Vec<PoolRow>) -> Dashboard {
+        Dashboard {
+            version: "1.2.3",
+            stage: "serving",
+            uptime_s: 273_600.0,
+            workers: 8,
+            memory_bytes: Some(52_000_000),
+            clients: 1389,
+            clients_logging_in: 2,
+            max_client_conn: 10_000,
+            pools: PoolsView { rel_error: 0.01, silent_workers: Vec::new(), pools },
+            databases: vec![database("crm", None), database("shop", Some("connection refused"))],
+        }
+    }
+
+    #[test]
+    fn the_screen_shows_the_busiest_pools_and_what_is_down_first() {
+        let pools = vec![pool("app", "crm", 12.0), pool("app_with_a_long_name", "shop", 18_400.0)];
+        let expected = "\
+pooler 1.2.3  serving  up 3d04h  8 workers  window 60 s
+clients 1389 of 10000, 2 logging in, 360 waiting, servers 40, 18.4k qps, 9206 xps, memory 52 MB
+
+                             clients             servers       wait      per second       query time
+POOL                   act wait idle  act idle open size   max  p99    qps  xps err   p50   p95  p99
+app_with_a_long_name…    9  180 1200   20    0    0   20  42ms 42ms  18.4k 9200   0  81µs 6.1ms 42ms
+app@crm                  9  180 1200   20    0    0   20  42ms 42ms     12  6.0   0  81µs 6.1ms 42ms
+
+DATABASE  ADDRESS        pools  clients   servers  POSTGRES
+shop      10.0.0.1:5432      1      189  20 of 50  DOWN for 12.0s: connection refused
+crm       10.0.0.1:5432      1      189  20 of 50  up 400µs
+";
+        let text = dashboard(pools).text();
+        assert_eq!(text, expected, "\n{text}");
+    }
+
+    #[test]
+    fn many_pools_leave_room_for_the_rest_of_the_screen() {
+        let pools = (0..100).map(|n| pool("app", &format!("tenant_{n}"), f64::from(n))).collect();
+        let text = dashboard(pools).text();
+        assert!(text.contains("app@tenant_99") && !text.contains("app@tenant_79"), "{text}");
+        assert!(text.contains("and 80 more: /pools\n"), "{text}");
+        assert!(text.lines().count() <= 40, "{text}");
     }
 }

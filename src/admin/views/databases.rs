@@ -70,19 +70,17 @@ impl DatabasesView {
         let in_use = counts.iter().map(|count| &*count.pool.key.database);
         let names: BTreeSet<&str> =
             config.databases.keys().map(String::as_str).chain(in_use).collect();
-        let row = |name: &str| DatabaseRow::new(name, config, counts, health.get(name));
+        let row = |name: &str| {
+            let health = HealthRow::new(config, health.get(name));
+            DatabaseRow::new(name, config, counts, health)
+        };
         Self { silent_workers, databases: names.into_iter().filter_map(row).collect() }
     }
 }
 
 impl DatabaseRow {
     /// `None`: it is not configured any more, and its last clients are about to leave.
-    fn new(
-        name: &str,
-        config: &Config,
-        counts: &[PoolCount],
-        health: Option<&DatabaseHealth>,
-    ) -> Option<Self> {
+    fn new(name: &str, config: &Config, counts: &[PoolCount], health: HealthRow) -> Option<Self> {
         let database = config.database(name)?;
         let ours: Vec<_> = counts.iter().filter(|c| &*c.pool.key.database == name).collect();
         let limit = |limit: u32| (limit != u32::MAX).then_some(limit);
@@ -98,7 +96,7 @@ impl DatabaseRow {
             max_clients: limit(config.client_limits(name, "").max_db_client_connections),
             servers: ours.iter().map(|count| count.servers.total()).sum(),
             max_servers: limit(max_servers),
-            health: HealthRow::new(health),
+            health,
         })
     }
 
@@ -116,15 +114,11 @@ impl DatabaseRow {
 }
 
 impl HealthRow {
-    fn new(health: Option<&DatabaseHealth>) -> Self {
+    fn new(config: &Config, health: Option<&DatabaseHealth>) -> Self {
         let Some(health) = health else {
-            return Self {
-                state: "unchecked",
-                state_ms: 0.0,
-                probe: "none",
-                probe_ms: None,
-                error: None,
-            };
+            let probing = config.server.health_check_interval.is_some();
+            let state = if probing { "unknown" } else { "not probed" };
+            return Self { state, state_ms: 0.0, probe: "none", probe_ms: None, error: None };
         };
         let (state, error) = match &health.state {
             State::Unknown => ("unknown", None),
@@ -179,6 +173,12 @@ pub(crate) fn table<'a>(databases: impl IntoIterator<Item = &'a DatabaseRow>) ->
 
 impl View for DatabasesView {
     fn text(&self) -> String {
-        table(&self.databases) + &silence(&self.silent_workers)
+        let mut text = table(&self.databases);
+        for row in &self.databases {
+            if let Some(error) = &row.health.error {
+                text.push_str(&format!("{}: {error}\n", row.database));
+            }
+        }
+        text + &silence(&self.silent_workers)
     }
 }

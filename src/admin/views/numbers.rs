@@ -58,10 +58,10 @@ impl From<Recent> for Rates {
     fn from(recent: Recent) -> Self {
         let Recent { over, totals } = recent;
         let per_second = |count: u64| {
-            if over.is_zero() { 0.0 } else { count as f64 / over.as_secs_f64() }
+            if over.is_zero() { 0.0 } else { rounded(count as f64 / over.as_secs_f64()) }
         };
         Self {
-            window_s: over.as_secs_f64(),
+            window_s: rounded(over.as_secs_f64()),
             queries_per_s: per_second(totals.queries),
             transactions_per_s: per_second(totals.transactions),
             errors_per_s: per_second(totals.errors),
@@ -127,9 +127,14 @@ pub(crate) fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
-/// Milliseconds of a duration.
+/// Milliseconds of a duration, exact to a microsecond.
 pub(crate) fn duration_millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    duration.as_micros() as f64 / 1e3
+}
+
+/// Three decimals: more say nothing.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }
 
 /// Counts by SQLSTATE class, sorted.

@@ -15,7 +15,7 @@ use crate::control::history::History;
 use crate::stats::meter::RELATIVE_ERROR;
 
 /// The columns of a pool.
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 16] = [
     name("POOL", 12),
     numbers("clients", "act"),
     numbers("clients", "wait"),
@@ -23,11 +23,12 @@ const COLUMNS: [Column; 15] = [
     numbers("servers", "act"),
     numbers("servers", "idle"),
     numbers("servers", "open"),
+    numbers("servers", "size"),
     numbers("wait", "max"),
     numbers("wait", "p99"),
     numbers("per second", "qps"),
     numbers("per second", "xps"),
-    numbers("per second", "errors"),
+    numbers("per second", "err"),
     numbers("query time", "p50"),
     numbers("query time", "p95"),
     numbers("query time", "p99"),
@@ -51,7 +52,7 @@ pub(crate) struct PoolRow {
     pub(crate) user: String,
     /// Those that hold a server.
     pub(crate) clients_active: u32,
-    /// Those in the queue for a server, logins that need one included.
+    /// Those in the queue for a server.
     pub(crate) clients_waiting: u32,
     pub(crate) clients_idle: u32,
     /// Of the active ones, those that send nothing.
@@ -107,7 +108,7 @@ impl PoolRow {
             database: pool.key.database.to_string(),
             user: pool.key.user.to_string(),
             clients_active: clients.running + clients.idle_in_transaction,
-            clients_waiting: servers.waiting,
+            clients_waiting: clients.waiting,
             clients_idle: clients.idle,
             clients_idle_in_transaction: clients.idle_in_transaction,
             servers_active: servers.active,
@@ -132,7 +133,7 @@ impl PoolRow {
         format!("{}@{}", self.user, self.database)
     }
 
-    fn cells(&self) -> [String; 15] {
+    fn cells(&self) -> [String; 16] {
         [
             self.name(),
             self.clients_active.to_string(),
@@ -141,6 +142,7 @@ impl PoolRow {
             self.servers_active.to_string(),
             self.servers_idle.to_string(),
             self.servers_opening.to_string(),
+            self.pool_size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
             human::millis(self.maxwait_ms),
             human::millis(self.wait_ms.p99),
             human::rate(self.rates.queries_per_s),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::admin::answer::View;
 use crate::config::Config;
 use crate::control::census::Silent;
-use crate::control::health::{DatabaseHealth, State};
+use crate::control::health::{DatabaseHealth, FirstRound, State};
 use crate::lifecycle::Stage;
 
 /// The version of this program.
@@ -47,30 +47,37 @@ impl Default for Version {
 }
 
 impl Ready {
-    /// Not while the program ends, a worker is stuck, or a configured database's Postgres is down
-    /// or, with probing on, not known to be up.
-    pub(crate) fn new(
-        stage: Stage,
-        silent: &Silent,
-        config: &Config,
-        health: &BTreeMap<String, DatabaseHealth>,
-    ) -> Self {
+    /// Not while the program ends or a worker is stuck.
+    pub(crate) fn new(stage: Stage, silent: &Silent) -> Self {
         let mut reasons = Vec::new();
         if stage == Stage::Draining {
             reasons.push("draining".to_owned());
         }
         reasons.extend(silent.iter().map(|worker| format!("worker {worker} does not answer")));
+        Self { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Nor while a configured database's Postgres is down, or not known in the first round: one that
+    /// is not known later is no reason to send clients elsewhere.
+    pub(crate) fn hear_of(
+        &mut self,
+        config: &Config,
+        health: &BTreeMap<String, DatabaseHealth>,
+        round: FirstRound,
+    ) {
         for (name, known) in health.iter().filter(|(name, _)| config.databases.contains_key(*name))
         {
             match &known.state {
-                State::Up => {}
-                State::Unknown => reasons.push(format!("database \"{name}\" is not probed yet")),
+                State::Unknown if round == FirstRound::UnderWay => {
+                    self.reasons.push(format!("database \"{name}\" is not probed yet"));
+                }
+                State::Unknown | State::Up => {}
                 State::Down(reason) => {
-                    reasons.push(format!("database \"{name}\" is down: {reason}"));
+                    self.reasons.push(format!("database \"{name}\" is down: {reason}"));
                 }
             }
         }
-        Self { ready: reasons.is_empty(), reasons }
+        self.ready = self.reasons.is_empty();
     }
 
     /// Is it?

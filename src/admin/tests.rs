@@ -1,0 +1,266 @@
+//! The pages as a browser, curl or Prometheus gets them, from real pools and a worker without clients.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::Sources;
+use super::routes::{ENDPOINTS, router};
+use super::table::LINE;
+use crate::client::context::{Command, Shared, WorkerContext};
+use crate::config::Config;
+use crate::control::census::Census;
+use crate::pool::pools::Pools;
+
+/// What a test sees of an answer.
+#[derive(Debug)]
+struct Got {
+    status: StatusCode,
+    kind: String,
+    headers: Vec<String>,
+    body: String,
+}
+
+/// Whether the one worker there is does its work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worker {
+    Answers,
+    Gone,
+}
+
+struct Site {
+    sources: Arc<Sources>,
+}
+
+impl Site {
+    /// Two databases and a pool of one of them; to be called within a `LocalSet`.
+    fn new(worker: Worker) -> Self {
+        let settings = [
+            ("POOLER__DATABASES__SHOP__HOST", "db.example.com"),
+            ("POOLER__DATABASES__CRM__HOST", "/run/postgresql"),
+            ("POOLER__DATABASES__CRM__USER", "crm_owner"),
+            ("POOLER__DATABASES__CRM__PASSWORD", "secret_of_crm"),
+        ];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = Config::load(None, &BTreeMap::from(settings)).unwrap();
+        let (sender, mut commands) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(Pools::new(Arc::new(config), 1), vec![sender]));
+        let context = Rc::new(WorkerContext::new(0, Arc::clone(&shared)));
+        let _handle = context.handle(&shared.pools.pool("shop", "app").unwrap());
+        if worker == Worker::Answers {
+            tokio::task::spawn_local(async move {
+                while let Some(command) = commands.recv().await {
+                    match command {
+                        Command::Tally(answer) => drop(answer.send(context.tally())),
+                        Command::Meters(pools, answer) => drop(answer.send(context.meters(&pools))),
+                        Command::Clients(wanted, answer) => {
+                            drop(answer.send(context.seen_clients(wanted)));
+                        }
+                        Command::Accept(..)
+                        | Command::Cancel { .. }
+                        | Command::Drain(_)
+                        | Command::DrainNow
+                        | Command::Reloaded(_) => panic!("the API only looks"),
+                    }
+                }
+            });
+        }
+        let sources = Arc::new(Sources {
+            census: Census::new(Arc::clone(&shared)),
+            shared,
+            history: Arc::default(),
+            health: Arc::default(),
+            lifecycle: Arc::default(),
+            started: (Instant::now(), SystemTime::now()),
+        });
+        Self { sources }
+    }
+
+    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let service = TowerToHyperService::new(router(Arc::clone(&self.sources)));
+        let response = service.call(request).await.unwrap();
+        let all = response.headers();
+        let kind = all.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+        let headers =
+            all.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let (headers, status) = (headers.collect(), response.status());
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Got { status, kind: kind.unwrap_or_default(), headers, body }
+    }
+
+    async fn get(&self, path: &str) -> Got {
+        self.ask(Method::GET, path, &[("host", "localhost")]).await
+    }
+
+    async fn json(&self, path: &str) -> (StatusCode, Value) {
+        let got = self.ask(Method::GET, path, &[("accept", "application/json")]).await;
+        assert!(got.kind.contains("json"), "{path}: {got:?}");
+        assert!(got.body.ends_with("}\n"), "{path}: {got:?}");
+        (got.status, serde_json::from_str(&got.body).unwrap())
+    }
+}
+
+fn run(test: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test());
+}
+
+/// Every page, with what is to be filled in.
+fn paths() -> Vec<String> {
+    let filled = |path: &str| path.replace("{database}", "shop").replace("{user}", "app");
+    ENDPOINTS.iter().map(|(path, _)| filled(path)).collect()
+}
+
+#[test]
+fn every_page_is_there_in_both_forms_and_fits_the_line() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        site.sources.health.expect_nothing();
+        for path in paths() {
+            let got = site.get(&path).await;
+            assert_eq!(got.status, StatusCode::OK, "{path}: {got:?}");
+            assert!(got.kind.starts_with("text/plain;"), "{path}: {got:?}");
+            assert!(got.headers.contains(&"vary: accept".to_owned()), "{path}: {got:?}");
+            assert!(!got.body.contains("secret_of_crm"), "{path}: {got:?}");
+            if path != "/metrics" {
+                let longest = got.body.lines().map(|line| line.chars().count()).max();
+                assert!(longest.unwrap() <= LINE, "{path}: {}", got.body);
+                let (status, json) = site.json(&path).await;
+                assert!(status == StatusCode::OK && json.is_object(), "{path}: {json}");
+                assert!(!json.to_string().contains("secret_of_crm"), "{path}: {json}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_dashboard_names_pools_and_databases() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let text = site.get("/").await.body;
+        assert!(
+            text.starts_with("pooler ") && text.contains("  serving  up 0s  1 workers"),
+            "{text}"
+        );
+        assert!(text.contains("app@shop") && text.contains("/run/postgresql"), "{text}");
+        let (_, json) = site.json("/?format=json").await;
+        assert_eq!(json["pools"][0]["database"], "shop");
+        assert_eq!(json["databases"].as_array().unwrap().len(), 2);
+        assert_eq!(json["max_client_conn"], 10_000);
+    });
+}
+
+#[test]
+fn one_pool_is_shown_in_full_and_another_is_not_found() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let (status, pool) = site.json("/pools/shop/app").await;
+        assert_eq!((status, &pool["pool_size"]), (StatusCode::OK, &Value::from(20)));
+        let (status, problem) = site.json("/pools/shop/nobody").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(problem["detail"].to_string().contains("nobody"), "{problem}");
+    });
+}
+
+#[test]
+fn what_is_not_there_is_answered_with_what_is() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let (status, problem) = site.json("/queries").await;
+        assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &Value::from(404)));
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(ENDPOINTS.iter().all(|(path, _)| detail.contains(path)), "{detail}");
+        let got = site.get("/clients?top=3").await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            got.body,
+            "there is no parameter \"top\" here; there are format, limit, state\n"
+        );
+        let got = site.get("/pools?format=xml").await;
+        assert_eq!(got.body, "format is one of text, json, not \"xml\"\n");
+    });
+}
+
+#[test]
+fn only_reading_is_possible() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
+            let got = site.ask(method, "/pools", &[]).await;
+            assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
+            assert!(got.headers.contains(&"allow: GET, HEAD".to_owned()), "{got:?}");
+        }
+        let got = site.ask(Method::HEAD, "/pools", &[]).await;
+        assert_eq!((got.status, got.body.as_str()), (StatusCode::OK, ""));
+    });
+}
+
+#[test]
+fn a_page_of_another_site_cannot_look() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        for path in ["/", "/metrics", "/no/such/page"] {
+            let got = site.ask(Method::GET, path, &[("host", "evil.example:6433")]).await;
+            assert_eq!(got.status, StatusCode::FORBIDDEN, "{path}");
+        }
+        assert_eq!(site.ask(Method::GET, "/", &[]).await.status, StatusCode::OK);
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_named_and_makes_no_counter_go_back() {
+    run(async || {
+        let site = Site::new(Worker::Gone);
+        let (status, json) = site.json("/pools").await;
+        assert_eq!((status, &json["silent_workers"]), (StatusCode::OK, &serde_json::json!([0])));
+        assert!(site.get("/").await.body.contains("do not answer, and are missing here: 0"));
+        let got = site.get("/metrics").await;
+        assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{got:?}");
+    });
+}
+
+#[test]
+fn readiness_ends_with_the_beginning_of_the_end() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        site.sources.health.expect_nothing();
+        assert_eq!(site.get("/readyz").await.body, "ready\n");
+        site.sources.lifecycle.drain();
+        let (status, json) = site.json("/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(json["reasons"], serde_json::json!(["draining"]));
+        assert_eq!(site.get("/healthz").await.body, "ok\n");
+    });
+}
+
+#[test]
+fn prometheus_gets_the_format_it_asks_for() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let plain = site.get("/metrics").await;
+        assert_eq!(plain.kind, "text/plain; version=0.0.4; charset=utf-8");
+        assert!(plain.body.contains("# TYPE pooler_stats_queries_pooled_total counter\n"));
+        let sample = "pooler_stats_queries_pooled_total{database=\"shop\",user=\"app\"} 0\n";
+        assert!(plain.body.contains(sample), "{}", plain.body);
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+        let open = site.ask(Method::GET, "/metrics", &[("accept", accept)]).await;
+        assert_eq!(open.kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        assert!(open.body.contains("# TYPE pooler_stats_queries_pooled counter\n"));
+        assert!(open.body.contains(sample) && open.body.ends_with("# EOF\n"), "{}", open.body);
+    });
+}
