@@ -72,6 +72,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reload: Signal,
+    ignored: Ignored,
 }
 
 /// What draining came to.
@@ -119,6 +120,9 @@ impl App {
         loop {
             tokio::select! {
                 _ = self.signals.reload.recv() => self.reload(),
+                () = self.signals.ignored.recv() => {
+                    warn!("SIGUSR1, SIGUSR2 and SIGQUIT do nothing here: there is no PAUSE yet, and SIGTERM ends the program");
+                }
                 Some(ended) = self.background.join_next() => {
                     error!(?ended, "the admin API or what feeds it ended");
                 }
@@ -205,12 +209,32 @@ impl App {
     }
 }
 
+/// Signals that would end the program if nobody listened, and mean something else to PgBouncer.
+struct Ignored([Signal; 3]);
+
+impl Ignored {
+    /// Waits for any of them. Cancel safe.
+    async fn recv(&mut self) {
+        let Self([first, second, third]) = self;
+        tokio::select! {
+            _ = first.recv() => {}
+            _ = second.recv() => {}
+            _ = third.recv() => {}
+        }
+    }
+}
+
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reload: signal(SignalKind::hangup())?,
+            ignored: Ignored([
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+                signal(SignalKind::quit())?,
+            ]),
         })
     }
 }

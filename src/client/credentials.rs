@@ -1,6 +1,5 @@
 //! Asking a client who it is: the exchange of each `auth_type`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,12 +14,12 @@ use crate::config::{AuthType, Config};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
-use crate::pool::handle::PoolHandle;
 use crate::pool::pools::secret;
+use crate::pool::shared::{Plan, PoolKey};
 use crate::protocol::backend::write_authentication;
 use crate::protocol::frame::client_tag;
 use crate::protocol::startup::Startup;
-use crate::server::login::{self, ConnectError, Credential, Target, derive};
+use crate::server::login::{self, ConnectError, Credential, Opened, Target, derive};
 
 /// The longest password or SASL message (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const PASSWORD_LIMIT: usize = 65_535;
@@ -66,6 +65,15 @@ pub enum CredentialError {
     Server(#[from] ConnectError),
 }
 
+/// What a client's login teaches: a way to log in to Postgres, perhaps a server that did.
+#[derive(Debug, Default)]
+pub struct Learnt {
+    /// How servers of the client's pool may log in.
+    pub credential: Option<Credential>,
+    /// A server that has logged in.
+    pub opened: Option<Opened>,
+}
+
 /// A client that is asked who it is.
 pub struct Asking<'a> {
     /// Its socket.
@@ -78,8 +86,12 @@ pub struct Asking<'a> {
     pub address: ClientAddress,
     /// What all workers share.
     pub shared: &'a Arc<Shared>,
-    /// The pool it asks for, if there is one.
-    pub handle: Option<&'a Rc<PoolHandle>>,
+    /// The pool it asks for and how that is run, if there is such a database.
+    pub plan: Option<(PoolKey, Plan)>,
+    /// What the login taught us for the pool.
+    pub learnt: Learnt,
+    /// The worker that serves it.
+    pub worker: usize,
     /// What is still to be said to a client that was let in, before all else.
     pub last_words: Vec<u8>,
 }
@@ -163,12 +175,12 @@ impl Asking<'_> {
             code::SASL_FINAL,
             accepted.server_final.as_bytes(),
         );
-        if let Some(handle) = self.handle {
-            let keyless = matches!(handle.pool.plan().target.credential, Credential::None);
-            if keyless && *handle.pool.key.user == *self.startup.user {
-                let keys = Credential::LoginKeys(Arc::new(accepted.login_keys));
-                handle.pool.set_credential(keys);
-            }
+        let keyless = self.plan.as_ref().is_some_and(|(key, plan)| {
+            matches!(plan.target.credential, Credential::None) && *key.user == *self.startup.user
+        });
+        if keyless {
+            let keys = Credential::LoginKeys(Arc::new(accepted.login_keys));
+            self.learnt.credential = Some(keys);
         }
         Ok(accepted.authenticated)
     }
@@ -183,26 +195,22 @@ impl Asking<'_> {
             return Err(Refusal::EmptyPassword.into());
         }
         // Who asks for a database that is not there hears so after the password was read.
-        let Some(handle) = self.handle else {
+        if self.plan.is_none() {
             return Ok(Authenticated::by_trust(&self.startup.user));
-        };
+        }
         let account = Account { user: &self.startup.user, database: &self.startup.database };
         let known = self.shared.verifiers.lock().check(account, &password, Instant::now());
         if let Known::Yes(authenticated) = known {
             return Ok(authenticated);
         }
-        self.prove(handle, &password).await?;
+        self.prove(&password).await?;
         let expires = Instant::now() + config.auth.auth_cache_ttl;
         self.shared.verifiers.lock().remember(account, &password, expires);
         Ok(Authenticated::by_server_login(&self.startup.user))
     }
 
-    async fn prove(
-        &self,
-        handle: &Rc<PoolHandle>,
-        password: &PlainText,
-    ) -> Result<(), CredentialError> {
-        let plan = handle.pool.plan();
+    async fn prove(&mut self, password: &PlainText) -> Result<(), CredentialError> {
+        let Some((key, plan)) = &self.plan else { return Ok(()) };
         let credential = Credential::Secret(Secret::Plain(password.clone()));
         let target = Target {
             credential: credential.clone(),
@@ -210,9 +218,8 @@ impl Asking<'_> {
             ..plan.target.clone()
         };
         let _turn = self.shared.proofs.acquire().await;
-        let none = handle.pool.interner.none();
-        let opening =
-            Box::pin(login::open(&target, &self.shared.pools.logins, &none, handle.worker));
+        let (logins, none) = (&self.shared.pools.logins, Arc::default());
+        let opening = Box::pin(login::open(&target, logins, &none, self.worker));
         let opened = match plan.connect_timeout {
             Some(limit) => timeout(limit, opening).await.map_err(|_| ConnectError::Timeout)??,
             None => opening.await?,
@@ -220,9 +227,8 @@ impl Asking<'_> {
         if !opened.proven {
             return Err(CredentialError::Unproven);
         }
-        if *handle.pool.key.user == *self.startup.user {
-            handle.pool.set_credential(credential);
-            handle.pool.offer(opened, handle.worker);
+        if *key.user == *self.startup.user {
+            self.learnt = Learnt { credential: Some(credential), opened: Some(opened) };
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::context::{Command, WorkerContext};
-use super::credentials::{Asking, CredentialError};
+use super::credentials::{Asking, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
 use super::record::{ClientRecord, Identity};
 use super::report::{Denial, Report};
@@ -202,20 +202,20 @@ impl Handshake {
         let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.negotiate(startup).await?;
         let config = shared.pools.config();
-        let pool = shared.pools.pool(&startup.database, &startup.user);
-        let handle = pool.map(|pool| context.handle(&pool));
         let mut asking = Asking {
             stream: &mut self.stream,
             reader: &mut self.reader,
             startup,
             address: self.address,
             shared: &shared,
-            handle: handle.as_ref(),
+            plan: shared.pools.plan(&startup.database, &startup.user),
+            learnt: Learnt::default(),
+            worker: context.index,
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
-        let mut messages = std::mem::take(&mut asking.last_words);
-        let handle = handle.ok_or(LoginError::NoDatabase)?;
+        let Asking { learnt, last_words: mut messages, .. } = asking;
+        let handle = self.pool(startup, learnt)?;
         let database = handle.pool.database.clients.take();
         let user = shared.pools.login_user(&startup.user).clients.take();
         let places = [
@@ -247,6 +247,19 @@ impl Handshake {
             secret_length,
             messages,
         })
+    }
+
+    /// The pool of a client that was let in, with what its login taught.
+    fn pool(&self, startup: &Startup, learnt: Learnt) -> Result<Rc<PoolHandle>, LoginError> {
+        let pools = &self.context.shared.pools;
+        let pool = pools.pool(&startup.database, &startup.user).ok_or(LoginError::NoDatabase)?;
+        if let Some(credential) = learnt.credential {
+            pool.set_credential(credential);
+        }
+        if let Some(opened) = learnt.opened {
+            pool.offer(opened, self.context.index);
+        }
+        Ok(self.context.handle(&pool))
     }
 
     /// The login is done: the client gets its key, and may ask.

@@ -61,6 +61,23 @@ pub struct Identity {
     pub pool_place: usize,
 }
 
+impl std::fmt::Display for Kick {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Probe => "client is gone",
+            Self::Cancel => "cancelled",
+            Self::QueryWait => "query_wait_timeout",
+            Self::ClientIdle => "client_idle_timeout",
+            Self::IdleTransaction => "idle_transaction_timeout",
+            Self::Transaction => "transaction_timeout",
+            Self::Shutdown => "the pooler is shutting down",
+            Self::DatabaseGone => "the database was removed from the configuration",
+            Self::Killed => "ended by an administrator",
+            Self::ShutdownNow => "the pooler is shutting down at once",
+        })
+    }
+}
+
 /// One client.
 #[derive(Debug)]
 pub struct ClientRecord {

@@ -66,7 +66,7 @@ pub enum End {
     #[error("server fault: {0}")]
     ServerFault(ServerFault),
     /// A limit or an operator ended it.
-    #[error("{0:?}")]
+    #[error("{0}")]
     Kicked(Kick),
 }
 

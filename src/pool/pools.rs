@@ -58,6 +58,13 @@ impl Pools {
         Arc::clone(&self.config.read())
     }
 
+    /// How a client's pool is or would be run; `None`: there is no such database. Makes no pool:
+    /// whoever is not let in leaves nothing behind.
+    #[must_use]
+    pub fn plan(&self, database: &str, login_user: &str) -> Option<(PoolKey, Plan)> {
+        plan(&self.config(), database, login_user)
+    }
+
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {

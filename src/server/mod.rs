@@ -7,6 +7,7 @@ pub mod exec;
 pub mod login;
 pub mod owed;
 pub mod parameters;
+pub mod request;
 pub mod statement;
 #[cfg(test)]
 mod timing_tests;
