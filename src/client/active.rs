@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{Kick, Phase};
 use super::report::Report;
-use super::session::{End, Saying, Session, State, Step};
+use super::session::{Carried, End, Saying, Session, State, Step};
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::protocol::frontend;
@@ -78,6 +78,9 @@ impl Session {
                 return Step::Stuck;
             }
         }
+        if self.carried == Carried::Uncertain {
+            return self.take_again(cx, &mut buffers.out);
+        }
         if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED {
             return Step::Stuck;
         }
@@ -91,6 +94,18 @@ impl Session {
                 self.forward(input.bytes(read), Instant::now(), cx, out)
             }
         }
+    }
+
+    /// Takes what had to wait for replies once they are there. Not only when nothing is owed any
+    /// more: a batch without its Sync is not answered.
+    fn take_again(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        if server.connection().owed.is_uncertain(|_| true) {
+            return Step::Stuck;
+        }
+        self.carried = Carried::Incomplete;
+        let input = std::mem::take(&mut self.carry);
+        self.forward(&input, Instant::now(), cx, out)
     }
 
     /// Passes requests on to the server that is held.
@@ -128,6 +143,10 @@ impl Session {
         let rest = &input[taken.consumed..];
         match taken.wish {
             Wish::None => self.carry.extend_from_slice(rest),
+            Wish::Later => {
+                self.carry.extend_from_slice(rest);
+                self.carried = Carried::Uncertain;
+            }
             Wish::Flush => {
                 self.carry.extend_from_slice(rest);
                 return self.flush_fakes(cx, out);
@@ -226,7 +245,7 @@ impl Session {
             }
             return if self.saying == Saying::Anything { Step::Moved } else { self.said_all() };
         }
-        if matches!(self.body, Body::Forward(_)) {
+        if matches!(self.body, Body::Forward(_)) || self.carried == Carried::Uncertain {
             return Step::Moved;
         }
         if !connection.reported.is_empty() {

@@ -35,6 +35,9 @@ const TURN: usize = 16;
 /// What a waiting client may send ahead.
 const MOST_AHEAD: usize = READ_BUFFER / 2;
 
+/// A Terminate message.
+const TERMINATE: &[u8] = b"X\0\0\0\x04";
+
 /// How long a client is given to hear why its session ended.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -100,6 +103,15 @@ pub(super) enum Saying {
     Nothing,
 }
 
+/// What the carried bytes wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// The rest of a message, if there are any.
+    Incomplete,
+    /// Replies of the server.
+    Uncertain,
+}
+
 #[derive(Debug)]
 pub(super) enum State {
     Idle,
@@ -126,6 +138,7 @@ pub struct Session {
     pub(super) body: Body,
     /// Is the rest of a batch dropped, whose beginning the pooler refused?
     pub(super) skipping: bool,
+    pub(super) carried: Carried,
     /// Bytes of an incomplete message, or what a waiting client sent ahead.
     pub(super) carry: Vec<u8>,
     /// Bytes for the client that its socket has not taken yet.
@@ -149,6 +162,7 @@ impl Session {
             saying: Saying::Anything,
             body: Body::Boundary,
             skipping: false,
+            carried: Carried::Incomplete,
             carry: parts.carry,
             unsent: parts.first,
             statements: ClientStatements::default(),
@@ -266,6 +280,10 @@ impl Session {
                 Checkout::Wait(ticket) => {
                     let since = self.context.nanos(now);
                     self.carry.extend_from_slice(input);
+                    if input.ends_with(TERMINATE) {
+                        // Last words, said together with what they are about, are still heard.
+                        self.saying = Saying::Goodbye;
+                    }
                     self.record.enter(Phase::Waiting, since);
                     self.state = State::Waiting { ticket, since };
                     return Step::Moved;
@@ -309,11 +327,7 @@ impl Session {
         match self.stream.poll_read(cx, &mut buffers.read[..MOST_AHEAD]) {
             Poll::Pending => Step::Stuck,
             Poll::Ready(Err(error)) => Step::Over(End::ClientFailed(error)),
-            // Goodbye in good order: what was asked before is still done.
-            Poll::Ready(Ok(0)) if self.carry.ends_with(b"X\0\0\0\x04") => {
-                self.saying = Saying::Nothing;
-                Step::Stuck
-            }
+            // It gave up waiting: what it asked is not done.
             Poll::Ready(Ok(0)) => Step::Over(End::ClientClosed),
             Poll::Ready(Ok(length)) => {
                 self.handle.meter.borrow_mut().received += length as u64;

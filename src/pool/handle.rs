@@ -292,6 +292,8 @@ fn complete(server: &mut ServerConnection, last: Body) -> bool {
 /// Cleans a server whose client is gone: what runs is cancelled, and as often as something else of
 /// the same client runs after it.
 async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result<bool, ExecError> {
+    // What it did in its session, and not only in its transaction, cannot be known.
+    server.dirt = Dirt::Session;
     // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
     if !server.owed.is_running() || server.owed.is_copying_in() {
         return tidy(server).await;

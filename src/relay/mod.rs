@@ -5,6 +5,7 @@
 
 pub mod buffers;
 pub mod local;
+pub mod names;
 pub mod prepared;
 pub mod replies;
 pub mod requests;

@@ -92,6 +92,12 @@ impl ClientStatements {
         }
     }
 
+    /// The client's name for a statement.
+    #[must_use]
+    pub fn name_of(&self, id: u64) -> Option<&[u8]> {
+        self.named.iter().find(|(_, statement)| statement.id == id).map(|(name, _)| &**name)
+    }
+
     /// How many named statements the client has.
     #[must_use]
     pub fn len(&self) -> usize {

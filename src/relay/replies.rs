@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::buffers::Splice;
+use super::names;
 use super::prepared::ClientStatements;
 use super::requests::continue_body;
 use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_status};
@@ -98,7 +99,10 @@ impl Replies<'_> {
                 server_tag::ERROR if input.len() - at >= end.min(at + WHOLE_LIMIT) - at => {
                     let there = end.min(input.len());
                     let body = &input[at + HEADER_LENGTH..there];
-                    self.error(body, splice, &mut fatal)?
+                    match self.error(body, splice, &mut fatal)? {
+                        Verdict::Forward if end <= input.len() => self.name(body, splice),
+                        verdict @ (Verdict::Forward | Verdict::Swallow) => verdict,
+                    }
                 }
                 tag if end - at > WHOLE_LIMIT && tag != server_tag::ERROR => {
                     return Err(ServerFault::Oversized { tag, length: end - at });
@@ -284,6 +288,21 @@ impl Replies<'_> {
             ErrorVerdict::OurQuery => Err(ServerFault::SettingsRefused(
                 String::from_utf8_lossy(fields.message).into_owned(),
             )),
+        }
+    }
+
+    /// Passes on an error in the client's own names.
+    fn name(&self, body: &[u8], splice: &mut Splice<'_>) -> Verdict {
+        let closed = |id| self.server.owed.in_flight().find_map(|undo| undo.closed_name(id));
+        let name_of = |id| self.statements.name_of(id).or_else(|| closed(id));
+        match names::restore(body, name_of) {
+            Some(restored) => {
+                frame::write_frame(splice.insert(), server_tag::ERROR, |out| {
+                    out.extend_from_slice(&restored);
+                });
+                Verdict::Swallow
+            }
+            None => Verdict::Forward,
         }
     }
 

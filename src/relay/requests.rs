@@ -56,6 +56,9 @@ pub enum Wish {
     Flush,
     /// To leave (Terminate).
     Leave,
+    /// Something that depends on replies which are not there yet: the rest of the input is to be
+    /// taken again when they are.
+    Later,
 }
 
 /// What requests are checked against and noted in.
@@ -132,6 +135,8 @@ enum Fate {
     Rewritten(usize),
     /// More of it must be there first.
     Incomplete,
+    /// Replies that are owed must be there first.
+    Uncertain,
 }
 
 impl Requests<'_> {
@@ -160,6 +165,10 @@ impl Requests<'_> {
             let frame = &input[at..at + there];
             let forwarded_from = match self.one(head, frame, splice) {
                 Fate::Incomplete => break,
+                Fate::Uncertain => {
+                    taken.wish = Wish::Later;
+                    break;
+                }
                 Fate::Forward => 0,
                 Fate::Rewritten(from) => from,
                 Fate::Drop => {
@@ -212,6 +221,12 @@ impl Requests<'_> {
         Fate::Forward
     }
 
+    /// Does what a name means depend on a request of an earlier batch that may have failed?
+    #[inline]
+    fn is_uncertain(&self, name: &[u8]) -> bool {
+        self.server.owed.is_uncertain(|undo| undo.concerns(name))
+    }
+
     fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
         self.server.owed.push(request, answer, Some(Box::new(undo)), self.now);
     }
@@ -221,6 +236,9 @@ impl Requests<'_> {
             // Postgres says what is wrong with it.
             return self.plain(Request::Parse);
         };
+        if self.is_uncertain(parse.name) {
+            return Fate::Uncertain;
+        }
         if parse.name.is_empty() {
             let statement = self.statements.intern(self.registry, parse.statement);
             self.server.statements.unnamed = Unnamed::Known(statement.id);
@@ -237,8 +255,10 @@ impl Requests<'_> {
         let statement = self.statements.intern(self.registry, parse.statement);
         self.statements.define(parse.name, Arc::clone(&statement));
         let name = Box::from(parse.name);
-        if self.server.owed.status() == TransactionStatus::Failed {
-            // Postgres refuses all but the end of the transaction; only it can tell which this is.
+        let knows = self.server.statements.knows(statement.id);
+        let failed = self.server.owed.status() == TransactionStatus::Failed;
+        if failed || (knows && !self.server.owed.is_status_known()) {
+            // In a failed transaction Postgres refuses all but its end; only it can tell.
             self.server.statements.unnamed = Unnamed::Unknown;
             frontend::write_parse(splice.insert(), b"", parse.statement);
             self.owe(
@@ -246,7 +266,7 @@ impl Requests<'_> {
                 Answer::Forward,
                 Undo::Parsed { name, statement, sent: false },
             );
-        } else if self.server.statements.knows(statement.id) {
+        } else if knows {
             let answer = Answer::Fake(server_tag::PARSE_COMPLETE);
             self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent: false });
         } else {
@@ -267,6 +287,9 @@ impl Requests<'_> {
             let malformed = frame.len() == head.frame_length() || body.len() > NAMES_LIMIT;
             return if malformed { self.plain(Request::Bind) } else { Fate::Incomplete };
         };
+        if self.is_uncertain(bind.statement) {
+            return Fate::Uncertain;
+        }
         let name = self.server_name(bind.statement, splice);
         self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
         let Some(name) = name else { return Fate::Forward };
@@ -285,6 +308,9 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Describe);
         };
+        if self.is_uncertain(name) {
+            return Fate::Uncertain;
+        }
         let name = self.server_name(name, splice);
         self.server.owed.push(Request::Describe, Answer::Forward, None, self.now);
         let Some(name) = name else { return Fate::Forward };
@@ -296,6 +322,9 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Close);
         };
+        if self.is_uncertain(name) {
+            return Fate::Uncertain;
+        }
         let answer = Answer::Fake(server_tag::CLOSE_COMPLETE);
         match self.statements.remove(name) {
             Some(statement) => {
@@ -352,7 +381,8 @@ impl Requests<'_> {
 
     /// The server is about to learn a statement: the one that has to go for it is closed.
     fn make_room(&mut self, id: u64, splice: &mut Splice<'_>) {
-        if let Some(gone) = self.server.statements.learn(id) {
+        self.server.statements.learn(id);
+        while let Some(gone) = self.server.statements.surplus() {
             frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
             self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
         }

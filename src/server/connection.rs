@@ -48,6 +48,35 @@ pub enum Undo {
     Evicted(u64),
 }
 
+impl Undo {
+    /// The name that the client gave the statement with this id, if this is its Close.
+    #[must_use]
+    pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
+        match self {
+            Self::Closed { name, statement } if statement.id == id => Some(name),
+            Self::Closed { .. }
+            | Self::Parsed { .. }
+            | Self::ParsedUnnamed
+            | Self::Injected(_)
+            | Self::InjectedUnnamed
+            | Self::Duplicate(_)
+            | Self::Evicted(_) => None,
+        }
+    }
+
+    /// Does it change what this name of the client means?
+    #[must_use]
+    pub fn concerns(&self, client_name: &[u8]) -> bool {
+        match self {
+            Self::Parsed { name, .. } | Self::Closed { name, .. } => **name == *client_name,
+            Self::ParsedUnnamed => client_name.is_empty(),
+            Self::Injected(_) | Self::InjectedUnnamed | Self::Duplicate(_) | Self::Evicted(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// How clean a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dirt {
@@ -184,9 +213,7 @@ impl ServerConnection {
                 Undo::Parsed { statement, sent: true, .. } => {
                     self.statements.learn(statement.id);
                 }
-                Undo::Injected(id) => {
-                    self.statements.learn(*id);
-                }
+                Undo::Injected(id) => self.statements.learn(*id),
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed
                 | Undo::InjectedUnnamed
@@ -288,9 +315,7 @@ impl ServerStatements {
             Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
             Undo::ParsedUnnamed | Undo::InjectedUnnamed => self.unnamed = Unnamed::Unknown,
             Undo::Injected(id) => self.forget(*id),
-            Undo::Evicted(id) => {
-                self.learn(*id);
-            }
+            Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. } | Undo::Closed { .. } | Undo::Duplicate(_) => {}
         }
     }

@@ -159,6 +159,8 @@ pub struct Owed<U> {
     queue: VecDeque<Entry<U>>,
     /// Requests in the queue that something was sent for (all but fakes and copy ends).
     outstanding: u32,
+    /// Requests in the queue that would have to be taken back.
+    undoable: u32,
     status: TransactionStatus,
     batch: Batch,
     copy: Copy,
@@ -182,6 +184,7 @@ impl<U> Default for Owed<U> {
         Self {
             queue: VecDeque::new(),
             outstanding: 0,
+            undoable: 0,
             status: TransactionStatus::Idle,
             batch: Batch::Closed,
             copy: Copy::None,
@@ -300,6 +303,7 @@ impl<U> Owed<U> {
         }
         let entry = Entry { request, answer, sent_at: now, undo };
         self.outstanding += u32::from(!entry.is_silent());
+        self.undoable += u32::from(entry.undo.is_some());
         self.queue.push_back(entry);
     }
 
@@ -309,7 +313,8 @@ impl<U> Owed<U> {
     pub fn next_fake(&mut self) -> Option<u8> {
         match self.queue.front()?.answer {
             Answer::Fake(tag) => {
-                self.queue.pop_front();
+                let entry = self.queue.pop_front()?;
+                self.undoable -= u32::from(entry.undo.is_some());
                 Some(tag)
             }
             Answer::Forward | Answer::Swallow | Answer::DuplicateStatement => None,
@@ -436,6 +441,28 @@ impl<U> Owed<U> {
             entry.undo.map(&mut undo);
         }
         self.outstanding = 0;
+        self.undoable = 0;
+    }
+
+    /// Is the transaction's status known for what is sent now? Not while the end of an earlier batch
+    /// is owed.
+    #[inline]
+    #[must_use]
+    pub fn is_status_known(&self) -> bool {
+        !self.queue.iter().any(Entry::ends_batch)
+    }
+
+    /// May a request of an earlier batch, which `concerns` picks out, still be taken back? Within
+    /// its own batch that is no question: what comes after it is discarded with it.
+    #[inline]
+    pub fn is_uncertain(&self, concerns: impl Fn(&U) -> bool) -> bool {
+        if self.undoable == 0 {
+            return false;
+        }
+        self.queue
+            .iter()
+            .skip_while(|e| !e.undo.as_deref().is_some_and(&concerns))
+            .any(Entry::ends_batch)
     }
 
     /// What travels with the requests that are still in the queue, oldest first.
@@ -446,6 +473,7 @@ impl<U> Owed<U> {
     fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
         self.outstanding -= u32::from(!entry.is_silent());
+        self.undoable -= u32::from(entry.undo.is_some());
         let started_at = entry.sent_at.max(self.last_done);
         let ours = entry.answer == Answer::Swallow;
         if entry.request.is_statement() && !ours {
@@ -496,6 +524,7 @@ impl<U> Owed<U> {
         let rest = self.queue.split_off(sync.unwrap_or(self.queue.len()));
         for entry in std::mem::replace(&mut self.queue, rest).into_iter().rev() {
             self.outstanding -= u32::from(!entry.is_silent());
+            self.undoable -= u32::from(entry.undo.is_some());
             entry.undo.map(&mut *undo);
         }
     }
@@ -507,6 +536,11 @@ impl<U> Entry<U> {
             Answer::Swallow => Verdict::Swallow,
             Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement => Verdict::Forward,
         }
+    }
+
+    /// Does `ReadyForQuery` answer it?
+    fn ends_batch(&self) -> bool {
+        matches!(self.request, Request::Sync | Request::Query | Request::FunctionCall)
     }
 
     /// Was nothing sent that Postgres would answer?

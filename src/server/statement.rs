@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -60,6 +59,7 @@ struct ByBody(Arc<Statement>);
 #[derive(Debug)]
 pub struct ServerStatements {
     named: LruCache<u64, (), FxBuildHasher>,
+    limit: usize,
     /// Its unnamed statement.
     pub unnamed: Unnamed,
 }
@@ -196,11 +196,8 @@ impl ServerStatements {
     /// Room for `limit` named statements, at least one.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        let limit = NonZeroUsize::new(limit as usize).unwrap_or(NonZeroUsize::MIN);
-        // Grown on demand: most servers never come near the limit.
-        let mut named = LruCache::unbounded_with_hasher(FxBuildHasher);
-        named.resize(limit);
-        Self { named, unnamed: Unnamed::Absent }
+        let named = LruCache::unbounded_with_hasher(FxBuildHasher);
+        Self { named, limit: (limit as usize).max(1), unnamed: Unnamed::Absent }
     }
 
     /// Does the server know it? If so it counts as just used.
@@ -209,9 +206,17 @@ impl ServerStatements {
         self.named.get(&id).is_some()
     }
 
-    /// The server is being told; another one may have to go for it, and must be closed.
-    pub fn learn(&mut self, id: u64) -> Option<u64> {
-        self.named.push(id, ()).map(|(gone, ())| gone).filter(|&gone| gone != id)
+    /// The server is being told, or knows it still. There may be a [`Self::surplus`] then.
+    pub fn learn(&mut self, id: u64) {
+        self.named.put(id, ());
+    }
+
+    /// A statement that has to go, as there are more than the limit; the server must be told.
+    pub fn surplus(&mut self) -> Option<u64> {
+        if self.named.len() <= self.limit {
+            return None;
+        }
+        self.named.pop_lru().map(|(gone, ())| gone)
     }
 
     /// The server does not know it after all.
@@ -304,12 +309,14 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes_first() {
         let mut server = ServerStatements::new(2);
-        assert_eq!(server.learn(1), None);
-        assert_eq!(server.learn(2), None);
+        server.learn(1);
+        server.learn(2);
+        assert_eq!(server.surplus(), None);
         assert!(server.knows(1));
-        assert_eq!(server.learn(3), Some(2));
+        server.learn(3);
+        assert_eq!(server.surplus(), Some(2));
+        assert_eq!(server.surplus(), None);
         assert!(server.knows(1) && server.knows(3) && !server.knows(2));
-        assert_eq!(server.learn(3), None);
     }
 
     #[test]

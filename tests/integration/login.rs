@@ -159,11 +159,12 @@ fn a_wrong_password_for_the_server_is_said_soon() {
 #[test]
 fn the_fallback_database_serves_any_name() {
     let scenario = Scenario::new();
-    let port = i64::from(scenario.cluster().port());
+    let (port, database) = (i64::from(scenario.cluster().port()), scenario.database().to_owned());
+    let scenario = scenario.without(&format!("databases.{database}"));
     let scenario = scenario.set("databases.\"*\".host", "127.0.0.1");
     let world = scenario.set("databases.\"*\".port", port).start();
-    let login = world.login().database("postgres");
-    assert_eq!(RawClient::login(&login).value("SELECT current_database()"), "postgres");
+    assert_eq!(world.client().value("SELECT current_database()"), database);
+    assert_eq!(refused(&world.login().database("no_such_database")), "FATAL 3D000");
 }
 
 #[test]

@@ -50,6 +50,8 @@ impl Scenario {
         config.set("users.app.password", "app_secret");
         config.set("users.other.password", "other_secret");
         config.set("pool.default_pool_size", 5);
+        // The probes' own connections would be counted among the pooler's.
+        config.set("server.health_check_interval", 0);
         Scenario { config, launch: Launch::default(), ground, database, foreign: Vec::new() }
     }
 
@@ -179,12 +181,10 @@ impl World {
         self.direct().query(sql);
     }
 
-    /// Process ids of the pooler's connections to this database.
+    /// Process ids of the connections that serve clients, the oldest first.
     pub(crate) fn backends(&self) -> Vec<String> {
-        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
-                   AND usename <> 'postgres' AND client_port >= 0 \
-                   AND application_name <> 'pooler health' ORDER BY backend_start";
-        self.superuser().query(sql).rows().concat()
+        let sql = format!("SELECT pid {SERVERS} AND client_port >= 0 ORDER BY backend_start");
+        self.superuser().query(&sql).rows().concat()
     }
 
     /// Ends a backend as an administrator does and waits until it is gone.
@@ -238,11 +238,12 @@ impl World {
     #[track_caller]
     pub(crate) fn assert_at_rest(&self) {
         let mut superuser = self.superuser();
+        let states = format!("SELECT state || ',' || query {SERVERS}");
         wait_for(REST_LIMIT, "everything to be at rest", || {
             let counts = self.pooler.admin().total();
             let idle = PoolCounts { servers_idle: counts.servers_idle, ..PoolCounts::default() };
             let clients = self.pooler.admin().clients().len();
-            let backends = superuser.query(BACKENDS).rows().concat();
+            let backends = superuser.query(&states).rows().concat();
             let held = superuser.value(LOCKS);
             let connections = backends.len() as u64;
             let unclean = backends.iter().any(|backend| !backend.starts_with("idle,"));
@@ -256,9 +257,8 @@ impl World {
     }
 }
 
-/// The connections of the pooler for its clients: state and what it does.
-const BACKENDS: &str = "SELECT coalesce(state, '') || ',' || coalesce(xact_start::text, '') || \
-    coalesce(query, '') FROM pg_stat_activity WHERE datname = current_database() \
+/// The connections of the pooler, without the one with which it looks whether Postgres is well.
+const SERVERS: &str = "FROM pg_stat_activity WHERE datname = current_database() \
     AND usename <> 'postgres' AND backend_type = 'client backend' \
     AND application_name <> 'pooler health'";
 
