@@ -14,7 +14,7 @@ use crate::protocol::frontend;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::Replies;
 use crate::relay::requests::{Requests, Wish};
-use crate::server::connection::{Body, poll_flush};
+use crate::server::connection::{Body, Undo, poll_flush};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::{Applied, is_carried, transition};
 
@@ -100,7 +100,8 @@ impl Session {
     /// more: a batch without its Sync is not answered.
     fn take_again(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Step {
         let State::Active(server) = &mut self.state else { return Step::Moved };
-        if server.connection().owed.is_uncertain(|_| true) {
+        let owed = &server.connection().owed;
+        if owed.is_uncertain(|_| true) || owed.is_pending(|undo| matches!(undo, Undo::Forgets)) {
             return Step::Stuck;
         }
         self.carried = Carried::Incomplete;

@@ -162,7 +162,18 @@ impl Report<'_> {
 impl Denial<'_> {
     fn text(&self) -> Text<'_> {
         match self {
-            Self::Startup(error) => fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()),
+            Self::Startup(error) => {
+                let code = match error {
+                    StartupError::UnsupportedVersion { .. } => SqlState::FEATURE_NOT_SUPPORTED,
+                    StartupError::NoUser => SqlState::INVALID_AUTHORIZATION,
+                    StartupError::InvalidLength
+                    | StartupError::InvalidLayout
+                    | StartupError::NotUtf8
+                    | StartupError::InvalidCancel
+                    | StartupError::InvalidOptions => SqlState::PROTOCOL_VIOLATION,
+                };
+                fatal(code, error.to_string())
+            }
             Self::NotPostgres => {
                 fatal(SqlState::PROTOCOL_VIOLATION, "this is not the Postgres protocol")
             }

@@ -11,6 +11,7 @@ use super::limits::Place;
 use super::roster::ServerFacts;
 use super::shared::{Entry, Pool};
 use super::slots::Outlook;
+use crate::net::framed::ReadError;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::login::{self, ConnectError, Opened};
 
@@ -229,7 +230,10 @@ fn outlook(error: &ConnectError) -> Outlook {
             _ => Outlook::Lasting,
         },
         // Cut short by a crash of another backend, or by a restart.
-        ConnectError::Read(_) | ConnectError::Io(_) => Outlook::Passing,
+        ConnectError::Read(ReadError::Closed | ReadError::Io(_)) | ConnectError::Io(_) => {
+            Outlook::Doubtful
+        }
+        ConnectError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => Outlook::Lasting,
         ConnectError::Connect { .. }
         | ConnectError::Timeout
         | ConnectError::Scram(_)

@@ -14,6 +14,9 @@ use slab::Slab;
 /// microseconds and a wake-up, and this bounds what staying saves.
 const PREFERENCE: Duration = Duration::from_millis(2);
 
+/// How long Postgres may cut logins short before that counts as being down.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// First pause after a failed open.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: Postgres' return is noticed within a second.
@@ -80,6 +83,8 @@ pub enum Released {
 pub enum Outlook {
     /// It passes by itself: Postgres is starting, or full.
     Passing,
+    /// It passes by itself within a few seconds, as a restart does, or not at all.
+    Doubtful,
     /// Somebody has to do something.
     Lasting,
 }
@@ -110,6 +115,8 @@ struct Backoff<E> {
     until: Instant,
     pause: Duration,
     reason: E,
+    /// When the first of the failures was.
+    since: Instant,
     /// Did the failure end the wait of those who waited?
     answered: bool,
 }
@@ -284,9 +291,15 @@ impl<S, E: Clone> Slots<S, E> {
             .as_ref()
             .map_or(BACKOFF_FIRST, |b| if b.until > now { b.pause } else { b.pause * 2 })
             .min(BACKOFF_LONGEST);
-        let answered = outlook == Outlook::Lasting && self.counts.active == 0;
+        let since = self.backoff.as_ref().map_or(now, |b| b.since);
+        let hopeless = match outlook {
+            Outlook::Passing => false,
+            Outlook::Doubtful => now.saturating_duration_since(since) >= PATIENCE,
+            Outlook::Lasting => true,
+        };
+        let answered = hopeless && self.counts.active == 0;
         self.backoff =
-            Some(Backoff { until: now + pause, pause, reason: reason.clone(), answered });
+            Some(Backoff { until: now + pause, pause, reason: reason.clone(), since, answered });
         if answered { self.fail_all(reason) } else { Vec::new() }
     }
 

@@ -118,7 +118,11 @@ impl ClientStatements {
             }
             Undo::ParsedUnnamed => self.unnamed = None,
             Undo::Closed { name, statement } => self.define(&name, statement),
-            Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
+            Undo::Forgets
+            | Undo::Injected(_)
+            | Undo::InjectedUnnamed
+            | Undo::Duplicate(_)
+            | Undo::Evicted(_) => {}
         }
     }
 }

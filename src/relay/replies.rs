@@ -13,7 +13,9 @@ use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_
 use crate::protocol::sqlstate::SqlState;
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
-use crate::server::owed::{Cause, Done, ErrorVerdict, Request, Unexpected, Verdict};
+use crate::server::owed::{
+    Cause, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
+};
 use crate::server::statement::StatementRegistry;
 use crate::stats::meter::Meter;
 
@@ -84,6 +86,13 @@ impl Replies<'_> {
         while at < input.len() {
             self.answer_fakes(splice);
             let Some(head) = frame::header(&input[at..])? else { break };
+            if self.server.owed.is_free()
+                && !is_asynchronous(head.tag)
+                && head.tag != server_tag::ERROR
+            {
+                // Nobody asked for it: whoever closes the connection finds it here.
+                break;
+            }
             let end = at + head.frame_length();
             let verdict = match head.tag {
                 server_tag::DATA_ROW | server_tag::COPY_DATA => {

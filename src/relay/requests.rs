@@ -13,7 +13,9 @@ use crate::protocol::frame::{
 use crate::protocol::frontend::{self, Bind, Parse, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::owed::{Answer, Request};
-use crate::server::statement::{SHARED_PREFIX, SharedName, Statement, StatementRegistry, Unnamed};
+use crate::server::statement::{
+    SHARED_PREFIX, SharedName, Statement, StatementRegistry, Unnamed, forgets,
+};
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -166,6 +168,8 @@ impl Requests<'_> {
             let forwarded_from = match self.one(head, frame, splice) {
                 Fate::Incomplete => break,
                 Fate::Uncertain => {
+                    // Without it Postgres would keep the replies until the Sync behind this.
+                    frontend::write_empty(splice.insert(), client_tag::FLUSH);
                     taken.wish = Wish::Later;
                     break;
                 }
@@ -198,6 +202,10 @@ impl Requests<'_> {
             client_tag::QUERY => {
                 self.statements.drop_unnamed();
                 self.server.statements.drop_unnamed();
+                if forgets(&frame[HEADER_LENGTH..]) {
+                    self.owe(Request::Query, Answer::Forward, Undo::Forgets);
+                    return Fate::Forward;
+                }
                 self.plain(Request::Query)
             }
             client_tag::COPY_DATA => Fate::Forward,
@@ -205,6 +213,11 @@ impl Requests<'_> {
             // Short ones are sent whole or not at all: should the client vanish, the less is half
             // sent the better.
             _ if !whole => Fate::Incomplete,
+            client_tag::EXECUTE if self.server.bound_forgets => {
+                self.server.bound_forgets = false;
+                self.owe(Request::Execute, Answer::Forward, Undo::Forgets);
+                Fate::Forward
+            }
             client_tag::EXECUTE => self.plain(Request::Execute),
             client_tag::SYNC => self.plain(Request::Sync),
             client_tag::FLUSH => Fate::Forward,
@@ -224,7 +237,9 @@ impl Requests<'_> {
     /// Does what a name means depend on a request of an earlier batch that may have failed?
     #[inline]
     fn is_uncertain(&self, name: &[u8]) -> bool {
-        self.server.owed.is_uncertain(|undo| undo.concerns(name))
+        let owed = &self.server.owed;
+        owed.is_uncertain(|undo| undo.concerns(name))
+            || owed.is_pending(|undo| matches!(undo, Undo::Forgets))
     }
 
     fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
@@ -247,6 +262,10 @@ impl Requests<'_> {
             return Fate::Forward;
         }
         if self.statements.get(parse.name).is_some() {
+            // Whatever else is wrong with it, Postgres says first.
+            self.server.statements.unnamed = Unnamed::Unknown;
+            frontend::write_parse(splice.insert(), b"", parse.statement);
+            self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
             frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
             let undo = Undo::Duplicate(parse.name.into());
             self.owe(Request::Execute, Answer::DuplicateStatement, undo);
@@ -290,6 +309,8 @@ impl Requests<'_> {
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
+        self.server.bound_forgets |=
+            self.statements.get(bind.statement).is_some_and(|statement| statement.forgets);
         let name = self.server_name(bind.statement, splice);
         self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
         let Some(name) = name else { return Fate::Forward };

@@ -42,6 +42,9 @@ pub enum Undo {
         /// What it still means.
         statement: Arc<Statement>,
     },
+    /// A statement that may make Postgres forget prepared statements: what names mean after it is
+    /// known when it is done.
+    Forgets,
     /// A Parse of a name that the client has already: nothing to take back, but the name is said.
     Duplicate(Box<[u8]>),
     /// A Close we injected to make room: the server still knows it.
@@ -57,6 +60,7 @@ impl Undo {
             Self::Closed { .. }
             | Self::Parsed { .. }
             | Self::ParsedUnnamed
+            | Self::Forgets
             | Self::Injected(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
@@ -70,6 +74,7 @@ impl Undo {
         match self {
             Self::Parsed { name, .. } | Self::Closed { name, .. } => **name == *client_name,
             Self::ParsedUnnamed => client_name.is_empty(),
+            Self::Forgets => true,
             Self::Injected(_) | Self::InjectedUnnamed | Self::Duplicate(_) | Self::Evicted(_) => {
                 false
             }
@@ -137,6 +142,8 @@ pub struct ServerConnection {
     pub carry: Vec<u8>,
     /// The message from Postgres that is being passed on in parts.
     pub body: Body,
+    /// Was a statement bound that may make Postgres forget prepared statements?
+    pub bound_forgets: bool,
     /// The type of the client's message that is being passed on in parts.
     pub half_sent: u8,
     /// Bytes for Postgres that the socket has not taken yet.
@@ -217,6 +224,7 @@ impl ServerConnection {
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed
                 | Undo::InjectedUnnamed
+                | Undo::Forgets
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
                 | Undo::Evicted(_) => {}
@@ -316,7 +324,10 @@ impl ServerStatements {
             Undo::ParsedUnnamed | Undo::InjectedUnnamed => self.unnamed = Unnamed::Unknown,
             Undo::Injected(id) => self.forget(*id),
             Undo::Evicted(id) => self.learn(*id),
-            Undo::Parsed { sent: false, .. } | Undo::Closed { .. } | Undo::Duplicate(_) => {}
+            Undo::Parsed { sent: false, .. }
+            | Undo::Closed { .. }
+            | Undo::Forgets
+            | Undo::Duplicate(_) => {}
         }
     }
 }

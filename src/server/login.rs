@@ -169,6 +169,7 @@ pub async fn open(
         owed: Owed::default(),
         carry: login.reader.into_rest(),
         body: Body::Boundary,
+        bound_forgets: false,
         half_sent: 0,
         unsent: Vec::new(),
         statements: ServerStatements::new(target.max_statements),

@@ -465,6 +465,12 @@ impl<U> Owed<U> {
             .any(Entry::ends_batch)
     }
 
+    /// Is a request in the queue with which something travels that `concerns` picks out?
+    #[inline]
+    pub fn is_pending(&self, concerns: impl Fn(&U) -> bool) -> bool {
+        self.undoable > 0 && self.in_flight().any(concerns)
+    }
+
     /// What travels with the requests that are still in the queue, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = &U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
@@ -549,6 +555,8 @@ impl<U> Entry<U> {
     }
 }
 
-fn is_asynchronous(tag: u8) -> bool {
+/// May a server say this unasked? Errors too, but those end the connection.
+#[must_use]
+pub fn is_asynchronous(tag: u8) -> bool {
     matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

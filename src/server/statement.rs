@@ -27,6 +27,8 @@ pub struct Statement {
     pub body: Box<[u8]>,
     /// The schema's age when it was first prepared.
     epoch: u64,
+    /// May running it make Postgres forget prepared statements (DEALLOCATE, DISCARD)?
+    pub forgets: bool,
     /// Has Postgres accepted it?
     proven: AtomicBool,
 }
@@ -73,6 +75,16 @@ pub enum Unnamed {
     Known(u64),
     /// Whatever a client left there, perhaps.
     Unknown,
+}
+
+/// May running this text make Postgres forget prepared statements? Only its first word is looked
+/// at; who hides it behind a comment loses nothing but the right order within one batch.
+#[must_use]
+pub fn forgets(text: &[u8]) -> bool {
+    let word = text.trim_ascii_start();
+    [&b"deallocate"[..], b"discard"]
+        .iter()
+        .any(|w| word.get(..w.len()).is_some_and(|start| start.eq_ignore_ascii_case(w)))
 }
 
 impl Statement {
@@ -142,7 +154,8 @@ impl StatementRegistry {
             return Arc::clone(found);
         }
         let proven = AtomicBool::new(false);
-        let statement = Arc::new(Statement { id: known.next_id, body: body.into(), epoch, proven });
+        let (id, forgets) = (known.next_id, forgets(body));
+        let statement = Arc::new(Statement { id, body: body.into(), epoch, forgets, proven });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();
@@ -304,6 +317,12 @@ mod tests {
             drop(registry.intern(i.to_string().as_bytes(), |_| false));
         }
         assert!(registry.len() <= 2 * KEEP_UNUSED, "{}", registry.len());
+    }
+
+    #[test]
+    fn what_forgets_is_known_by_its_first_word() {
+        assert!(forgets(b" \nDEALLOCATE ALL\0") && forgets(b"Discard all"));
+        assert!(!forgets(b"select 'discard'") && !forgets(b"disc") && !forgets(b""));
     }
 
     #[test]
