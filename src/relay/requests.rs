@@ -240,6 +240,15 @@ impl Requests<'_> {
         let owed = &self.server.owed;
         owed.is_uncertain(|undo| undo.concerns(name))
             || owed.is_pending(|undo| matches!(undo, Undo::Forgets))
+            || self.statements.get(name).is_some_and(|s| !name.is_empty() && self.is_unsure(s.id))
+    }
+
+    /// Does what the server knows of a statement depend on a request of an earlier batch that may
+    /// have been discarded? If it has to be told, what must go for it counts too.
+    #[inline]
+    fn is_unsure(&self, id: u64) -> bool {
+        let id = self.server.statements.has(id).then_some(id);
+        self.server.owed.is_uncertain(|undo| undo.concerns_server(id))
     }
 
     fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
@@ -272,6 +281,9 @@ impl Requests<'_> {
             return Fate::Drop;
         }
         let statement = self.statements.intern(self.registry, parse.statement);
+        if self.is_unsure(statement.id) {
+            return Fate::Uncertain;
+        }
         self.statements.define(parse.name, Arc::clone(&statement));
         let name = Box::from(parse.name);
         let knows = self.server.statements.knows(statement.id);

@@ -52,6 +52,22 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// Does it change which shared statements the server knows, `id` among them? `None` asks for
+    /// any of them.
+    #[must_use]
+    pub fn concerns_server(&self, id: Option<u64>) -> bool {
+        match self {
+            Self::Parsed { statement, sent: true, .. } => id.is_none_or(|id| id == statement.id),
+            Self::Injected(own) | Self::Evicted(own) => id.is_none_or(|id| id == *own),
+            Self::Parsed { sent: false, .. }
+            | Self::ParsedUnnamed
+            | Self::InjectedUnnamed
+            | Self::Closed { .. }
+            | Self::Forgets
+            | Self::Duplicate(_) => false,
+        }
+    }
+
     /// The name that the client gave the statement with this id, if this is its Close.
     #[must_use]
     pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
@@ -73,11 +89,9 @@ impl Undo {
     pub fn concerns(&self, client_name: &[u8]) -> bool {
         match self {
             Self::Parsed { name, .. } | Self::Closed { name, .. } => **name == *client_name,
-            Self::ParsedUnnamed => client_name.is_empty(),
+            Self::ParsedUnnamed | Self::InjectedUnnamed => client_name.is_empty(),
             Self::Forgets => true,
-            Self::Injected(_) | Self::InjectedUnnamed | Self::Duplicate(_) | Self::Evicted(_) => {
-                false
-            }
+            Self::Injected(_) | Self::Duplicate(_) | Self::Evicted(_) => false,
         }
     }
 }

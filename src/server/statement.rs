@@ -219,6 +219,12 @@ impl ServerStatements {
         self.named.get(&id).is_some()
     }
 
+    /// Does the server know it? Unlike [`Self::knows`], asking is no use.
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
+        self.named.contains(&id)
+    }
+
     /// The server is being told, or knows it still. There may be a [`Self::surplus`] then.
     pub fn learn(&mut self, id: u64) {
         self.named.put(id, ());

@@ -209,14 +209,14 @@ fn drip_feeding_does_not_extend_the_login() {
 #[test]
 fn the_timeouts_of_a_user_are_its_own() {
     let scenario = Scenario::new().pool_size(1).set("users.other.idle_transaction_timeout", SHORT);
-    let world = scenario.set("users.other.client_idle_timeout", SHORT).start();
+    let world = scenario.set("users.other.client_idle_timeout", "2s").start();
     let login = world.login().user("other", "other_secret");
-    let (mut other, mut idle, mut app) =
-        (RawClient::login(&login), RawClient::login(&login), world.client());
-    other.query("BEGIN");
+    let mut app = world.client();
     app.query("BEGIN");
+    let mut other = RawClient::login(&login);
+    other.query("BEGIN");
     assert_eq!(other.read_to_end().fault(), "FATAL 25P03");
-    assert_eq!(idle.read_to_end().fault(), "FATAL 57P05");
+    assert_eq!(RawClient::login(&login).read_to_end().fault(), "FATAL 57P05");
     assert_eq!(app.value("SELECT 1"), "1");
     app.query("COMMIT");
 }
