@@ -18,7 +18,7 @@ use super::metrics;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::process;
-use super::views::clients::{ClientsView, MOST_SHOWN, Selection, WITH_SERVER};
+use super::views::clients::{ClientsView, Selection, WITH_SERVER};
 use super::views::dashboard::Dashboard;
 use super::views::databases::DatabasesView;
 use super::views::pools::PoolsView;
@@ -121,7 +121,8 @@ async fn clients(State(sources): Source, asked: Asked<Selection>) -> Response {
 }
 
 async fn servers(State(sources): Source, asked: Asked<NoParameters>) -> Response {
-    let wanted = Wanted { phases: WITH_SERVER, limit: MOST_SHOWN };
+    // As many as there are servers, which the pools bound.
+    let wanted = Wanted { phases: WITH_SERVER, limit: usize::MAX };
     let (holders, silent) = sources.census.clients(wanted).await;
     let view = ServersView::new(&sources.census.pools(), &holders.clients, silent);
     answer(StatusCode::OK, &view, asked.format)

@@ -55,7 +55,7 @@ pub struct PoolCount {
 }
 
 /// How the times of a pool are spread.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spreads {
     /// Waiting for a server, with those that did not have to.
     pub wait: Spread,

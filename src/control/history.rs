@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::census::{Census, Count, Measures, Silent, Spreads};
+use super::census::{Census, Count, Measures, PoolCount, Silent, Spreads};
 use crate::pool::shared::PoolKey;
 use crate::stats::totals::Totals;
 
@@ -41,7 +41,8 @@ pub struct Recent {
 #[derive(Debug, Default)]
 struct Track {
     samples: VecDeque<(Instant, Totals)>,
-    marks: VecDeque<(Instant, Spreads)>,
+    /// Equal ones are one object: an idle pool needs no more memory for each.
+    marks: VecDeque<(Instant, Arc<Spreads>)>,
 }
 
 /// Keeps the history, until dropped.
@@ -70,8 +71,13 @@ impl History {
             return;
         }
         let mut tracks = self.tracks.lock();
-        for pool in &count.pools {
-            tracks.entry(pool.pool.key.clone()).or_default().sample(pool.totals, now);
+        for PoolCount { pool, totals, .. } in &count.pools {
+            match tracks.get_mut(&pool.key) {
+                Some(track) => track.sample(*totals, now),
+                // A pool that nobody uses has no history.
+                None if *totals == Totals::default() => {}
+                None => tracks.entry(pool.key.clone()).or_default().sample(*totals, now),
+            }
         }
         if tracks.len() > count.pools.len() {
             tracks.retain(|key, _| count.pools.iter().any(|pool| pool.pool.key == *key));
@@ -86,7 +92,7 @@ impl History {
         let mut tracks = self.tracks.lock();
         for (key, measured) in &measures.pools {
             if let Some(track) = tracks.get_mut(key) {
-                track.mark(measured.spreads.clone(), now);
+                track.mark(&measured.spreads, now);
             }
         }
     }
@@ -134,8 +140,10 @@ impl Track {
         drop_beyond_window(&mut self.samples, now);
     }
 
-    fn mark(&mut self, spreads: Spreads, now: Instant) {
-        self.marks.push_back((now, spreads));
+    fn mark(&mut self, spreads: &Spreads, now: Instant) {
+        let last = self.marks.back().filter(|(_, last)| **last == *spreads);
+        let mark = last.map_or_else(|| Arc::new(spreads.clone()), |(_, last)| Arc::clone(last));
+        self.marks.push_back((now, mark));
         drop_beyond_window(&mut self.marks, now);
     }
 
@@ -191,11 +199,14 @@ mod tests {
         let start = Instant::now();
         let at = |n: u64| Spreads { query: Spread::new([(5, n)]), ..Spreads::default() };
         for n in 0..10u64 {
-            track.mark(at(n), start + MARK_EVERY * n as u32);
+            track.mark(&at(n), start + MARK_EVERY * n as u32);
         }
         // Marks at 0, 20, .. 180 s: at 180 s the one of 120 s is a window old.
         let (oldest, spreads) = &track.marks[0];
         assert_eq!(oldest.duration_since(start), Duration::from_secs(120));
         assert_eq!(spreads.query.count(), 6);
+        track.mark(&at(9), start + MARK_EVERY * 10);
+        let mut newest = track.marks.iter().rev().map(|(_, spreads)| spreads);
+        assert!(Arc::ptr_eq(newest.next().unwrap(), newest.next().unwrap()), "nothing happened");
     }
 }

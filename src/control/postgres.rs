@@ -40,8 +40,8 @@ pub struct Account {
 pub struct Connections(Mutex<HashMap<String, (Account, Pool)>>);
 
 impl Connections {
-    /// Runs `sql`, or an empty query if it is empty, and drops the connection if that fails. The
-    /// first use derives the SCRAM keys on the current thread: a few milliseconds.
+    /// Runs `sql`, or an empty query if it is empty, and drops the connection if that fails; a query
+    /// that takes too long is cancelled. The first use derives the SCRAM keys on the current thread: a few milliseconds.
     ///
     /// # Errors
     /// When Postgres cannot be reached, does not let us in, refuses the query or takes longer than
@@ -60,7 +60,11 @@ impl Connections {
             Ok(connection.batch_execute(sql).await?)
         });
         let outcome = asked.await.unwrap_or(Err(ProbeError::Timeout(limit)));
-        if let (Err(_), Some(connection)) = (&outcome, taken) {
+        if let (Err(error), Some(connection)) = (&outcome, taken) {
+            if matches!(error, ProbeError::Timeout(_)) {
+                // Postgres would go on with it: at each probe one more.
+                let _ = timeout(limit, connection.cancel_token().cancel_query(NoTls)).await;
+            }
             drop(Object::take(connection));
         }
         outcome

@@ -241,10 +241,30 @@ fn a_check_query_is_run_and_its_failure_seen() {
 fn a_database_with_a_limit_on_its_connections_gets_no_further_one() {
     let scenario =
         Scenario::new().set_database("user", "app").set_database("password", "app_secret");
+    let scenario = scenario.set("server.health_check_interval", "50ms");
     let world = scenario.set_database("max_db_connections", 2).start();
     let page = until(&world, "/databases", |page| page["databases"][0]["health"]["state"] == "up");
     assert_eq!(page["databases"][0]["health"]["probe"], "hello", "{page}");
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pooler health' \
                AND datname = current_database()";
     assert_eq!(world.superuser().value(sql), "0");
+}
+
+#[test]
+fn a_check_query_that_does_not_end_is_cancelled() {
+    let scenario = Scenario::new().set("server.health_check_interval", "50ms");
+    let scenario = scenario.set("server.server_check_query", "SELECT pg_sleep(60)");
+    let scenario = scenario.set("server.server_connect_timeout", "300ms");
+    let scenario = scenario.set_database("user", "app").set_database("password", "app_secret");
+    let world = scenario.start();
+    // Long enough for several probes.
+    let page = until(&world, "/databases", |page| {
+        let health = &page["databases"][0]["health"];
+        health["state"] == "down" && health["state_ms"].as_f64() > Some(1_500.0)
+    });
+    assert!(page.to_string().contains("no answer within 0.3 s"), "{page}");
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' \
+               AND state = 'active' AND datname = current_database()";
+    let running = world.superuser().value(sql).parse::<u32>().unwrap();
+    assert!(running <= 1, "{running} are running");
 }

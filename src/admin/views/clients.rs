@@ -14,8 +14,8 @@ use crate::client::look::{SeenClient, SeenClients, Wanted};
 use crate::client::record::Phase;
 use crate::control::census::Silent;
 
-/// The most clients that are shown at once.
-pub(crate) const MOST_SHOWN: usize = 10_000;
+/// The most clients that are shown at once: what a worker can tell of within a millisecond.
+const MOST_SHOWN: usize = 1_000;
 
 /// As many are shown unless asked otherwise.
 const SHOWN: usize = 100;
