@@ -14,7 +14,7 @@ use crate::protocol::frontend;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::Replies;
 use crate::relay::requests::{Requests, Wish};
-use crate::server::connection::{Body, Undo, poll_flush};
+use crate::server::connection::{Body, poll_flush};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::{Applied, is_carried, transition};
 
@@ -36,7 +36,7 @@ impl Session {
             connection.applied = Applied::Known(Arc::clone(&self.settings));
             if !sql.is_empty() {
                 frontend::write_query(&mut connection.unsent, &sql);
-                connection.statements.drop_unnamed();
+                connection.statements.doubt_unnamed();
                 connection.owed.push(Request::Query, Answer::Swallow, None, now);
             }
         }
@@ -96,12 +96,11 @@ impl Session {
         }
     }
 
-    /// Takes what had to wait for replies once they are there. Not only when nothing is owed any
-    /// more: a batch without its Sync is not answered.
+    /// Takes what had to wait for replies once they are there, or a COPY waits for the client.
     fn take_again(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Step {
         let State::Active(server) = &mut self.state else { return Step::Moved };
         let owed = &server.connection().owed;
-        if owed.is_uncertain(|_| true) || owed.is_pending(|undo| matches!(undo, Undo::Forgets)) {
+        if owed.is_running() && !owed.is_copying_in() {
             return Step::Stuck;
         }
         self.carried = Carried::Incomplete;
@@ -190,7 +189,7 @@ impl Session {
         let connection = server.connection();
         let Buffers { read, out } = buffers;
         let input = match poll_input(&mut connection.stream, &mut connection.carry, cx, read) {
-            Poll::Pending => return self.between(cx),
+            Poll::Pending => return self.between(),
             Poll::Ready(Ok(Some(input))) => input,
             Poll::Ready(Ok(None)) => return Step::Over(End::ServerGone),
             Poll::Ready(Err(error)) => {
@@ -246,7 +245,10 @@ impl Session {
             }
             return if self.saying == Saying::Anything { Step::Moved } else { self.said_all() };
         }
-        if matches!(self.body, Body::Forward(_)) || self.carried == Carried::Uncertain {
+        if matches!(self.body, Body::Forward(_))
+            || connection.body != Body::Boundary
+            || self.carried == Carried::Uncertain
+        {
             return Step::Moved;
         }
         if !connection.reported.is_empty() {
@@ -261,9 +263,19 @@ impl Session {
         Step::Moved
     }
 
-    /// Nothing came from the server. A client that left with nothing under way leaves its server.
-    fn between(&mut self, _cx: &mut Context<'_>) -> Step {
-        if self.saying == Saying::Anything { Step::Stuck } else { self.said_all() }
+    /// Nothing came from the server. A client that left with nothing under way leaves its server,
+    /// and so does one whose last message ended only after the transaction did (COPY that failed).
+    fn between(&mut self) -> Step {
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        if self.saying != Saying::Anything {
+            return self.said_all();
+        }
+        if !server.connection().owed.is_free() || self.body != Body::Boundary {
+            return Step::Stuck;
+        }
+        let now = Instant::now();
+        let nanos = self.context.nanos(now);
+        self.settle(now, nanos)
     }
 
     /// The client says nothing more: is anything still to be answered?

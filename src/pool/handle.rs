@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::shared::{Entry, OpenFailure, Pool};
-use super::slots::Ticket;
+use super::slots::{Asked, Ticket};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
@@ -85,17 +85,19 @@ pub enum Leave {
 impl PoolHandle {
     /// Asks for a server.
     pub fn checkout(self: &Rc<Self>, now: Instant) -> Checkout {
-        while let Some(entry) = self.pool.take(self.worker) {
-            if let Some(server) = self.ready(entry) {
-                return Checkout::Ready(server);
+        loop {
+            match self.pool.ask(self.worker, now) {
+                Ok(Asked::Taken(idle)) => {
+                    if let Some(server) = self.ready(idle.server) {
+                        return Checkout::Ready(server);
+                    }
+                }
+                Ok(Asked::Queued(ticket)) => {
+                    self.pool.grow(self.worker, now);
+                    return Checkout::Wait(ticket);
+                }
+                Err(failure) => return Checkout::Refused(failure),
             }
-        }
-        match self.pool.enqueue(self.worker, now) {
-            Ok(ticket) => {
-                self.pool.grow(self.worker, now);
-                Checkout::Wait(ticket)
-            }
-            Err(failure) => Checkout::Refused(failure),
         }
     }
 
@@ -318,7 +320,7 @@ async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result
 /// Ends COPY and batch, and reads what is owed.
 async fn settle_all(server: &mut ServerConnection) -> Result<(), ExecError> {
     if server.owed.is_copying_in() {
-        push_copy_fail(server);
+        exec::push_copy_fail(server);
     }
     if !server.owed.is_free() {
         // ROLLBACK first, so that Sync does not commit a batch whose end never came; should
@@ -352,13 +354,6 @@ async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
     server.reported.clear();
     server.dirt = Dirt::Clean;
     Ok(server.is_reusable())
-}
-
-fn push_copy_fail(server: &mut ServerConnection) {
-    crate::protocol::frame::write_frame(&mut server.unsent, client_tag::COPY_FAIL, |out| {
-        out.extend_from_slice(b"the client left\0");
-    });
-    server.owed.push(Request::CopyEnd, Answer::Forward, None, 0);
 }
 
 impl Drop for PooledServer {

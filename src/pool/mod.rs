@@ -8,3 +8,6 @@ pub mod pools;
 pub mod roster;
 pub mod shared;
 pub mod slots;
+
+#[cfg(test)]
+mod slots_tests;

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::limits::{Place, Quota};
 use super::roster::{Listed, Roster};
-use super::slots::{Counts, Idle, Limits, Released, Slots, Ticket};
+use super::slots::{Asked, Counts, Idle, Limits, Released, Slots, Ticket};
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
 use crate::server::parameters::{Interner, Settings};
@@ -243,18 +243,13 @@ impl Pool {
         welcome
     }
 
-    /// Takes an idle server.
-    #[inline]
-    pub fn take(&self, worker: usize) -> Option<Entry> {
-        self.slots.lock().take(worker).map(|idle| idle.server)
-    }
-
-    /// Joins the queue.
+    /// Takes an idle server, or joins the queue.
     ///
     /// # Errors
     /// When opens fail and there is nothing to wait for.
-    pub fn enqueue(&self, worker: usize, now: Instant) -> Result<Ticket, OpenFailure> {
-        self.slots.lock().enqueue(worker, now)
+    #[inline]
+    pub fn ask(&self, worker: usize, now: Instant) -> Result<Asked<Entry>, OpenFailure> {
+        self.slots.lock().ask(worker, now)
     }
 
     /// Is the wait over?

@@ -22,6 +22,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: Postgres' return is noticed within a second.
 const BACKOFF_LONGEST: Duration = Duration::from_millis(800);
 
+/// Places in a queue whose clients have left are cleared up once there are this many, and more
+/// than those in use: each is cleared once, so leaving stays cheap.
+const SWEEP_AT: usize = 64;
+
 /// How many servers a pool may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -67,6 +71,15 @@ struct Waiter<S, E> {
 enum Waiting<S, E> {
     Queued(Option<Waker>),
     Done(Result<S, E>),
+}
+
+/// What came of asking for a server.
+#[derive(Debug)]
+pub enum Asked<S> {
+    /// Here it is.
+    Taken(Idle<S>),
+    /// The client waits.
+    Queued(Ticket),
 }
 
 /// What became of a server given back.
@@ -148,8 +161,22 @@ impl<S, E: Clone> Slots<S, E> {
         }
     }
 
+    /// A client asks for a server: it gets an idle one, or waits. One step, lest a server come back
+    /// between the two and stand idle while the client waits.
+    ///
+    /// # Errors
+    /// With the reason of the last failed open, while it makes no sense to try again, and no
+    /// server of the pool is alive that could be given back.
+    #[inline]
+    pub fn ask(&mut self, worker: usize, now: Instant) -> Result<Asked<S>, E> {
+        match self.take(worker) {
+            Some(idle) => Ok(Asked::Taken(idle)),
+            None => self.enqueue(worker, now).map(Asked::Queued),
+        }
+    }
+
     /// Takes an idle server: the worker's own that was used last, else another worker's.
-    pub fn take(&mut self, worker: usize) -> Option<Idle<S>> {
+    fn take(&mut self, worker: usize) -> Option<Idle<S>> {
         let taken = self.idle[worker]
             .pop()
             .or_else(|| self.idle.iter_mut().max_by_key(|stack| stack.len()).and_then(Vec::pop))?;
@@ -159,11 +186,7 @@ impl<S, E: Clone> Slots<S, E> {
     }
 
     /// Queues a client. A pool whose opens fail answers at once: `Err` is the reason.
-    ///
-    /// # Errors
-    /// With the reason of the last failed open, while it makes no sense to try again, and no
-    /// server of the pool is alive that could be given back.
-    pub fn enqueue(&mut self, worker: usize, now: Instant) -> Result<Ticket, E> {
+    fn enqueue(&mut self, worker: usize, now: Instant) -> Result<Ticket, E> {
         if let Some(backoff) = &self.backoff
             && backoff.answered
             && now < backoff.until
@@ -210,6 +233,7 @@ impl<S, E: Clone> Slots<S, E> {
             Waiting::Queued(_) => {
                 self.counts.waiting -= 1;
                 self.drop_gone(waiter.worker);
+                self.sweep(waiter.worker);
                 None
             }
         }
@@ -235,8 +259,10 @@ impl<S, E: Clone> Slots<S, E> {
             None => {
                 self.counts.active -= 1;
                 self.counts.idle += 1;
-                // The bottom of the stack: it was not used, so it is the next to grow too old.
-                self.idle[worker].insert(0, Idle { checked: now, ..idle });
+                // It was not used: its place is among those that have been idle as long.
+                let stack = &mut self.idle[worker];
+                let at = stack.partition_point(|other| other.since <= idle.since);
+                stack.insert(at, Idle { checked: now, ..idle });
                 Released::Idle
             }
         }
@@ -414,15 +440,46 @@ impl<S, E: Clone> Slots<S, E> {
 
     /// Keeps the head of a queue a client that still waits.
     fn drop_gone(&mut self, worker: usize) {
-        let queue = &mut self.queues[worker];
-        while let Some(ticket) = queue.front() {
-            let waits = self.waiters.get(ticket.key).is_some_and(|w| {
-                w.sequence == ticket.sequence && matches!(w.state, Waiting::Queued(_))
-            });
-            if waits {
-                return;
-            }
+        let Self { queues, waiters, .. } = self;
+        let queue = &mut queues[worker];
+        while queue.front().is_some_and(|ticket| !waits(waiters, *ticket)) {
             queue.pop_front();
         }
+    }
+
+    /// Those who leave while the head of the queue waits on do not gather behind it.
+    fn sweep(&mut self, worker: usize) {
+        let Self { queues, waiters, .. } = self;
+        let queue = &mut queues[worker];
+        if queue.len() > SWEEP_AT + 2 * waiters.len() {
+            queue.retain(|ticket| waits(waiters, *ticket));
+        }
+    }
+}
+
+fn waits<S, E>(waiters: &Slab<Waiter<S, E>>, ticket: Ticket) -> bool {
+    waiters.get(ticket.key).is_some_and(|waiter| {
+        waiter.sequence == ticket.sequence && matches!(waiter.state, Waiting::Queued(_))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_leave_do_not_gather_behind_one_who_waits() {
+        let limits =
+            Limits { size: 1, min: 0, reserve: 0, reserve_after: None, concurrent_opens: 1 };
+        let mut slots: Slots<(), ()> = Slots::new(1, limits);
+        let now = Instant::now();
+        for _ in 0..1 + 10 * SWEEP_AT {
+            let Ok(Asked::Queued(ticket)) = slots.ask(0, now) else { panic!("nothing to take") };
+            if ticket.sequence > 1 {
+                slots.abandon(ticket);
+            }
+        }
+        assert_eq!(slots.counts().waiting, 1);
+        assert!(slots.queues[0].len() <= SWEEP_AT + 2, "{}", slots.queues[0].len());
     }
 }

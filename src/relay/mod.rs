@@ -9,3 +9,12 @@ pub mod names;
 pub mod prepared;
 pub mod replies;
 pub mod requests;
+
+#[cfg(test)]
+mod local_tests;
+#[cfg(test)]
+mod replies_tests;
+#[cfg(test)]
+mod requests_tests;
+#[cfg(test)]
+mod rig;

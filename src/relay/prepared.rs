@@ -6,6 +6,9 @@ use std::sync::Arc;
 use rustc_hash::FxBuildHasher;
 
 use crate::server::connection::{ServerConnection, Undo};
+use crate::server::owed::Discarded;
+#[cfg(doc)]
+use crate::server::owed::Owed;
 use crate::server::statement::{Statement, StatementRegistry};
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
@@ -18,6 +21,11 @@ pub struct ClientStatements {
     named: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
     unnamed: Option<Arc<Statement>>,
     closed: Vec<u64>,
+    /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
+    changed: HashMap<Box<[u8]>, u64, FxBuildHasher>,
+    unnamed_changed: Option<u64>,
+    /// Does something run that may make Postgres forget all of them?
+    doubted: bool,
 }
 
 impl ClientStatements {
@@ -40,6 +48,49 @@ impl ClientStatements {
     /// Takes a name back.
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }
+    }
+
+    /// What a name means changes with a request in this segment.
+    #[inline]
+    pub fn note_change(&mut self, name: &[u8], segment: u64) {
+        if name.is_empty() {
+            self.unnamed_changed = Some(segment);
+        } else {
+            self.changed.insert(name.into(), segment);
+        }
+    }
+
+    /// The segment in which a name got or lost its meaning lately.
+    #[inline]
+    #[must_use]
+    pub fn changed_in(&self, name: &[u8]) -> Option<u64> {
+        if name.is_empty() {
+            return self.unnamed_changed;
+        }
+        self.changed.get(name).copied()
+    }
+
+    /// Something is sent that may make Postgres forget the named ones.
+    pub fn doubt_all(&mut self) {
+        self.doubted = true;
+    }
+
+    /// May a name have lost its meaning by what runs, whatever came before?
+    #[inline]
+    #[must_use]
+    pub fn is_doubted(&self, name: &[u8]) -> bool {
+        self.doubted && !name.is_empty()
+    }
+
+    /// Everything that was asked for has happened, or been taken back.
+    #[inline]
+    pub fn settle(&mut self) {
+        self.doubted = false;
+        self.unnamed_changed = None;
+        if !self.changed.is_empty() {
+            // An idle client owns no buffer.
+            self.changed = HashMap::default();
+        }
     }
 
     /// The client closed a statement: should it ask for the same again, that is a new one.
@@ -75,19 +126,24 @@ impl ClientStatements {
         }
     }
 
-    /// A simple Query is sent: Postgres drops the unnamed statement.
-    #[inline]
-    pub fn drop_unnamed(&mut self) {
-        self.unnamed = None;
-    }
-
-    /// `DEALLOCATE ALL` was run: the client has no statements but those it has asked for since.
+    /// `DEALLOCATE ALL` was run: the client has no named statement but those it has asked for
+    /// since.
     pub fn clear(&mut self, server: &ServerConnection) {
         self.named.clear();
-        self.unnamed = None;
         for undo in server.owed.in_flight() {
-            if let Undo::Parsed { name, statement, .. } = undo {
-                self.named.insert(name.clone(), Arc::clone(statement));
+            match undo {
+                Undo::Parsed { name, statement, .. } => {
+                    self.named.insert(name.clone(), Arc::clone(statement));
+                }
+                Undo::Closed { name, .. } => {
+                    self.named.remove(name);
+                }
+                Undo::ParsedUnnamed { .. }
+                | Undo::Queried(_)
+                | Undo::Injected(_)
+                | Undo::InjectedUnnamed
+                | Undo::Duplicate(_)
+                | Undo::Evicted(_) => {}
             }
         }
     }
@@ -111,18 +167,37 @@ impl ClientStatements {
     }
 
     /// A request of this client was discarded by Postgres: what it did here is taken back.
-    pub fn undo(&mut self, undo: Undo) {
+    pub fn undo(&mut self, undo: Undo, how: Discarded) {
         match undo {
-            Undo::Parsed { name, .. } => {
-                self.named.remove(&name);
+            Undo::Parsed { name, statement, .. } => {
+                if is(self.named.get(&name), &statement) {
+                    self.named.remove(&name);
+                }
             }
-            Undo::ParsedUnnamed => self.unnamed = None,
-            Undo::Closed { name, statement } => self.define(&name, statement),
-            Undo::Forgets
-            | Undo::Injected(_)
-            | Undo::InjectedUnnamed
-            | Undo::Duplicate(_)
-            | Undo::Evicted(_) => {}
+            Undo::ParsedUnnamed { statement, before } => {
+                if is(self.unnamed.as_ref(), &statement) {
+                    self.unnamed = match how {
+                        // Postgres drops the old one before it looks at the new one.
+                        Discarded::Failed => None,
+                        Discarded::Skipped => before,
+                    };
+                }
+            }
+            Undo::Queried(before) => {
+                self.unnamed.get_or_insert(before);
+            }
+            Undo::Closed { name, statement } => {
+                if self.get(&name).is_none() {
+                    self.define(&name, statement);
+                }
+            }
+            Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
         }
     }
+}
+
+/// Does a name still mean what it meant when the request was sent? The client may have given it
+/// another meaning since.
+fn is(now: Option<&Arc<Statement>>, then: &Arc<Statement>) -> bool {
+    now.is_some_and(|statement| Arc::ptr_eq(statement, then))
 }

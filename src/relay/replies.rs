@@ -122,6 +122,10 @@ impl Replies<'_> {
             at = self.part(at..end, verdict, input.len(), splice);
         }
         self.answer_fakes(splice);
+        if self.server.owed.is_quiet() {
+            self.statements.settle();
+            self.server.statements.settle();
+        }
         Ok(Passed { consumed: at, fatal })
     }
 
@@ -260,15 +264,17 @@ impl Replies<'_> {
         let cause = Cause::of(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
-        let verdict = owed.received_error(cause, |undo| {
+        let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
             if let Undo::Duplicate(name) = &*undo {
                 duplicate = name.clone();
             }
-            self.statements.undo(*undo);
+            self.statements.undo(*undo, how);
         });
         self.meter.count_error(code);
         match verdict {
+            // Postgres' last words, whatever was asked.
+            _ if fields.is_fatal() => Ok(Verdict::Forward),
             ErrorVerdict::Forward => {
                 if code == Some(SqlState::FEATURE_NOT_SUPPORTED) {
                     // "cached plan must not change result type", perhaps: whoever prepares the

@@ -58,8 +58,8 @@ pub enum Wish {
     Flush,
     /// To leave (Terminate).
     Leave,
-    /// Something that depends on replies which are not there yet: the rest of the input is to be
-    /// taken again when they are.
+    /// To be asked again once all that was sent is answered: what the next request means depends
+    /// on whether an earlier one fails. Postgres has been told to answer (Flush).
     Later,
 }
 
@@ -137,7 +137,7 @@ enum Fate {
     Rewritten(usize),
     /// More of it must be there first.
     Incomplete,
-    /// Replies that are owed must be there first.
+    /// What it means is open: see [`Wish::Later`].
     Uncertain,
 }
 
@@ -200,23 +200,29 @@ impl Requests<'_> {
         match head.tag {
             client_tag::BIND => self.bind(head, frame, splice),
             client_tag::QUERY => {
-                self.statements.drop_unnamed();
-                self.server.statements.drop_unnamed();
+                self.server.statements.doubt_unnamed();
                 if forgets(&frame[HEADER_LENGTH..]) {
-                    self.owe(Request::Query, Answer::Forward, Undo::Forgets);
-                    return Fate::Forward;
+                    self.statements.doubt_all();
                 }
-                self.plain(Request::Query)
+                let undo = self.statements.remove(b"").map(|statement| {
+                    self.statements.note_change(b"", self.server.owed.segment());
+                    Box::new(Undo::Queried(statement))
+                });
+                self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
+                Fate::Forward
             }
-            client_tag::COPY_DATA => Fate::Forward,
+            client_tag::COPY_DATA => {
+                self.server.owed.feed();
+                Fate::Forward
+            }
             client_tag::FUNCTION_CALL => self.plain(Request::FunctionCall),
             // Short ones are sent whole or not at all: should the client vanish, the less is half
             // sent the better.
             _ if !whole => Fate::Incomplete,
             client_tag::EXECUTE if self.server.bound_forgets => {
                 self.server.bound_forgets = false;
-                self.owe(Request::Execute, Answer::Forward, Undo::Forgets);
-                Fate::Forward
+                self.statements.doubt_all();
+                self.plain(Request::Execute)
             }
             client_tag::EXECUTE => self.plain(Request::Execute),
             client_tag::SYNC => self.plain(Request::Sync),
@@ -234,23 +240,6 @@ impl Requests<'_> {
         Fate::Forward
     }
 
-    /// Does what a name means depend on a request of an earlier batch that may have failed?
-    #[inline]
-    fn is_uncertain(&self, name: &[u8]) -> bool {
-        let owed = &self.server.owed;
-        owed.is_uncertain(|undo| undo.concerns(name))
-            || owed.is_pending(|undo| matches!(undo, Undo::Forgets))
-            || self.statements.get(name).is_some_and(|s| !name.is_empty() && self.is_unsure(s.id))
-    }
-
-    /// Does what the server knows of a statement depend on a request of an earlier batch that may
-    /// have been discarded? If it has to be told, what must go for it counts too.
-    #[inline]
-    fn is_unsure(&self, id: u64) -> bool {
-        let id = self.server.statements.has(id).then_some(id);
-        self.server.owed.is_uncertain(|undo| undo.concerns_server(id))
-    }
-
     fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
         self.server.owed.push(request, answer, Some(Box::new(undo)), self.now);
     }
@@ -260,56 +249,109 @@ impl Requests<'_> {
             // Postgres says what is wrong with it.
             return self.plain(Request::Parse);
         };
+        if parse.name.is_empty() {
+            self.parse_unnamed(parse.statement);
+            return Fate::Forward;
+        }
         if self.is_uncertain(parse.name) {
             return Fate::Uncertain;
         }
-        if parse.name.is_empty() {
-            let statement = self.statements.intern(self.registry, parse.statement);
-            self.server.statements.unnamed = Unnamed::Known(statement.id);
-            self.statements.define(b"", statement);
-            self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed);
-            return Fate::Forward;
-        }
         if self.statements.get(parse.name).is_some() {
-            // Whatever else is wrong with it, Postgres says first.
-            self.server.statements.unnamed = Unnamed::Unknown;
-            frontend::write_parse(splice.insert(), b"", parse.statement);
-            self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
-            frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
-            let undo = Undo::Duplicate(parse.name.into());
-            self.owe(Request::Execute, Answer::DuplicateStatement, undo);
+            if self.may_hold() {
+                // What runs may be DEALLOCATE ALL.
+                return Fate::Uncertain;
+            }
+            self.parse_taken(parse, splice);
             return Fate::Drop;
         }
         let statement = self.statements.intern(self.registry, parse.statement);
-        if self.is_unsure(statement.id) {
+        if self.is_statement_uncertain(&statement) {
             return Fate::Uncertain;
         }
-        self.statements.define(parse.name, Arc::clone(&statement));
-        let name = Box::from(parse.name);
+        self.parse_named(parse.name, statement, splice);
+        Fate::Drop
+    }
+
+    /// Always passed on: a statement that was planned for one value must not serve another.
+    fn parse_unnamed(&mut self, body: &[u8]) {
+        let segment = self.server.owed.segment();
+        let statement = self.statements.intern(self.registry, body);
+        self.server.statements.set_unnamed(Unnamed::Known(statement.id), segment);
+        let before = self.statements.remove(b"");
+        self.statements.define(b"", Arc::clone(&statement));
+        self.statements.note_change(b"", segment);
+        self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed { statement, before });
+    }
+
+    /// A name that is taken: what is wrong with the text is said first, as Postgres does.
+    fn parse_taken(&mut self, parse: Parse<'_>, splice: &mut Splice<'_>) {
+        self.server.statements.set_unnamed(Unnamed::Unknown, self.server.owed.segment());
+        frontend::write_parse(splice.insert(), b"", parse.statement);
+        self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
+        frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
+        let undo = Undo::Duplicate(parse.name.into());
+        self.owe(Request::Execute, Answer::DuplicateStatement, undo);
+    }
+
+    fn parse_named(&mut self, name: &[u8], statement: Arc<Statement>, splice: &mut Splice<'_>) {
+        let segment = self.server.owed.segment();
+        self.statements.define(name, Arc::clone(&statement));
+        self.statements.note_change(name, segment);
+        let name = Box::from(name);
+        let body = &*statement.body;
+        let owed = &self.server.owed;
+        let (failed, status_due) =
+            (owed.status() == TransactionStatus::Failed, owed.is_status_due());
         let knows = self.server.statements.knows(statement.id);
-        let failed = self.server.owed.status() == TransactionStatus::Failed;
-        if failed || (knows && !self.server.owed.is_status_known()) {
-            // In a failed transaction Postgres refuses all but its end; only it can tell.
-            self.server.statements.unnamed = Unnamed::Unknown;
-            frontend::write_parse(splice.insert(), b"", parse.statement);
-            self.owe(
-                Request::Parse,
-                Answer::Forward,
-                Undo::Parsed { name, statement, sent: false },
-            );
+        let (answer, sent) = if failed || knows && status_due {
+            // Postgres refuses all but the end of a failed transaction; only it can tell which
+            // this is.
+            self.server.statements.forget_unnamed();
+            frontend::write_parse(splice.insert(), b"", body);
+            (Answer::Forward, false)
         } else if knows {
-            let answer = Answer::Fake(server_tag::PARSE_COMPLETE);
-            self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent: false });
+            (Answer::Fake(server_tag::PARSE_COMPLETE), false)
         } else {
             self.make_room(statement.id, splice);
-            frontend::write_parse(
-                splice.insert(),
-                statement.shared_name().as_bytes(),
-                parse.statement,
-            );
-            self.owe(Request::Parse, Answer::Forward, Undo::Parsed { name, statement, sent: true });
+            frontend::write_parse(splice.insert(), statement.shared_name().as_bytes(), body);
+            (Answer::Forward, true)
+        };
+        self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent });
+    }
+
+    /// May a request wait until all that was sent is answered? Not for a COPY, which waits for the
+    /// client.
+    #[inline]
+    fn may_hold(&self) -> bool {
+        self.server.owed.is_running() && !self.server.owed.is_copying_in()
+    }
+
+    /// Is it open what a name of the client means, or whether the server knows what it means?
+    #[inline]
+    fn is_uncertain(&self, name: &[u8]) -> bool {
+        if !self.may_hold() {
+            return false;
         }
-        Fate::Drop
+        let owed = &self.server.owed;
+        let open = |segment: Option<u64>| segment.is_some_and(|s| owed.is_undecided(s));
+        if self.statements.is_doubted(name) || open(self.statements.changed_in(name)) {
+            return true;
+        }
+        match self.statements.get(name) {
+            _ if name.is_empty() => open(self.server.statements.unnamed_changed_in()),
+            Some(statement) => self.is_statement_uncertain(statement),
+            None => false,
+        }
+    }
+
+    /// Is it open whether the server knows a statement, or what has to go for it?
+    fn is_statement_uncertain(&self, statement: &Statement) -> bool {
+        let ServerConnection { owed, statements, .. } = &*self.server;
+        let changed = statements.changed_in(statement.id);
+        let evicts = !statements.has(statement.id) && statements.is_full();
+        self.may_hold()
+            && (changed.is_some_and(|segment| owed.is_undecided(segment))
+                || evicts && statements.is_changing() && owed.is_status_due())
     }
 
     fn bind(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
@@ -362,6 +404,7 @@ impl Requests<'_> {
         match self.statements.remove(name) {
             Some(statement) => {
                 self.statements.remember_closed(statement.id);
+                self.statements.note_change(name, self.server.owed.segment());
                 self.owe(Request::Close, answer, Undo::Closed { name: name.into(), statement });
             }
             // Not an error: Postgres says CloseComplete too.
@@ -375,8 +418,9 @@ impl Requests<'_> {
     fn server_name(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Option<SharedName> {
         match self.statements.get(name) {
             Some(statement) if name.is_empty() => {
-                if self.server.statements.unnamed != Unnamed::Known(statement.id) {
-                    self.server.statements.unnamed = Unnamed::Known(statement.id);
+                let known = Unnamed::Known(statement.id);
+                if self.server.statements.unnamed() != known {
+                    self.server.statements.set_unnamed(known, self.server.owed.segment());
                     frontend::write_parse(splice.insert(), b"", &statement.body);
                     self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
                 }
@@ -392,8 +436,9 @@ impl Requests<'_> {
             }
             None if name.is_empty() => {
                 // The client has none, but another one's may stand there.
-                if self.server.statements.unnamed != Unnamed::Absent {
-                    self.server.statements.unnamed = Unnamed::Absent;
+                if self.server.statements.unnamed() != Unnamed::Absent {
+                    let segment = self.server.owed.segment();
+                    self.server.statements.set_unnamed(Unnamed::Absent, segment);
                     frontend::write_close_statement(splice.insert(), b"");
                     self.owe(Request::Close, Answer::Swallow, Undo::InjectedUnnamed);
                 }
@@ -414,8 +459,11 @@ impl Requests<'_> {
 
     /// The server is about to learn a statement: the one that has to go for it is closed.
     fn make_room(&mut self, id: u64, splice: &mut Splice<'_>) {
+        let segment = self.server.owed.segment();
+        self.server.statements.note_change(id, segment);
         self.server.statements.learn(id);
         while let Some(gone) = self.server.statements.surplus() {
+            self.server.statements.note_change(gone, segment);
             frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
             self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
         }

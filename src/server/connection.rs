@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::effects::Effect;
 use super::owed::Owed;
 use super::parameters::Applied;
-use super::statement::{ServerStatements, Statement, Unnamed};
+use super::statement::{ServerStatements, Statement};
 use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
@@ -29,8 +29,15 @@ pub enum Undo {
         /// Was it sent, so that the server does not know it now?
         sent: bool,
     },
-    /// A Parse of the unnamed statement: Postgres drops the one before it in any case.
-    ParsedUnnamed,
+    /// A Parse of the unnamed statement.
+    ParsedUnnamed {
+        /// What it is now.
+        statement: Arc<Statement>,
+        /// What it was before.
+        before: Option<Arc<Statement>>,
+    },
+    /// A simple Query, and the unnamed statement that it drops.
+    Queried(Arc<Statement>),
     /// A Parse we injected.
     Injected(u64),
     /// A Parse or Close of the unnamed statement that we injected.
@@ -42,9 +49,6 @@ pub enum Undo {
         /// What it still means.
         statement: Arc<Statement>,
     },
-    /// A statement that may make Postgres forget prepared statements: what names mean after it is
-    /// known when it is done.
-    Forgets,
     /// A Parse of a name that the client has already: nothing to take back, but the name is said.
     Duplicate(Box<[u8]>),
     /// A Close we injected to make room: the server still knows it.
@@ -52,22 +56,6 @@ pub enum Undo {
 }
 
 impl Undo {
-    /// Does it change which shared statements the server knows, `id` among them? `None` asks for
-    /// any of them.
-    #[must_use]
-    pub fn concerns_server(&self, id: Option<u64>) -> bool {
-        match self {
-            Self::Parsed { statement, sent: true, .. } => id.is_none_or(|id| id == statement.id),
-            Self::Injected(own) | Self::Evicted(own) => id.is_none_or(|id| id == *own),
-            Self::Parsed { sent: false, .. }
-            | Self::ParsedUnnamed
-            | Self::InjectedUnnamed
-            | Self::Closed { .. }
-            | Self::Forgets
-            | Self::Duplicate(_) => false,
-        }
-    }
-
     /// The name that the client gave the statement with this id, if this is its Close.
     #[must_use]
     pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
@@ -75,23 +63,12 @@ impl Undo {
             Self::Closed { name, statement } if statement.id == id => Some(name),
             Self::Closed { .. }
             | Self::Parsed { .. }
-            | Self::ParsedUnnamed
-            | Self::Forgets
+            | Self::ParsedUnnamed { .. }
+            | Self::Queried(_)
             | Self::Injected(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_) => None,
-        }
-    }
-
-    /// Does it change what this name of the client means?
-    #[must_use]
-    pub fn concerns(&self, client_name: &[u8]) -> bool {
-        match self {
-            Self::Parsed { name, .. } | Self::Closed { name, .. } => **name == *client_name,
-            Self::ParsedUnnamed | Self::InjectedUnnamed => client_name.is_empty(),
-            Self::Forgets => true,
-            Self::Injected(_) | Self::Duplicate(_) | Self::Evicted(_) => false,
         }
     }
 }
@@ -228,7 +205,7 @@ impl ServerConnection {
 
     /// The server has forgotten all statements but those it is being told about just now.
     fn forget_statements(&mut self) {
-        self.statements.clear();
+        self.statements.clear_named();
         for undo in self.owed.in_flight() {
             match undo {
                 Undo::Parsed { statement, sent: true, .. } => {
@@ -236,9 +213,9 @@ impl ServerConnection {
                 }
                 Undo::Injected(id) => self.statements.learn(*id),
                 Undo::Parsed { .. }
-                | Undo::ParsedUnnamed
+                | Undo::ParsedUnnamed { .. }
+                | Undo::Queried(_)
                 | Undo::InjectedUnnamed
-                | Undo::Forgets
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
                 | Undo::Evicted(_) => {}
@@ -335,12 +312,12 @@ impl ServerStatements {
     pub fn undo(&mut self, undo: &Undo) {
         match undo {
             Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
-            Undo::ParsedUnnamed | Undo::InjectedUnnamed => self.unnamed = Unnamed::Unknown,
+            Undo::ParsedUnnamed { .. } | Undo::InjectedUnnamed => self.forget_unnamed(),
             Undo::Injected(id) => self.forget(*id),
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
+            | Undo::Queried(_)
             | Undo::Closed { .. }
-            | Undo::Forgets
             | Undo::Duplicate(_) => {}
         }
     }

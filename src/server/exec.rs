@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
+use memchr::memmem;
+
 use super::connection::{Body, ServerConnection};
 use super::effects::effect;
 use super::owed::{Answer, Cause, ErrorVerdict, Request, Unexpected};
@@ -19,6 +21,10 @@ const CHUNK: usize = 16 * 1024;
 
 /// The longest message that is looked at; of a longer one only the type counts.
 const WHOLE_LIMIT: usize = 32 * 1024;
+
+/// Our reason for a `CopyFail`. Postgres quotes it in its error, which tells that error from one
+/// that came of anything before.
+const COPY_FAIL_REASON: &str = "pooler: the client left";
 
 /// Why a server cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +62,18 @@ pub struct Heard {
 /// When the connection is of no use any more. An error of the query itself is in [`Heard`].
 pub async fn run(server: &mut ServerConnection, sql: &str) -> Result<Heard, ExecError> {
     frontend::write_query(&mut server.unsent, sql);
-    server.statements.drop_unnamed();
+    server.statements.doubt_unnamed();
     server.owed.push(Request::Query, Answer::Swallow, None, 0);
     settle(server).await
+}
+
+/// Ends a COPY whose client is gone.
+pub fn push_copy_fail(server: &mut ServerConnection) {
+    frame::write_frame(&mut server.unsent, client_tag::COPY_FAIL, |out| {
+        out.extend_from_slice(COPY_FAIL_REASON.as_bytes());
+        out.push(0);
+    });
+    server.owed.push(Request::CopyEnd, Answer::Forward, None, 0);
 }
 
 /// Sends a Sync of ours behind what was sent.
@@ -153,8 +168,12 @@ fn one(
             let fields = ErrorFields::parse(body);
             let code = fields.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
             let statements = &mut server.statements;
-            let cause = Cause::of(Some(code));
-            let verdict = server.owed.received_error(cause, |undo| statements.undo(&undo));
+            let cause = if memmem::find(fields.message, COPY_FAIL_REASON.as_bytes()).is_some() {
+                Cause::OurCopyFail
+            } else {
+                Cause::of(Some(code))
+            };
+            let verdict = server.owed.received_error(cause, |undo, _| statements.undo(&undo));
             let message = String::from_utf8_lossy(fields.message).into_owned();
             heard.error = Some((code, message));
             if verdict == ErrorVerdict::Unsolicited || fields.is_fatal() {

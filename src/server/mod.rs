@@ -9,5 +9,10 @@ pub mod owed;
 pub mod parameters;
 pub mod request;
 pub mod statement;
+
+#[cfg(test)]
+mod owed_model;
+#[cfg(test)]
+mod owed_tests;
 #[cfg(test)]
 mod timing_tests;

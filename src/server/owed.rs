@@ -10,12 +10,11 @@
 
 use std::collections::VecDeque;
 
+pub use super::request::{
+    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict,
+};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
-
-pub use super::request::{
-    Answer, Cause, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
-};
 
 #[derive(Debug)]
 struct Entry<U> {
@@ -24,6 +23,15 @@ struct Entry<U> {
     /// When it was sent, in the caller's clock (nanoseconds).
     sent_at: u64,
     undo: Option<Box<U>>,
+}
+
+/// Where `COPY` stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copy {
+    None,
+    /// `COPY FROM STDIN` is reading. `CopyGetData` (copyfromparse.c) ignores Flush and Sync until
+    /// the data ends, so the Syncs up to then get no `ReadyForQuery`; those after an error do.
+    In,
 }
 
 /// Where the extended protocol stands, as far as it was sent.
@@ -35,16 +43,6 @@ enum Batch {
     Open,
     /// There was an error: Postgres discards everything up to the Sync.
     Skipping,
-}
-
-/// Where `COPY` stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Copy {
-    None,
-    /// `COPY FROM STDIN` is reading; it eats Syncs, and has eaten this many that we know of.
-    In {
-        eaten: u32,
-    },
 }
 
 /// Is it known which reply answers which request?
@@ -62,13 +60,22 @@ pub struct Owed<U> {
     queue: VecDeque<Entry<U>>,
     /// Requests in the queue that something was sent for (all but fakes and copy ends).
     outstanding: u32,
-    /// Requests in the queue that would have to be taken back.
-    undoable: u32,
     status: TransactionStatus,
     batch: Batch,
     copy: Copy,
+    /// Was data for a `COPY` sent since all was answered?
+    fed: bool,
     trust: Trust,
     last_done: u64,
+    /// Requests that bring `ReadyForQuery`: sent, and ended.
+    segments: Segments,
+}
+
+/// Counts of what ends with `ReadyForQuery`.
+#[derive(Debug, Default)]
+struct Segments {
+    sent: u64,
+    ended: u64,
 }
 
 impl<U> Default for Owed<U> {
@@ -76,12 +83,13 @@ impl<U> Default for Owed<U> {
         Self {
             queue: VecDeque::new(),
             outstanding: 0,
-            undoable: 0,
             status: TransactionStatus::Idle,
             batch: Batch::Closed,
             copy: Copy::None,
+            fed: false,
             trust: Trust::InStep,
             last_done: 0,
+            segments: Segments::default(),
         }
     }
 }
@@ -130,6 +138,28 @@ impl<U> Owed<U> {
         self.is_quiet()
     }
 
+    /// The number of the segment that requests are sent in now: one ends with each Sync, Query or
+    /// `FunctionCall`. An error in a segment discards the rest of it, not what comes after.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.segments.sent
+    }
+
+    /// Is it open how an earlier segment ends, so that what was sent in it may not happen?
+    #[inline]
+    #[must_use]
+    pub fn is_undecided(&self, segment: u64) -> bool {
+        (self.segments.ended..self.segments.sent).contains(&segment)
+    }
+
+    /// Is it open what the transaction's status will be when Postgres reads what is sent next?
+    #[inline]
+    #[must_use]
+    pub fn is_status_due(&self) -> bool {
+        self.segments.ended < self.segments.sent
+    }
+
     /// Is a statement running, as far as we can know?
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -167,36 +197,31 @@ impl<U> Owed<U> {
     #[inline]
     pub fn push(&mut self, request: Request, answer: Answer, undo: Option<Box<U>>, now: u64) {
         match request {
-            Request::Sync => {
-                self.batch = Batch::Closed;
-                // COPY reads it and answers nothing, unless the end of the data goes before it.
-                if let Copy::In { eaten } = &mut self.copy
-                    && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
-                {
-                    *eaten += 1;
-                    return;
-                }
-            }
             // A late end of data, after COPY failed: Postgres ignores it.
             Request::CopyEnd if self.queue.is_empty() => return,
+            Request::CopyEnd => {}
             // They end with ReadyForQuery, and with it what was open.
-            Request::Query | Request::FunctionCall => self.batch = Batch::Closed,
+            Request::Query | Request::FunctionCall | Request::Sync => self.batch = Batch::Closed,
             Request::Parse
             | Request::Bind
             | Request::Describe
             | Request::Execute
-            | Request::Close => self.batch = Batch::Open,
-            // Who ends the data has seen COPY begin: the Syncs before it have been read.
-            Request::CopyEnd => {
-                if let Copy::In { eaten } = &mut self.copy {
-                    *eaten = 0;
+            | Request::Close => {
+                if !matches!(answer, Answer::Fake(_)) {
+                    self.batch = Batch::Open;
                 }
             }
         }
         let entry = Entry { request, answer, sent_at: now, undo };
         self.outstanding += u32::from(!entry.is_silent());
-        self.undoable += u32::from(entry.undo.is_some());
+        self.segments.sent += u64::from(entry.brings_ready());
         self.queue.push_back(entry);
+    }
+
+    /// Notes that data for a `COPY FROM STDIN` is sent.
+    #[inline]
+    pub fn feed(&mut self) {
+        self.fed = true;
     }
 
     /// The next reply to give in Postgres' place: its tag. To be called until `None` before each
@@ -205,8 +230,8 @@ impl<U> Owed<U> {
     pub fn next_fake(&mut self) -> Option<u8> {
         match self.queue.front()?.answer {
             Answer::Fake(tag) => {
-                let entry = self.queue.pop_front()?;
-                self.undoable -= u32::from(entry.undo.is_some());
+                self.queue.pop_front();
+                self.skip_copy_ends();
                 Some(tag)
             }
             Answer::Forward | Answer::Swallow | Answer::DuplicateStatement => None,
@@ -231,7 +256,7 @@ impl<U> Owed<U> {
                 Err(Unexpected(tag))
             };
         };
-        let verdict = front.verdict();
+        let verdict = front.verdict_on(tag);
         let request = front.request;
         let pops = match (tag, request) {
             (server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION, _)
@@ -245,7 +270,7 @@ impl<U> Owed<U> {
             | (server_tag::FUNCTION_RESPONSE, FunctionCall)
             | (server_tag::COPY_OUT | server_tag::COPY_BOTH, Query | Execute) => false,
             (server_tag::COPY_IN, Query | Execute) => {
-                self.copy_in_begins();
+                self.copy = Copy::In;
                 false
             }
             (server_tag::PARSE_COMPLETE, Parse)
@@ -260,8 +285,8 @@ impl<U> Owed<U> {
             ) => true,
             _ => return Err(Unexpected(tag)),
         };
-        if tag == server_tag::COMMAND_COMPLETE {
-            self.copy = Copy::None;
+        if tag == server_tag::COMMAND_COMPLETE && self.copy == Copy::In {
+            self.copy_in_ends();
         }
         let done = if pops { self.pop(now) } else { None };
         Ok((verdict, done))
@@ -269,14 +294,15 @@ impl<U> Owed<U> {
 
     /// Looks at an error of the server: what Postgres discards now is discarded here, newest
     /// first, and `undo` gets what must be taken back.
-    pub fn received_error(&mut self, cause: Cause, mut undo: impl FnMut(Box<U>)) -> ErrorVerdict {
+    pub fn received_error(
+        &mut self,
+        cause: Cause,
+        mut undo: impl FnMut(Box<U>, Discarded),
+    ) -> ErrorVerdict {
         let Some(front) = self.queue.front() else { return ErrorVerdict::Unsolicited };
         let (request, answer) = (front.request, front.answer);
-        if let Copy::In { eaten } = std::mem::replace(&mut self.copy, Copy::None)
-            && cause == Cause::Interrupt
-            && eaten > 0
-        {
-            self.trust = Trust::Doubtful;
+        if self.copy == Copy::In {
+            self.copy_in_fails(cause);
         }
         match request {
             Request::Query | Request::FunctionCall | Request::Sync => {}
@@ -304,63 +330,25 @@ impl<U> Owed<U> {
         status: TransactionStatus,
         now: u64,
     ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
-        self.skip_copy_ends();
-        let Some(front) = self.queue.front() else {
-            return Err(Unexpected(server_tag::READY_FOR_QUERY));
-        };
-        match front.request {
-            Request::Query | Request::FunctionCall | Request::Sync => {
+        match self.queue.front() {
+            Some(front) if front.brings_ready() => {
                 let verdict = front.verdict();
                 self.status = status;
                 self.copy = Copy::None;
                 let done = self.pop(now);
-                self.skip_copy_ends();
+                self.fed &= !self.queue.is_empty();
                 Ok((verdict, done))
             }
-            Request::Parse
-            | Request::Bind
-            | Request::Describe
-            | Request::Execute
-            | Request::Close
-            | Request::CopyEnd => Err(Unexpected(server_tag::READY_FOR_QUERY)),
+            Some(_) | None if self.trust == Trust::Doubtful => {
+                // That of a Sync which COPY did not read after all.
+                self.status = status;
+                if self.batch == Batch::Skipping {
+                    self.batch = Batch::Closed;
+                }
+                Ok((Verdict::Forward, None))
+            }
+            Some(_) | None => Err(Unexpected(server_tag::READY_FOR_QUERY)),
         }
-    }
-
-    /// What would have to be taken back for the requests that are still in the queue, newest
-    /// first: the connection is given up.
-    pub fn abandon(&mut self, mut undo: impl FnMut(Box<U>)) {
-        while let Some(entry) = self.queue.pop_back() {
-            entry.undo.map(&mut undo);
-        }
-        self.outstanding = 0;
-        self.undoable = 0;
-    }
-
-    /// Is the transaction's status known for what is sent now? Not while the end of an earlier batch
-    /// is owed.
-    #[inline]
-    #[must_use]
-    pub fn is_status_known(&self) -> bool {
-        !self.queue.iter().any(Entry::ends_batch)
-    }
-
-    /// May a request of an earlier batch, which `concerns` picks out, still be taken back? Within
-    /// its own batch that is no question: what comes after it is discarded with it.
-    #[inline]
-    pub fn is_uncertain(&self, concerns: impl Fn(&U) -> bool) -> bool {
-        if self.undoable == 0 {
-            return false;
-        }
-        self.queue
-            .iter()
-            .skip_while(|e| !e.undo.as_deref().is_some_and(&concerns))
-            .any(Entry::ends_batch)
-    }
-
-    /// Is a request in the queue with which something travels that `concerns` picks out?
-    #[inline]
-    pub fn is_pending(&self, concerns: impl Fn(&U) -> bool) -> bool {
-        self.undoable > 0 && self.in_flight().any(concerns)
     }
 
     /// What travels with the requests that are still in the queue, oldest first.
@@ -370,8 +358,7 @@ impl<U> Owed<U> {
 
     fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
-        self.outstanding -= u32::from(!entry.is_silent());
-        self.undoable -= u32::from(entry.undo.is_some());
+        self.gone(&entry);
         let started_at = entry.sent_at.max(self.last_done);
         let ours = entry.answer == Answer::Swallow;
         if entry.request.is_statement() && !ours {
@@ -381,16 +368,48 @@ impl<U> Owed<U> {
         Some(Done { request: entry.request, started_at, ours, kept: entry.undo })
     }
 
+    fn gone(&mut self, entry: &Entry<U>) {
+        self.outstanding -= u32::from(!entry.is_silent());
+        self.segments.ended += u64::from(entry.brings_ready());
+    }
+
     fn skip_copy_ends(&mut self) {
         while self.queue.front().is_some_and(|e| e.request == Request::CopyEnd) {
             self.queue.pop_front();
         }
     }
 
-    /// `CopyGetData` (copyfromparse.c) ignores Flush and Sync until the data ends: those sent
-    /// before the client knew of the COPY get no `ReadyForQuery`.
-    fn copy_in_begins(&mut self) {
-        let mut eaten = 0;
+    /// `COPY FROM STDIN` read everything up to the end of its data.
+    fn copy_in_ends(&mut self) {
+        self.copy = Copy::None;
+        let eaten = self.eat_syncs();
+        // The end of this COPY's data, lest the next COPY of the same Query take it for its own.
+        if self.queue.get(1).is_some_and(|e| e.request == Request::CopyEnd) {
+            self.queue.remove(1);
+        }
+        let batch = self.queue.front().is_some_and(|e| e.request == Request::Execute);
+        if eaten && batch && !self.queue.iter().any(Entry::brings_ready) {
+            self.batch = Batch::Open;
+        }
+    }
+
+    /// `COPY FROM STDIN` failed somewhere in its data, or before it (a view, a trigger): the Syncs
+    /// sent before it was known to read may have been read by it, or be answered yet.
+    fn copy_in_fails(&mut self, cause: Cause) {
+        self.copy = Copy::None;
+        let ended = self.queue.iter().any(|e| e.request == Request::CopyEnd);
+        if cause == Cause::Request && !self.fed && !ended {
+            // It had nothing to fail at but itself.
+            return;
+        }
+        if self.eat_syncs() && cause != Cause::OurCopyFail {
+            self.trust = Trust::Doubtful;
+        }
+    }
+
+    /// Takes out the Syncs between the front and the end of its data. Were there any?
+    fn eat_syncs(&mut self) -> bool {
+        let before = self.queue.len();
         let mut at = 1;
         while let Some(entry) = self.queue.get(at) {
             match entry.request {
@@ -398,7 +417,7 @@ impl<U> Owed<U> {
                 Request::Sync => {
                     self.queue.remove(at);
                     self.outstanding -= 1;
-                    eaten += 1;
+                    self.segments.ended += 1;
                 }
                 Request::Query
                 | Request::FunctionCall
@@ -409,21 +428,24 @@ impl<U> Owed<U> {
                 | Request::Close => at += 1,
             }
         }
-        self.copy = Copy::In { eaten };
+        self.queue.len() < before
     }
 
     /// After an error in an extended batch Postgres reads and ignores everything up to Sync,
     /// simple queries too.
-    fn discard_to_sync(&mut self, undo: &mut impl FnMut(Box<U>)) {
+    fn discard_to_sync(&mut self, undo: &mut impl FnMut(Box<U>, Discarded)) {
         let sync = self.queue.iter().position(|e| e.request == Request::Sync);
         if sync.is_none() {
             self.batch = Batch::Skipping;
         }
         let rest = self.queue.split_off(sync.unwrap_or(self.queue.len()));
-        for entry in std::mem::replace(&mut self.queue, rest).into_iter().rev() {
-            self.outstanding -= u32::from(!entry.is_silent());
-            self.undoable -= u32::from(entry.undo.is_some());
-            entry.undo.map(&mut *undo);
+        let discarded = std::mem::replace(&mut self.queue, rest);
+        for (at, entry) in discarded.into_iter().enumerate().rev() {
+            self.gone(&entry);
+            let how = if at == 0 { Discarded::Failed } else { Discarded::Skipped };
+            if let Some(taken) = entry.undo {
+                undo(taken, how);
+            }
         }
     }
 }
@@ -436,13 +458,31 @@ impl<U> Entry<U> {
         }
     }
 
-    /// Does `ReadyForQuery` answer it?
-    fn ends_batch(&self) -> bool {
-        matches!(self.request, Request::Sync | Request::Query | Request::FunctionCall)
+    /// What Postgres says of itself while it does something of ours is for the client, but for
+    /// settings that a Query of ours changes.
+    fn verdict_on(&self, tag: u8) -> Verdict {
+        match tag {
+            server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION
+                if self.request != Request::Query =>
+            {
+                Verdict::Forward
+            }
+            _ => self.verdict(),
+        }
+    }
+
+    fn brings_ready(&self) -> bool {
+        matches!(self.request, Request::Query | Request::FunctionCall | Request::Sync)
     }
 
     /// Was nothing sent that Postgres would answer?
     fn is_silent(&self) -> bool {
         self.request == Request::CopyEnd || matches!(self.answer, Answer::Fake(_))
     }
+}
+
+/// May a server say this unasked? Errors too, but those end the connection.
+#[must_use]
+pub fn is_asynchronous(tag: u8) -> bool {
+    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

@@ -1,6 +1,6 @@
-//! The words of the owed-replies queue: what is asked, for whom the reply is, what becomes of it.
+//! The words for requests to Postgres and for what its replies mean to them; [`super::owed`] keeps
+//! the books.
 
-use crate::protocol::frame::server_tag;
 use crate::protocol::sqlstate::SqlState;
 
 /// A request that Postgres answers.
@@ -29,7 +29,8 @@ pub enum Request {
 
 impl Request {
     /// Does it run something, or end what ran?
-    pub(super) fn is_statement(self) -> bool {
+    #[must_use]
+    pub fn is_statement(self) -> bool {
         match self {
             Self::Query | Self::FunctionCall | Self::Execute | Self::Sync => true,
             Self::Parse | Self::Bind | Self::Describe | Self::Close | Self::CopyEnd => false,
@@ -79,8 +80,10 @@ pub enum ErrorVerdict {
 pub enum Cause {
     /// Something that Postgres read.
     Request,
-    /// SQLSTATE class 57: cancelled, shut down. Nothing that Postgres read.
+    /// SQLSTATE class 57: cancelled, shut down. Nothing that Postgres read, or a `CopyFail`.
     Interrupt,
+    /// A `CopyFail` of ours: Postgres has read everything before it.
+    OurCopyFail,
 }
 
 /// A reply that answers nothing we asked: the connection is out of step and cannot be trusted.
@@ -103,6 +106,15 @@ pub struct Done<U> {
     pub kept: Option<Box<U>>,
 }
 
+/// What became of a request that Postgres discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// It is the one that failed.
+    Failed,
+    /// It was not even looked at.
+    Skipped,
+}
+
 impl Cause {
     /// What an error with this SQLSTATE came of.
     #[must_use]
@@ -112,10 +124,4 @@ impl Cause {
             Some(_) | None => Self::Request,
         }
     }
-}
-
-/// May a server say this unasked? Errors too, but those end the connection.
-#[must_use]
-pub fn is_asynchronous(tag: u8) -> bool {
-    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

@@ -1,7 +1,7 @@
 //! Prepared statements that clients share: one name per meaning, and which of them a server knows.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,8 +62,10 @@ struct ByBody(Arc<Statement>);
 pub struct ServerStatements {
     named: LruCache<u64, (), FxBuildHasher>,
     limit: usize,
-    /// Its unnamed statement.
-    pub unnamed: Unnamed,
+    unnamed: Unnamed,
+    /// What changed lately, and in which segment (see [`super::owed::Owed::segment`]).
+    changed: HashMap<u64, u64, FxBuildHasher>,
+    unnamed_changed: Option<u64>,
 }
 
 /// What is known of a server's unnamed statement.
@@ -209,8 +211,13 @@ impl ServerStatements {
     /// Room for `limit` named statements, at least one.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        let named = LruCache::unbounded_with_hasher(FxBuildHasher);
-        Self { named, limit: (limit as usize).max(1), unnamed: Unnamed::Absent }
+        Self {
+            named: LruCache::unbounded_with_hasher(FxBuildHasher),
+            limit: (limit as usize).max(1),
+            unnamed: Unnamed::Absent,
+            changed: HashMap::default(),
+            unnamed_changed: None,
+        }
     }
 
     /// Does the server know it? If so it counts as just used.
@@ -223,6 +230,71 @@ impl ServerStatements {
     #[must_use]
     pub fn has(&self, id: u64) -> bool {
         self.named.contains(&id)
+    }
+
+    /// Its unnamed statement.
+    #[inline]
+    #[must_use]
+    pub fn unnamed(&self) -> Unnamed {
+        self.unnamed
+    }
+
+    /// The server is being told, in this segment.
+    #[inline]
+    pub fn set_unnamed(&mut self, unnamed: Unnamed, segment: u64) {
+        self.unnamed = unnamed;
+        self.unnamed_changed = Some(segment);
+    }
+
+    /// Its unnamed statement may be anything.
+    pub fn forget_unnamed(&mut self) {
+        self.unnamed = Unnamed::Unknown;
+    }
+
+    /// Its unnamed statement, should there be one, may be gone.
+    #[inline]
+    pub fn doubt_unnamed(&mut self) {
+        if self.unnamed != Unnamed::Absent {
+            self.unnamed = Unnamed::Unknown;
+        }
+    }
+
+    /// The server is told about a named statement in this segment.
+    pub fn note_change(&mut self, id: u64, segment: u64) {
+        self.changed.insert(id, segment);
+    }
+
+    /// Has another one to go for the next that it learns?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.named.len() >= self.limit
+    }
+
+    /// Was the server told about named statements lately?
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The segment in which the server was told about a named statement lately.
+    #[inline]
+    #[must_use]
+    pub fn changed_in(&self, id: u64) -> Option<u64> {
+        self.changed.get(&id).copied()
+    }
+
+    /// The segment in which the server was told about its unnamed statement lately.
+    #[inline]
+    #[must_use]
+    pub fn unnamed_changed_in(&self) -> Option<u64> {
+        self.unnamed_changed
+    }
+
+    /// Everything the server was told has happened, or been taken back.
+    #[inline]
+    pub fn settle(&mut self) {
+        self.changed.clear();
+        self.unnamed_changed = None;
     }
 
     /// The server is being told, or knows it still. There may be a [`Self::surplus`] then.
@@ -243,18 +315,17 @@ impl ServerStatements {
         self.named.pop(&id);
     }
 
+    /// The server knows no named statement any more: `DEALLOCATE ALL` and `DISCARD ALL` leave the
+    /// unnamed one (`DropAllPreparedStatements`, src/backend/commands/prepare.c).
+    pub fn clear_named(&mut self) {
+        self.named.clear();
+        self.doubt_unnamed();
+    }
+
     /// The server knows nothing any more.
     pub fn clear(&mut self) {
         self.named.clear();
         self.unnamed = Unnamed::Absent;
-    }
-
-    /// A simple Query is sent: Postgres drops the unnamed statement, should it come to that Query.
-    #[inline]
-    pub fn drop_unnamed(&mut self) {
-        if self.unnamed != Unnamed::Absent {
-            self.unnamed = Unnamed::Unknown;
-        }
     }
 
     /// How many named statements the server knows.
