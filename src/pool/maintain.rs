@@ -10,7 +10,7 @@ use tracing::{debug, info};
 
 use super::handle::still_alive;
 use super::shared::{Entry, Plan, Pool};
-use super::slots::Idle;
+use super::slots::{Idle, Slots};
 use crate::server::exec;
 
 /// A check that takes longer has failed.
@@ -28,16 +28,16 @@ impl Pool {
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
         let plan = self.plan();
         let generation = self.generation();
-        let (total, taken) = self.with_slots(|slots| {
-            let mut spare = spare(slots.counts(), plan.limits.min);
+        let (mut budget, taken) = self.with_slots(|slots| {
+            let again = Budget::of(slots);
+            let mut budget = Budget::of(slots);
             let taken = slots.take_where(worker, |idle| {
-                duty(&plan, idle, generation, now, &mut spare).is_some()
+                duty(&plan, idle, generation, now, &mut budget).is_some()
             });
-            (slots.counts(), taken)
+            (again, taken)
         });
-        let mut spare = spare(total, plan.limits.min);
         for idle in taken {
-            match duty(&plan, &idle, generation, now, &mut spare) {
+            match duty(&plan, &idle, generation, now, &mut budget) {
                 Some(Duty::Close(reason)) => self.retire(idle, worker, reason),
                 Some(Duty::Look) => self.look(idle, worker, now),
                 Some(Duty::Check) => {
@@ -94,8 +94,21 @@ impl Pool {
     }
 }
 
-fn spare(counts: super::slots::Counts, min: u32) -> u32 {
-    (counts.idle + counts.active).saturating_sub(min)
+/// How many idle servers may go, and how many must.
+struct Budget {
+    spare: u32,
+    surplus: u32,
+}
+
+impl Budget {
+    fn of<S, E: Clone>(slots: &Slots<S, E>) -> Self {
+        let (counts, limits) = (slots.counts(), slots.limits());
+        let most = limits.size.saturating_add(limits.reserve);
+        Self {
+            spare: (counts.idle + counts.active).saturating_sub(limits.min),
+            surplus: counts.total().saturating_sub(most),
+        }
+    }
 }
 
 fn duty(
@@ -103,7 +116,7 @@ fn duty(
     idle: &Idle<Entry>,
     generation: u32,
     now: Instant,
-    spare: &mut u32,
+    budget: &mut Budget,
 ) -> Option<Duty> {
     let passed = |limit: Option<Duration>, since: Instant| {
         limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)
@@ -117,8 +130,12 @@ fn duty(
     if idle.server.expires.is_some_and(|at| now >= at) {
         return Some(Duty::Close("server_lifetime"));
     }
-    if passed(plan.idle_timeout, idle.since) && *spare > 0 {
-        *spare -= 1;
+    if budget.surplus > 0 {
+        budget.surplus -= 1;
+        return Some(Duty::Close("pool_size"));
+    }
+    if passed(plan.idle_timeout, idle.since) && budget.spare > 0 {
+        budget.spare -= 1;
         return Some(Duty::Close("server_idle_timeout"));
     }
     passed(plan.check_delay.filter(|d| !d.is_zero()), idle.checked).then_some(Duty::Check)
