@@ -259,6 +259,24 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
+/// The first words, in backticks, of the rows of a table in the architecture's page.
+fn explained_crates() -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, table) = text.split_once("## Dependencies").expect("the page has that chapter");
+    let cells = table.lines().filter_map(|row| row.strip_prefix("| `")?.split(" | ").next());
+    let names = cells.flat_map(|cell| cell.split(", "));
+    names.map(|name| name.trim_matches('`').to_owned()).collect()
+}
+
+fn dependencies() -> BTreeSet<String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let (_, section) = text.split_once("[dependencies]\n").expect("there are dependencies");
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())).collect()
+}
+
 fn fail_on(faults: &str) {
     assert!(faults.is_empty(), "\n{faults}");
 }
@@ -361,4 +379,11 @@ fn the_reader_of_code_is_not_fooled() {
     let up = "use super::pool::Pool; use crate::{app::App, stats};";
     let source = Source { path: "src/net/mod.rs".into(), text: up.into(), code: blank(up) };
     assert_eq!(imports(&source).into_iter().collect::<Vec<_>>(), ["app", "pool", "stats"]);
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let dependencies = dependencies();
+    assert!(dependencies.len() >= MIN_SOURCE_FILES, "saw {} dependencies", dependencies.len());
+    assert_eq!(explained_crates(), dependencies, "docs/ARCHITECTURE.md (left), Cargo.toml (right)");
 }

@@ -290,6 +290,18 @@ fn an_injected_parse_that_may_be_skipped_is_waited_for() {
 }
 
 #[test]
+fn what_has_to_go_is_chosen_when_it_is_known_what_is_there() {
+    let (mut rig, mut client) = (Rig::new(1), Client::default());
+    // Should the first batch fail before it, `a` is not there to be closed.
+    let first = all(&[&bind("none", b""), &parse("a", "select 1"), &sync()]);
+    let sent = rig.ask(&mut client, &all(&[&first, &parse("b", "select 2"), &sync()]));
+    let wanted = [bind("none", b""), parse("pooler_1", "select 1"), sync(), flush()];
+    assert_eq!(sent, wanted.concat());
+    rig.reply(&mut client, &all(&[&error("26000", "none"), &ready(b'I')]));
+    assert_eq!(rig.ask(&mut client, b""), all(&[&parse("pooler_2", "select 2"), &sync()]));
+}
+
+#[test]
 fn a_pipeline_of_unnamed_statements_never_waits() {
     let (mut rig, mut client) = start();
     let one = all(&[&parse("", TEXT), &bind("", b"x"), &execute(), &sync()]);
