@@ -1,6 +1,7 @@
 //! The HTTP API: what operators, probes and Prometheus read.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
