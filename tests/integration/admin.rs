@@ -169,7 +169,7 @@ fn a_wait_shows_while_it_lasts_and_afterwards() {
     holder.query("BEGIN");
     // Two workers tell their clients' times, not at the same instant: the holder's lead must be
     // longer than the moment between them.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     waiting.send(&query("SELECT 1"));
     let path = format!("/pools/{}/app", world.database);
     let waits = |pool: &Value| pool["maxwait_ms"].as_f64() > Some(30.0);
