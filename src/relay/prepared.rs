@@ -169,13 +169,12 @@ impl ClientStatements {
     /// A request of this client was discarded by Postgres: what it did here is taken back.
     pub fn undo(&mut self, undo: Undo, how: Discarded) {
         match undo {
-            Undo::Parsed { name, statement, .. } => {
-                if is(self.named.get(&name), &statement) {
-                    self.named.remove(&name);
-                }
+            Undo::Parsed { name, .. } => {
+                self.named.remove(&name);
             }
             Undo::ParsedUnnamed { statement, before } => {
-                if is(self.unnamed.as_ref(), &statement) {
+                // A later batch may have another one by now.
+                if self.unnamed.as_ref().is_some_and(|now| Arc::ptr_eq(now, &statement)) {
                     self.unnamed = match how {
                         // Postgres drops the old one before it looks at the new one.
                         Discarded::Failed => None,
@@ -194,10 +193,4 @@ impl ClientStatements {
             Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
         }
     }
-}
-
-/// Does a name still mean what it meant when the request was sent? The client may have given it
-/// another meaning since.
-fn is(now: Option<&Arc<Statement>>, then: &Arc<Statement>) -> bool {
-    now.is_some_and(|statement| Arc::ptr_eq(statement, then))
 }

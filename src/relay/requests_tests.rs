@@ -240,14 +240,39 @@ fn in_a_failed_transaction_only_postgres_knows_what_may_be_prepared() {
 #[test]
 fn deallocate_all_spares_what_was_prepared_behind_it() {
     let (mut rig, mut client) = prepared();
-    let ahead = all(&[&query("DEALLOCATE ALL"), &parse("s", "select 2"), &sync()]);
+    let again = all(&[&parse("s", "select 2"), &bind("s", b"x"), &sync()]);
+    let ahead = all(&[&query("DEALLOCATE ALL"), &again]);
     // Whether the name is free is known when it was run.
     assert_eq!(rig.ask(&mut client, &ahead), all(&[&query("DEALLOCATE ALL"), &flush()]));
     assert_eq!(client.wish, Some(Wish::Later));
     rig.reply(&mut client, &all(&[&complete("DEALLOCATE ALL"), &ready(b'I')]));
     assert!(client.statements.is_empty() && rig.server.statements.is_empty());
     let sent = rig.ask(&mut client, b"");
-    assert_eq!(sent, all(&[&parse("pooler_2", "select 2"), &sync()]));
+    let wanted = [parse("pooler_2", "select 2"), bind("pooler_2", b"x"), sync()];
+    assert_eq!(sent, wanted.concat());
+}
+
+#[test]
+fn what_uses_a_name_waits_for_deallocate() {
+    for request in [bind("s", b"x"), describe("s"), close("s")] {
+        let (mut rig, mut client) = prepared();
+        let run = query("deallocate all");
+        let sent = rig.ask(&mut client, &all(&[&run, &request, &sync()]));
+        assert_eq!(sent, all(&[&run, &flush()]), "{request:?}");
+    }
+}
+
+#[test]
+fn a_hidden_deallocate_all_spares_what_was_prepared_behind_it_too() {
+    let (mut rig, mut client) = prepared();
+    let hidden = query("/* all of them */ DEALLOCATE ALL");
+    rig.ask(&mut client, &all(&[&hidden, &parse("t", "select 2"), &parse("u", "select 3")]));
+    rig.ask(&mut client, &all(&[&close("u"), &sync()]));
+    rig.reply(&mut client, &all(&[&complete("DEALLOCATE ALL"), &ready(b'I')]));
+    let known = |name: &[u8]| client.statements.get(name).is_some();
+    assert!(!known(b"s") && known(b"t") && !known(b"u"));
+    rig.reply(&mut client, &all(&[&empty(b'1'), &empty(b'1'), &ready(b'I')]));
+    assert_eq!(rig.ask(&mut client, &bind("t", b"x")), bind("pooler_2", b"x"));
 }
 
 #[test]
@@ -276,6 +301,17 @@ fn what_depends_on_an_earlier_batch_waits_for_it() {
         rig.ask(&mut client, b"");
         assert!(client.carry.is_empty(), "{request:?} still waits");
     }
+}
+
+#[test]
+fn a_name_given_without_asking_postgres_is_waited_for_too() {
+    let (mut rig, _) = prepared();
+    let mut other = Client::default();
+    let first = all(&[&bind("none", b""), &parse("t", TEXT), &sync()]);
+    let sent = rig.ask(&mut other, &all(&[&first, &bind("t", b"x"), &sync()]));
+    assert_eq!(sent, all(&[&bind("none", b""), &sync(), &flush()]));
+    rig.reply(&mut other, &all(&[&error("26000", "none"), &ready(b'I')]));
+    assert_eq!(rig.ask(&mut other, b""), all(&[&bind("t", b"x"), &sync()]));
 }
 
 #[test]
