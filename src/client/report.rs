@@ -143,7 +143,9 @@ impl Report<'_> {
             ),
             Self::Violation(violation) => {
                 let code = match violation {
-                    Violation::ParseTooLong(_) => SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    Violation::ParseTooLong(_) | Violation::NamesTooLong => {
+                        SqlState::PROGRAM_LIMIT_EXCEEDED
+                    }
                     Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
                 };
                 fatal(code, violation.to_string())

@@ -38,6 +38,9 @@ pub enum Violation {
     /// A Parse over [`PARSE_LIMIT`].
     #[error("statement of {0} bytes is over the pooler's limit of 64 MiB for prepared statements")]
     ParseTooLong(u32),
+    /// A Bind whose names do not end: passed on unread it could name another client's statement.
+    #[error("names in a Bind message are over the pooler's limit of 16 KiB")]
+    NamesTooLong,
 }
 
 /// How far the requests were taken.
@@ -139,6 +142,8 @@ enum Fate {
     Incomplete,
     /// What it means is open: see [`Wish::Later`].
     Uncertain,
+    /// No client may send it.
+    Violation(Violation),
 }
 
 impl Requests<'_> {
@@ -173,6 +178,7 @@ impl Requests<'_> {
                     taken.wish = Wish::Later;
                     break;
                 }
+                Fate::Violation(violation) => return Err(violation),
                 Fate::Forward => 0,
                 Fate::Rewritten(from) => from,
                 Fate::Drop => {
@@ -357,8 +363,14 @@ impl Requests<'_> {
     fn bind(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         let body = &frame[HEADER_LENGTH..];
         let Some(bind) = Bind::read(body) else {
-            let malformed = frame.len() == head.frame_length() || body.len() > NAMES_LIMIT;
-            return if malformed { self.plain(Request::Bind) } else { Fate::Incomplete };
+            return if frame.len() == head.frame_length() {
+                // Postgres says what is wrong with it.
+                self.plain(Request::Bind)
+            } else if body.len() > NAMES_LIMIT {
+                Fate::Violation(Violation::NamesTooLong)
+            } else {
+                Fate::Incomplete
+            };
         };
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;

@@ -402,6 +402,21 @@ fn what_no_client_may_send_is_a_violation_after_what_came_before() {
     }
 }
 
+#[test]
+fn a_bind_whose_names_do_not_end_is_not_passed_on_unread() {
+    let (mut rig, mut client) = prepared();
+    let portal = vec![b'p'; 1 << 18];
+    let message = frame(b'B', &all(&[&portal, b"\0pooler_1\0\0\0\0\0\0\0"]));
+    let mut out = Vec::new();
+    let (taken, sent) = rig.take(&mut client, &message[..1 << 17], &mut out);
+    assert_eq!(taken.unwrap_err(), Violation::NamesTooLong);
+    assert!(sent.is_empty());
+    // There all at once, it is read like any other.
+    let wanted = format!("\0pooler_{}\0", u64::MAX);
+    let sent = rig.ask(&mut client, &message);
+    assert!(sent.windows(wanted.len()).any(|part| part == wanted.as_bytes()));
+}
+
 /// Every rule of the relay once.
 fn script() -> Vec<u8> {
     let parts = [
