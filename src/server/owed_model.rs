@@ -60,7 +60,7 @@ pub(super) enum Fate {
     Skipped,
 }
 
-/// What reads the next message.
+/// What reads the next message, if anything does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reader {
     Main,
@@ -71,6 +71,8 @@ enum Reader {
         label: usize,
         rest: Option<Vec<Run>>,
     },
+    /// What was neither data nor Sync came within a COPY: "protocol synchronization was lost".
+    Dead,
 }
 
 /// The backend.
@@ -110,11 +112,17 @@ impl Backend {
         self.reader == Reader::Main && !self.batch && self.status == TransactionStatus::Idle
     }
 
+    /// Has it ended the connection?
+    pub(super) fn is_dead(&self) -> bool {
+        self.reader == Reader::Dead
+    }
+
     /// Reads one message. Was there one?
     pub(super) fn step(&mut self) -> bool {
         let Some((label, message)) = self.input.pop_front() else { return false };
         match std::mem::replace(&mut self.reader, Reader::Main) {
-            Reader::Copy { label: copy, rest } => self.copy((label, &message), copy, rest),
+            Reader::Dead => self.reader = Reader::Dead,
+            Reader::Copy { label: copy, rest } => self.copy(&message, copy, rest),
             Reader::Skipping if !matches!(message, Message::Plain(Request::Sync, _)) => {
                 self.reader = Reader::Skipping;
                 self.fates.insert(label, Fate::Skipped);
@@ -237,7 +245,7 @@ impl Backend {
         true
     }
 
-    fn copy(&mut self, (at, message): (usize, &Message), label: usize, rest: Option<Vec<Run>>) {
+    fn copy(&mut self, message: &Message, label: usize, rest: Option<Vec<Run>>) {
         let failure = match message {
             Message::CopyData(false) => Cause::Request,
             // 57014, as the client itself asked for it.
@@ -255,12 +263,13 @@ impl Backend {
             | Message::Plain(..)
             | Message::Execute(_)
             | Message::Query(_) => {
-                assert!(
-                    matches!(message, Message::CopyData(_) | Message::Flush)
-                        || matches!(message, Message::Plain(Request::Sync, _)),
-                    "{at}: {message:?} within COPY ends the connection"
-                );
-                self.reader = Reader::Copy { label, rest };
+                let ignored = matches!(message, Message::Plain(Request::Sync, _));
+                self.reader = if ignored || matches!(message, Message::CopyData(_) | Message::Flush)
+                {
+                    Reader::Copy { label, rest }
+                } else {
+                    Reader::Dead
+                };
                 return;
             }
         };

@@ -319,6 +319,7 @@ proptest! {
     ) {
         let pooler = play(&script, &order);
         let (backend, wanted) = expected(&script);
+        prop_assert!(!backend.is_dead());
         if pooler.owed.is_ambiguous() {
             // Only a Sync that a COPY may have read excuses this.
             let copies = |(m, _): &Step| matches!(m, Message::Execute(Run::CopyIn | Run::CopyInto(_)) | Message::Query(_));
