@@ -30,6 +30,7 @@ pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
                 if let Ok((stream, _)) = listener.accept().await {
                     refuse(stream);
                 }
+                tokio::time::sleep(PAUSE).await;
                 spare = File::open("/dev/null").ok();
             }
             Err(error) => {

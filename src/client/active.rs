@@ -9,7 +9,7 @@ use super::record::{Kick, Phase};
 use super::report::Report;
 use super::session::{Carried, End, Saying, Session, State, Step};
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
-use crate::protocol::backend::{TransactionStatus, write_parameter_status};
+use crate::protocol::backend::write_parameter_status;
 use crate::protocol::frontend;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::Replies;
@@ -240,7 +240,8 @@ impl Session {
             return Step::Moved;
         }
         if !connection.owed.is_free() {
-            if connection.owed.status() != TransactionStatus::Idle {
+            // A batch without its Sync is a transaction too.
+            if self.saying == Saying::Anything {
                 self.record.enter(Phase::IdleInTransaction, nanos);
             }
             return if self.saying == Saying::Anything { Step::Moved } else { self.said_all() };
@@ -317,7 +318,9 @@ impl Session {
         self.saying = Saying::Nothing;
         let State::Active(server) = &mut self.state else { return Step::Moved };
         let connection = server.connection();
-        if !connection.owed.is_running() || !matches!(self.body, Body::Boundary) {
+        // Data for a COPY cannot come any more.
+        let over = !connection.owed.is_running() || connection.owed.is_copying_in();
+        if over || !matches!(self.body, Body::Boundary) {
             return Step::Over(End::ClientClosed);
         }
         self.record.enter(Phase::Orphaned, self.context.nanos(Instant::now()));
@@ -388,14 +391,17 @@ impl Session {
     }
 
     /// The session is over: its server is left in the way that fits.
-    pub(super) fn leave(&mut self, end: &End) {
+    /// Gives whether the client stands between two messages, so that it can be told why.
+    pub(super) fn leave(&mut self, end: &End) -> bool {
+        let mut between = true;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
             State::Waiting { ticket, .. } => {
                 self.handle.pool.abandon(ticket, self.handle.worker);
             }
             State::Active(mut server) => {
-                if server.connection().body != Body::Boundary {
+                between = server.connection().body == Body::Boundary;
+                if !between {
                     // Half a message has gone to the client: nothing that is said now would be
                     // understood.
                     self.unsent = Vec::new();
@@ -416,6 +422,7 @@ impl Session {
                 }
             }
         }
+        between
     }
 }
 

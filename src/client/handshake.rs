@@ -214,6 +214,10 @@ impl Handshake {
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        // Decided by what was configured when the client was asked, not by a reload since.
+        if asking.plan.is_none() {
+            return Err(LoginError::NoDatabase);
+        }
         let Asking { learnt, last_words: mut messages, .. } = asking;
         let handle = self.pool(startup, learnt)?;
         let database = handle.pool.database.clients.take();

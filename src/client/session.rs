@@ -108,7 +108,7 @@ pub(super) enum Saying {
 pub(super) enum Carried {
     /// The rest of a message, if there are any.
     Incomplete,
-    /// Replies of the server.
+    /// To be looked at: replies of the server decide what they mean, or the login was before them.
     Uncertain,
 }
 
@@ -162,7 +162,8 @@ impl Session {
             saying: Saying::Anything,
             body: Body::Boundary,
             skipping: false,
-            carried: Carried::Incomplete,
+            // What came behind the login has not been looked at.
+            carried: Carried::Uncertain,
             carry: parts.carry,
             unsent: parts.first,
             statements: ClientStatements::default(),
@@ -221,6 +222,11 @@ impl Session {
         }
         if self.context.draining.get() && self.carry.is_empty() {
             return Step::Over(End::Kicked(Kick::Shutdown));
+        }
+        if self.carried == Carried::Uncertain {
+            self.carried = Carried::Incomplete;
+            let input = std::mem::take(&mut self.carry);
+            return self.ask(&input, cx, &mut buffers.out);
         }
         match poll_input(&mut self.stream, &mut self.carry, cx, &mut buffers.read) {
             Poll::Pending => Step::Stuck,
@@ -378,12 +384,13 @@ impl Session {
 
 /// The end of a session: the server is left, the client told why, the log as well.
 async fn farewell(mut session: Session, end: End) {
-    session.leave(&end);
+    let between = session.leave(&end);
     if session.context.shared.pools.config().log.log_disconnections {
         let _span = session.record.span().entered();
         info!(reason = %end, "disconnected");
     }
-    if let Some(report) = report(&end) {
+    // In the middle of a message it would be taken for the rest of that message.
+    if between && let Some(report) = report(&end) {
         let code = report.write(&mut session.unsent);
         session.handle.meter.borrow_mut().count_error(Some(code));
     }

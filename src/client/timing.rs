@@ -23,7 +23,9 @@ pub fn overdue(client: &ClientRecord, now: u64) -> Option<Kick> {
         }
         Phase::IdleInTransaction => transaction()
             .or_else(|| passed(limits.idle_transaction, since).then_some(Kick::IdleTransaction)),
-        Phase::Orphaned => Some(Kick::Probe),
+        Phase::Orphaned => transaction()
+            .or_else(|| passed(limits.query, since).then_some(Kick::Cancel))
+            .or(Some(Kick::Probe)),
     }
 }
 

@@ -41,7 +41,7 @@ impl Pool {
             let mut pools = self.siblings();
             pools.push(Arc::clone(self));
             pools.retain(|pool| wait(pool).is_some());
-            pools.sort_by_key(wait);
+            pools.sort_by_cached_key(wait);
             pools.iter().for_each(|pool| pool.grow(worker, now));
         } else {
             self.grow(worker, now);

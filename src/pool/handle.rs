@@ -128,6 +128,7 @@ impl PoolHandle {
     /// A server taken from the pool, made ready for this worker, unless it is dead.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
+            drop(entry);
             self.pool.lost(self.worker, Instant::now());
             return None;
         }
@@ -205,6 +206,10 @@ impl PooledServer {
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
         if !complete(server, last) || server.owed.is_ambiguous() {
+            if server.owed.is_running() {
+                // Postgres would notice the closed socket only when it is done.
+                self.cancel();
+            }
             self.close();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());

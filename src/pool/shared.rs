@@ -267,7 +267,7 @@ impl Pool {
 
     /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
     pub fn put(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
-        if self.is_stale(&entry, now) || self.yields_to_sibling() {
+        if self.is_stale(&entry, now) || self.yields_to_sibling(now) {
             self.close(entry, worker, now);
             return;
         }
@@ -329,12 +329,17 @@ impl Pool {
 
     /// Under a shared limit the pool whose client has waited longest goes first.
     #[inline]
-    fn yields_to_sibling(&self) -> bool {
+    fn yields_to_sibling(&self, now: Instant) -> bool {
         if !self.database.servers.is_starved() && !self.user.servers.is_starved() {
             return false;
         }
         let ours = self.slots.lock().oldest_wait();
-        let theirs = self.siblings().into_iter().filter_map(|p| p.slots.lock().oldest_wait()).min();
+        // Who may not open another one for reasons of his own has no use for the room.
+        let wait = |pool: Arc<Self>| {
+            let slots = pool.slots.lock();
+            slots.oldest_wait().filter(|_| slots.wants_open(now))
+        };
+        let theirs = self.siblings().into_iter().filter_map(wait).min();
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => theirs < ours,
             (None, Some(_)) => true,

@@ -14,11 +14,17 @@ use crate::protocol::frontend;
 /// # Errors
 /// When Postgres cannot be reached.
 pub async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> io::Result<()> {
-    let mut stream = key.address.connect().await?;
+    let mut stream = match key.address.connect().await {
+        Ok(stream) => stream,
+        Err(error) => {
+            in_flight.finish();
+            return Err(error);
+        }
+    };
     let mut request = Vec::new();
     frontend::write_cancel(&mut request, key.pid, &key.secret);
     stream.write_all(&request).await?;
     poll_fn(|cx| poll_end(&mut stream, cx)).await?;
-    drop(in_flight);
+    in_flight.finish();
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -111,12 +111,23 @@ pub struct CancelKey {
 #[derive(Debug, Default)]
 pub struct CancelGate {
     in_flight: AtomicU32,
+    /// A request was given up after it had set out: it may arrive at any time.
+    lost: AtomicBool,
     ended: Notify,
 }
 
-/// One cancel request on its way; ends on drop.
+/// One cancel request on its way; dropped before [`Self::finish`], it may still arrive.
 #[derive(Debug)]
-pub struct CancelInFlight(Arc<CancelGate>);
+pub struct CancelInFlight {
+    gate: Arc<CancelGate>,
+    end: CancelEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CancelEnd {
+    Open,
+    Known,
+}
 
 /// A connection to Postgres that is logged in.
 #[derive(Debug)]
@@ -228,6 +239,7 @@ impl ServerConnection {
     pub fn is_reusable(&self) -> bool {
         self.owed.is_free()
             && !self.owed.is_ambiguous()
+            && !self.cancels.is_lost()
             && self.body == Body::Boundary
             && self.carry.is_empty()
             && self.unsent.is_empty()
@@ -328,7 +340,7 @@ impl CancelGate {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> CancelInFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        CancelInFlight(Arc::clone(self))
+        CancelInFlight { gate: Arc::clone(self), end: CancelEnd::Open }
     }
 
     /// Is a cancel request on its way?
@@ -336,6 +348,12 @@ impl CancelGate {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// May a request that was given up still arrive?
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// Waits until no cancel request is on its way. Cancel safe.
@@ -350,10 +368,20 @@ impl CancelGate {
     }
 }
 
+impl CancelInFlight {
+    /// Postgres has acted on it, or it never set out.
+    pub fn finish(mut self) {
+        self.end = CancelEnd::Known;
+    }
+}
+
 impl Drop for CancelInFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.ended.notify_waiters();
+        if self.end == CancelEnd::Open {
+            self.gate.lost.store(true, Ordering::Release);
+        }
+        self.gate.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.gate.ended.notify_waiters();
     }
 }
 
