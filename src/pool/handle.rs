@@ -144,13 +144,6 @@ impl PoolHandle {
         }
         Some(PooledServer { entry: Some(entry), handle: Rc::clone(self) })
     }
-
-    /// Keeps a server that logged in for a client, outside of the pool's own opening; it counts as
-    /// taken already.
-    #[must_use]
-    pub fn hold(self: &Rc<Self>, entry: Entry) -> PooledServer {
-        PooledServer { entry: Some(entry), handle: Rc::clone(self) }
-    }
 }
 
 /// Reads what came while the server was idle: notices may come, and the end.
