@@ -278,9 +278,19 @@ async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
+/// How many cores there are for each worker, unless the configuration says a number.
+///
+/// The other half is for those who must run for a query to be answered: Postgres, or the
+/// application. With a worker per core on two cores, each finds one event per wake-up where one
+/// worker finds several: 1.3 times the CPU, 0.8 times the throughput at 8 clients.
+const CORES_PER_WORKER: usize = 2;
+
 fn workers(config: &Config) -> usize {
     match config.general.workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+            (cores / CORES_PER_WORKER).max(1)
+        }
         count => count as usize,
     }
 }

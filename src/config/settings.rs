@@ -144,7 +144,7 @@ settings! {
 
     /// The process.
     "general" => General {
-        /// The threads that serve clients; 0 is one for each core.
+        /// The threads that serve clients; 0 is one for every two cores.
         workers: u32 = Whole(0) => Count { low: 0, high: MAX_WORKERS }, Restart;
     }
 

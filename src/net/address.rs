@@ -5,8 +5,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 
+use super::loopback::unpace;
 use super::stream::Stream;
 
 /// Where Postgres listens.
@@ -55,11 +57,8 @@ impl ServerAddress {
             Self::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
                 for address in resolve(host, *port).await? {
-                    match TcpStream::connect(address).await {
-                        Ok(stream) => {
-                            stream.set_nodelay(true)?;
-                            return Ok(Stream::Tcp(stream));
-                        }
+                    match connect_tcp(address).await {
+                        Ok(stream) => return Ok(Stream::Tcp(stream)),
                         Err(error) => last = error,
                     }
                 }
@@ -67,6 +66,13 @@ impl ServerAddress {
             }
         }
     }
+}
+
+async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    unpace(&SockRef::from(&socket), address);
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::address::ClientAddress;
 use super::keepalive::Keepalive;
+use super::loopback::unpace;
 use super::stream::Detached;
 
 /// A listening socket.
@@ -50,6 +51,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.set_tcp_nodelay(true)?;
         keepalive.apply_to(&SockRef::from(&socket))?;
+        unpace(&SockRef::from(&socket), address);
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(Self::Tcp(watch(socket.into())?))
     }

@@ -4,4 +4,5 @@ pub mod address;
 pub mod framed;
 pub mod keepalive;
 pub mod listen;
+mod loopback;
 pub mod stream;

@@ -43,6 +43,8 @@ impl Scenario {
 
     fn on(ground: Ground) -> Scenario {
         let mut config = PoolerConfig::default();
+        // Servers move between workers, however few cores the machine has.
+        config.set("general.workers", 2);
         let cluster = ground.cluster();
         let database = cluster.create_database();
         config.set(&format!("databases.{database}.host"), "127.0.0.1");
