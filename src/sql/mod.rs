@@ -1,0 +1,5 @@
+//! Reads SQL as bytes: tokens, without a parser and without a grammar. Knows no connection and no client.
+
+pub mod effects;
+pub mod feature;
+pub mod lexer;
