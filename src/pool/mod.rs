@@ -4,6 +4,7 @@ pub mod grow;
 pub mod handle;
 pub mod limits;
 pub mod maintain;
+pub mod numbers;
 pub mod pools;
 pub mod roster;
 pub mod shared;

@@ -272,9 +272,11 @@ impl Pool {
             return;
         }
         let mut slots = self.slots.lock();
-        if slots.is_oversized() {
+        if slots.surplus() > 0 {
+            // Gone from the numbers at once, or another worker would close as many again.
+            slots.lost();
             drop(slots);
-            self.close(entry, worker, now);
+            self.part(entry, worker, now);
             return;
         }
         let released = slots.release(entry, worker, now);
@@ -289,10 +291,16 @@ impl Pool {
     }
 
     /// A server that was taken is closed, and what may be opened in its stead is.
-    pub fn close(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+    pub fn close(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
+        self.slots.lock().lost();
+        self.part(entry, worker, now);
+    }
+
+    /// Closes a server that the numbers know to be gone.
+    pub(super) fn part(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
         entry.connection.say_goodbye();
         drop(entry);
-        self.lost(worker, now);
+        self.room_was_made(worker, now);
     }
 
     /// A server that was taken is gone.
@@ -337,7 +345,7 @@ impl Pool {
         // Who may not open another one for reasons of his own has no use for the room.
         let wait = |pool: Arc<Self>| {
             let slots = pool.slots.lock();
-            slots.oldest_wait().filter(|_| slots.wants_open(now))
+            slots.oldest_wait().filter(|_| slots.wants_open(now).is_some())
         };
         let theirs = self.siblings().into_iter().filter_map(wait).min();
         match (ours, theirs) {

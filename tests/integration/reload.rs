@@ -43,6 +43,25 @@ fn a_smaller_pool_closes_what_is_too_much_as_it_falls_free() {
 }
 
 #[test]
+fn a_smaller_pool_keeps_as_many_idle_servers_as_it_may_have() {
+    const WORKERS: i64 = 4;
+    let mut world = Scenario::new().pool_size(12).set("general.workers", WORKERS).start();
+    let mut clients = world.clients(12);
+    for size in [8, 6, 4, 2] {
+        clients.iter_mut().for_each(|client| client.send(&query("SELECT pg_sleep(0.05)")));
+        clients.iter_mut().for_each(|client| drop(client.read_readies(1)));
+        world.pooler.reload(|config| {
+            config.set("pool.default_pool_size", size);
+        });
+        wait_for(SOON, "the pool to shrink", || match world.backends().len() {
+            count if count as i64 <= size => Ok(()),
+            count => Err(count.to_string()),
+        });
+        assert_eq!(world.backends().len() as i64, size);
+    }
+}
+
+#[test]
 fn users_come_change_and_go() {
     let mut world = Scenario::new().start();
     let mut old = RawClient::login(&world.login().user("other", "other_secret"));
