@@ -260,8 +260,8 @@ impl Handshake {
         if let Some(credential) = learnt.credential {
             pool.set_credential(credential);
         }
-        if let Some(opened) = learnt.opened {
-            pool.offer(opened, self.context.index);
+        if let Some((opened, target)) = learnt.opened {
+            pool.offer(opened, &target, self.context.index);
         }
         Ok(self.context.handle(&pool))
     }

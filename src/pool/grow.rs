@@ -13,7 +13,7 @@ use super::shared::{Entry, Pool};
 use super::slots::{Need, Outlook};
 use crate::net::framed::ReadError;
 use crate::protocol::sqlstate::SqlState;
-use crate::server::login::{self, ConnectError, Opened};
+use crate::server::login::{self, ConnectError, Opened, Target};
 
 /// With `server_connect_timeout = 0` a login may still not take for ever.
 const LONGEST_CONNECT: Duration = Duration::from_secs(600);
@@ -126,8 +126,7 @@ impl Pool {
 /// Not cancel safe: it is a task of its own.
 async fn open(permit: Permit) {
     let pool = Arc::clone(&permit.pool);
-    let plan = pool.plan();
-    let generation = pool.generation();
+    let (plan, generation) = pool.numbered_plan();
     let started = Instant::now();
     let limit = plan.connect_timeout.unwrap_or(LONGEST_CONNECT);
     let none = pool.interner.none();
@@ -187,8 +186,13 @@ impl Permit {
 }
 
 impl Pool {
-    /// A server that logged in for another reason joins the pool if there is room, else it goes.
-    pub fn offer(self: &Arc<Self>, opened: Opened, worker: usize) {
+    /// A server that logged in for another reason, by `target`, joins the pool if there is room and
+    /// the pool is still run so, else it goes.
+    pub fn offer(self: &Arc<Self>, opened: Opened, target: &Target, worker: usize) {
+        let (plan, generation) = self.numbered_plan();
+        if !plan.target.is_same_place(target) {
+            return;
+        }
         let places = self.database.servers.take().zip(self.user.servers.take());
         let room = self.with_slots(|slots| {
             let free = slots.counts().total() < slots.limits().size && places.is_some();
@@ -200,9 +204,9 @@ impl Pool {
         });
         match places {
             Some((database, user)) if room => {
-                self.adopt(opened, self.generation(), [database, user], worker);
+                self.adopt(opened, generation, [database, user], worker);
             }
-            _ => self.set_base(opened.reported),
+            _ => self.set_base(opened.reported, generation),
         }
     }
 
@@ -215,7 +219,7 @@ impl Pool {
         worker: usize,
     ) {
         let now = Instant::now();
-        self.set_base(opened.reported);
+        self.set_base(opened.reported, generation);
         // Up to a tenth earlier, each server otherwise, so that they do not all go at once.
         let expires = self.plan().lifetime.map(|lifetime| {
             let share = (opened.connection.id.wrapping_mul(0x9e37_79b9) % 1_000) as u32;

@@ -125,8 +125,12 @@ impl PoolHandle {
         }
     }
 
-    /// A server taken from the pool, made ready for this worker, unless it is dead.
+    /// A server taken from the pool, made ready for this worker, unless it is dead or stale.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
+        if entry.generation != self.pool.generation() {
+            self.pool.close(entry, self.worker, Instant::now());
+            return None;
+        }
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
             drop(entry);
             self.pool.lost(self.worker, Instant::now());
@@ -175,6 +179,12 @@ impl PooledServer {
     #[must_use]
     pub fn connection(&mut self) -> &mut ServerConnection {
         &mut self.entry.as_mut().expect("a server is taken out only when it is given up").connection
+    }
+
+    /// The number of the plan it was opened by.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.entry.as_ref().expect("a server is taken out only when it is given up").generation
     }
 
     /// Gives the server back: at once if it is clean, else after it was cleaned in the background.

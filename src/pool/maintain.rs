@@ -26,8 +26,7 @@ enum Duty {
 impl Pool {
     /// One round for the idle servers of `worker`, which must be the current one.
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
-        let plan = self.plan();
-        let generation = self.generation();
+        let (plan, generation) = self.numbered_plan();
         let taken = self.with_slots(|slots| {
             let mut budget = Budget { spare: slots.spare(), surplus: slots.surplus() };
             let taken =

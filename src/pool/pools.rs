@@ -68,16 +68,18 @@ impl Pools {
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
-        let config = self.config();
-        let (key, plan) = plan(&config, database, login_user)?;
+        let (key, _) = plan(&self.config(), database, login_user)?;
         if let Some(pool) = self.pools.read().get(&key) {
             return Some(Arc::clone(pool));
         }
-        let limits = config.pool_limits(database, login_user)?;
         let mut pools = self.pools.write();
+        // Read with the table locked: a reload changes it before it goes through the table.
+        let config = self.config();
+        let (key, plan) = plan(&config, database, login_user)?;
         if let Some(pool) = pools.get(&key) {
             return Some(Arc::clone(pool));
         }
+        let limits = config.pool_limits(database, login_user)?;
         let database = self.database(&config, &key.database);
         let user = self.user(&config, &key.user);
         database.servers.set_limit(limits.max_db_connections);
@@ -105,6 +107,7 @@ impl Pools {
                 (plan(&config, database, user), config.pool_limits(database, user))
             else {
                 warn!(%database, "the database is not configured any more");
+                pool.set_gone();
                 gone.push(pool);
                 continue;
             };
@@ -116,8 +119,12 @@ impl Pools {
             pool.user.servers.set_limit(limits.max_user_connections);
             let clients = config.client_limits(database, user);
             pool.database.clients.set_limit(clients.max_db_client_connections);
-            pool.user.clients.set_limit(clients.max_user_client_connections);
             pool.set_plan(new);
+        }
+        // By the name that clients log in with, which need not be that of a pool's user.
+        for (name, user) in &*self.users.lock() {
+            let limits = config.client_limits("", name);
+            user.clients.set_limit(limits.max_user_client_connections);
         }
         gone
     }
