@@ -343,11 +343,15 @@ impl Session {
     ) -> Step {
         match (kick, &mut self.state) {
             (Kick::Cancel, State::Active(server)) => {
-                // Should it not help, the limit passes once more.
-                self.record.since.set(self.context.nanos(Instant::now()));
                 server.cancel();
                 Step::Moved
             }
+            (Kick::QueryTimeout, State::Active(_)) => match self.query_overdue() {
+                Step::Moved if self.record.phase.get() == Phase::Orphaned => {
+                    self.kicked(Kick::Probe, cx, buffers)
+                }
+                step @ (Step::Moved | Step::Stuck | Step::Over(_)) => step,
+            },
             (Kick::Cancel, State::Waiting { ticket, .. }) => {
                 self.handle.pool.abandon(*ticket, self.handle.worker);
                 self.state = State::Idle;
@@ -378,6 +382,7 @@ impl Session {
             // Too late: the client has moved on.
             (
                 Kick::Cancel
+                | Kick::QueryTimeout
                 | Kick::QueryWait
                 | Kick::Probe
                 | Kick::ClientIdle

@@ -61,6 +61,8 @@ pub enum Report<'a> {
     Cancelled,
     /// `idle_transaction_timeout`.
     IdleTransactionTimeout,
+    /// `query_timeout`, where cancelling the query did not help.
+    QueryTimeout,
     /// `transaction_timeout`.
     TransactionTimeout,
     /// `client_idle_timeout`.
@@ -121,6 +123,9 @@ impl Report<'_> {
                 SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
                 "terminating connection due to idle_transaction_timeout",
             ),
+            Self::QueryTimeout => {
+                fatal(SqlState::QUERY_CANCELED, "terminating connection due to query_timeout")
+            }
             Self::TransactionTimeout => fatal(
                 SqlState::TRANSACTION_TIMEOUT,
                 "terminating connection due to transaction_timeout",

@@ -431,6 +431,7 @@ fn report(end: &End) -> Option<Report<'_>> {
             Kick::Killed => Report::Killed,
             Kick::QueryWait => Report::QueryWaitTimeout,
             Kick::Cancel => Report::Cancelled,
+            Kick::QueryTimeout => Report::QueryTimeout,
             Kick::Probe => return None,
         },
     })

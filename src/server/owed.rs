@@ -172,10 +172,11 @@ impl<U> Owed<U> {
         self.trust == Trust::Doubtful
     }
 
-    /// When the oldest request that is still unanswered was sent.
+    /// Since when Postgres has been at the oldest request that is still unanswered: when it was
+    /// sent, or the statement before it ended.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at)
+        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at.max(self.last_done))
     }
 
     /// Is `COPY FROM STDIN` reading what the client sends?
