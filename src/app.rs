@@ -26,6 +26,7 @@ use crate::lifecycle::Lifecycle;
 use crate::net::listen::Listener;
 use crate::notify;
 use crate::pool::pools::{Pools, keepalive};
+use crate::pool::sweep::keep_swept;
 use crate::worker;
 
 /// Where the configuration comes from, for reloading it.
@@ -246,6 +247,7 @@ fn background(
     listeners: Vec<TcpListener>,
 ) -> JoinSet<()> {
     let mut background = JoinSet::new();
+    background.spawn(keep_swept(Arc::clone(shared)));
     let health = Arc::<Health>::default();
     background.spawn(health::watch(Arc::clone(shared), Arc::clone(&health)));
     if listeners.is_empty() {

@@ -139,6 +139,7 @@ fn tick(context: &WorkerContext) {
             client.kick(kick);
         }
     }
+    context.mark_used_pools();
     for pool in context.shared.pools.all() {
         pool.maintain(context.index, now);
     }

@@ -9,6 +9,7 @@ pub mod pools;
 pub mod roster;
 pub mod shared;
 pub mod slots;
+pub mod sweep;
 
 #[cfg(test)]
 mod slots_tests;

@@ -21,9 +21,9 @@ use crate::server::statement::StatementRegistry;
 /// Every pool there is.
 pub struct Pools {
     config: RwLock<Arc<Config>>,
-    pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
-    databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
-    users: Mutex<HashMap<Box<str>, Arc<User>>>,
+    pub(super) pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
+    pub(super) databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
+    pub(super) users: Mutex<HashMap<Box<str>, Arc<User>>>,
     /// `max_client_conn`.
     pub clients: Arc<Quota>,
     /// `max_cancel_connections`.
@@ -70,6 +70,7 @@ impl Pools {
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
         let (key, _) = plan(&self.config(), database, login_user)?;
         if let Some(pool) = self.pools.read().get(&key) {
+            pool.set_used();
             return Some(Arc::clone(pool));
         }
         let mut pools = self.pools.write();
@@ -77,6 +78,7 @@ impl Pools {
         let config = self.config();
         let (key, plan) = plan(&config, database, login_user)?;
         if let Some(pool) = pools.get(&key) {
+            pool.set_used();
             return Some(Arc::clone(pool));
         }
         let limits = config.pool_limits(database, login_user)?;

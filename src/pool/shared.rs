@@ -1,7 +1,7 @@
 //! One pool: the servers of a database and user, shared by all workers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -113,13 +113,14 @@ pub struct Welcome {
     pub reported: Reported,
 }
 
-/// Does the configuration have a pool's database? Kept as a number in an atomic, since every client
+/// Does the configuration have a pool's database, and does anybody use the pool? Kept as a number in an atomic, since every client
 /// looks after each transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Standing {
     Configured,
     Gone,
+    Removed,
 }
 
 /// A pool.
@@ -142,6 +143,8 @@ pub struct Pool {
     plan: RwLock<Arc<Plan>>,
     generation: AtomicU32,
     standing: AtomicU8,
+    /// Since the last sweep.
+    pub(super) used: AtomicBool,
     base: RwLock<Option<Arc<Reported>>>,
     welcomes: Mutex<HashMap<Arc<Settings>, Arc<Welcome>>>,
     logins: Arc<LoginContext>,
@@ -170,12 +173,16 @@ impl Pool {
             plan: RwLock::new(Arc::new(plan)),
             generation: AtomicU32::new(0),
             standing: AtomicU8::new(Standing::Configured as u8),
+            used: AtomicBool::new(true),
             base: RwLock::new(None),
             welcomes: Mutex::default(),
             logins,
         });
-        pool.database.pools.lock().push(Arc::downgrade(&pool));
-        pool.user.pools.lock().push(Arc::downgrade(&pool));
+        for siblings in [&pool.database.pools, &pool.user.pools] {
+            let mut siblings = siblings.lock();
+            siblings.retain(|sibling| sibling.strong_count() > 0);
+            siblings.push(Arc::downgrade(&pool));
+        }
         pool
     }
 
@@ -218,6 +225,22 @@ impl Pool {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == Standing::Gone as u8
+    }
+
+    /// It is not in the table of pools any more, and nobody uses it.
+    pub(super) fn set_removed(&self) {
+        self.standing.store(Standing::Removed as u8, Ordering::Relaxed);
+    }
+
+    /// Was it taken out of the table of pools?
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == Standing::Removed as u8
+    }
+
+    /// Somebody uses it: it stays at least until the sweep after next.
+    pub fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
     }
 
     /// All servers of now are stale. To be called with the plan locked for writing: whoever reads
