@@ -412,7 +412,8 @@ impl Session {
                     self.unsent = Vec::new();
                 }
                 match end {
-                    End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
+                    End::ServerFatal | End::ServerGone => server.close(),
+                    End::ServerFault(_) => server.discard(),
                     End::Terminated if server.connection().owed.is_running() => {
                         server.leave(Leave::Abort, self.body);
                     }

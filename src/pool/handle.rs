@@ -209,16 +209,21 @@ impl PooledServer {
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
         if !complete(server, last) || server.owed.is_ambiguous() {
-            if server.owed.is_running() {
-                // Postgres would notice the closed socket only when it is done.
-                self.cancel();
-            }
-            self.close();
+            self.discard();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());
         } else {
             spawn_local(self.clean(how));
         }
+    }
+
+    /// Closes the connection, and cancels what runs: Postgres would notice the closed socket only
+    /// when it is done.
+    pub fn discard(mut self) {
+        if self.connection().owed.is_running() {
+            self.cancel();
+        }
+        self.close();
     }
 
     /// Closes the connection.
@@ -263,10 +268,14 @@ impl PooledServer {
                 return;
             }
             Ok(Ok(false)) => debug!("a server that may be out of step is closed"),
-            Ok(Err(error)) => debug!(%error, "a server was lost while it was cleaned"),
+            Ok(Err(ExecError::Io(_) | ExecError::Closed)) => {
+                debug!("a server was lost while it was cleaned");
+                return self.close();
+            }
+            Ok(Err(error)) => debug!(%error, "a server that cannot be cleaned is closed"),
             Err(_) => debug!("cleaning a server took too long"),
         }
-        self.close();
+        self.discard();
     }
 }
 
@@ -304,8 +313,8 @@ fn complete(server: &mut ServerConnection, last: Body) -> bool {
 async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result<bool, ExecError> {
     // What it did in its session, and not only in its transaction, cannot be known.
     server.dirt = Dirt::Session;
-    // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
-    if !server.owed.is_running() || server.owed.is_copying_in() {
+    // COPY whose data will not end ends with CopyFail, and needs no cancelling.
+    if !server.owed.is_running() || server.owed.awaits_copy_data() {
         return tidy(server).await;
     }
     let (key, gate) = (server.key.clone(), Arc::clone(&server.cancels));

@@ -185,6 +185,12 @@ impl<U> Owed<U> {
         self.copy != Copy::None
     }
 
+    /// Does `COPY FROM STDIN` read, and has the end of its data not been sent?
+    #[must_use]
+    pub fn awaits_copy_data(&self) -> bool {
+        self.is_copying_in() && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
+    }
+
     /// Is the request at the front one of ours?
     #[must_use]
     pub fn front_is_ours(&self) -> bool {
