@@ -101,7 +101,7 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
             command = commands.recv() => match command {
                 None => return,
                 Some(Command::Drain(done)) => {
-                    context.draining.set(true);
+                    context.drain();
                     kick_all(&context, Kick::Shutdown);
                     drained = Some(done);
                 }

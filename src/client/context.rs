@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
 use super::look::{SeenClients, Tally, Wanted};
@@ -89,6 +89,7 @@ pub struct WorkerContext {
     pub clients: RefCell<Slab<Rc<ClientRecord>>>,
     /// Are sessions to end at their next boundary?
     pub draining: Cell<bool>,
+    drain_begins: Notify,
     /// Logins under way.
     pub logging_in: Cell<usize>,
     /// Logins that were refused.
@@ -142,10 +143,25 @@ impl WorkerContext {
             buffers: RefCell::default(),
             clients: RefCell::default(),
             draining: Cell::new(false),
+            drain_begins: Notify::new(),
             logging_in: Cell::new(0),
             refused: RefCell::default(),
             handles: RefCell::default(),
             started: Instant::now(),
+        }
+    }
+
+    /// From now on sessions end at their next boundary.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.drain_begins.notify_waiters();
+    }
+
+    /// Waits until sessions are to end. Cancel safe.
+    pub async fn drain_begun(&self) {
+        // One thread: nothing happens between the look and the wait.
+        if !self.draining.get() {
+            self.drain_begins.notified().await;
         }
     }
 
