@@ -137,8 +137,12 @@ impl PoolHandle {
         }
     }
 
-    /// A server taken from the pool, made ready for this worker, unless it is dead.
+    /// A server taken from the pool, made ready for this worker, unless it is dead or stale.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
+        if entry.generation != self.pool.generation() {
+            self.pool.close(entry, self.worker, Instant::now());
+            return None;
+        }
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
             drop(entry);
             self.pool.lost(self.worker, Instant::now());
@@ -189,6 +193,12 @@ impl PooledServer {
         &mut self.entry.as_mut().expect("a server is taken out only when it is given up").connection
     }
 
+    /// The number of the plan it was opened by.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.entry.as_ref().expect("a server is taken out only when it is given up").generation
+    }
+
     /// Gives the server back: at once if it is clean, else after it was cleaned in the background.
     #[inline]
     pub fn give_back(mut self, now: Instant) {
@@ -208,16 +218,21 @@ impl PooledServer {
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
         if !complete(server, last) || server.owed.is_ambiguous() {
-            if server.owed.is_running() {
-                // Postgres would notice the closed socket only when it is done.
-                self.cancel();
-            }
-            self.close();
+            self.discard();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());
         } else {
             spawn_local(self.clean(how));
         }
+    }
+
+    /// Closes the connection, and cancels what runs: Postgres would notice the closed socket only
+    /// when it is done.
+    pub fn discard(mut self) {
+        if self.connection().owed.is_running() {
+            self.cancel();
+        }
+        self.close();
     }
 
     /// Closes the connection.
@@ -297,10 +312,14 @@ impl PooledServer {
                 return;
             }
             Ok(Ok(false)) => debug!("a server that may be out of step is closed"),
-            Ok(Err(error)) => debug!(%error, "a server was lost while it was cleaned"),
+            Ok(Err(ExecError::Io(_) | ExecError::Closed)) => {
+                debug!("a server was lost while it was cleaned");
+                return self.close();
+            }
+            Ok(Err(error)) => debug!(%error, "a server that cannot be cleaned is closed"),
             Err(_) => debug!("cleaning a server took too long"),
         }
-        self.close();
+        self.discard();
     }
 }
 
@@ -344,8 +363,8 @@ async fn abort(
         // What became of it, nobody asks any more.
         server.dirt = Dirt::Unknown;
     }
-    // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
-    if !server.owed.is_running() || server.owed.is_copying_in() {
+    // COPY whose data will not end ends with CopyFail, and needs no cancelling.
+    if !server.owed.is_running() || server.owed.awaits_copy_data() {
         return tidy(server, reset).await;
     }
     let (key, gate) = (server.key.clone(), Arc::clone(&server.cancels));

@@ -22,9 +22,9 @@ use crate::server::statement::StatementRegistry;
 /// Every pool there is.
 pub struct Pools {
     config: RwLock<Arc<Config>>,
-    pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
-    databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
-    users: Mutex<HashMap<Box<str>, Arc<User>>>,
+    pub(super) pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
+    pub(super) databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
+    pub(super) users: Mutex<HashMap<Box<str>, Arc<User>>>,
     /// `max_client_conn`.
     pub clients: Arc<Quota>,
     /// `max_cancel_connections`.
@@ -69,16 +69,20 @@ impl Pools {
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
+        let (key, _) = plan(&self.config(), database, login_user)?;
+        if let Some(pool) = self.pools.read().get(&key) {
+            pool.set_used();
+            return Some(Arc::clone(pool));
+        }
+        let mut pools = self.pools.write();
+        // Read with the table locked: a reload changes it before it goes through the table.
         let config = self.config();
         let (key, plan) = plan(&config, database, login_user)?;
-        if let Some(pool) = self.pools.read().get(&key) {
+        if let Some(pool) = pools.get(&key) {
+            pool.set_used();
             return Some(Arc::clone(pool));
         }
         let limits = config.pool_limits(database, login_user)?;
-        let mut pools = self.pools.write();
-        if let Some(pool) = pools.get(&key) {
-            return Some(Arc::clone(pool));
-        }
         let database = self.database(&config, &key.database);
         let user = self.user(&config, &key.user);
         database.servers.set_limit(limits.max_db_connections);
@@ -106,6 +110,7 @@ impl Pools {
                 (plan(&config, database, user), config.pool_limits(database, user))
             else {
                 warn!(%database, "the database is not configured any more");
+                pool.set_gone();
                 gone.push(pool);
                 continue;
             };
@@ -117,8 +122,12 @@ impl Pools {
             pool.user.servers.set_limit(limits.max_user_connections);
             let clients = config.client_limits(database, user);
             pool.database.clients.set_limit(clients.max_db_client_connections);
-            pool.user.clients.set_limit(clients.max_user_client_connections);
             pool.set_plan(new);
+        }
+        // By the name that clients log in with, which need not be that of a pool's user.
+        for (name, user) in &*self.users.lock() {
+            let limits = config.client_limits("", name);
+            user.clients.set_limit(limits.max_user_client_connections);
         }
         gone
     }

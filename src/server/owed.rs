@@ -172,16 +172,23 @@ impl<U> Owed<U> {
         self.trust == Trust::Doubtful
     }
 
-    /// When the oldest request that is still unanswered was sent.
+    /// Since when Postgres has been at the oldest request that is still unanswered: when it was
+    /// sent, or the statement before it ended.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at)
+        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at.max(self.last_done))
     }
 
     /// Is `COPY FROM STDIN` reading what the client sends?
     #[must_use]
     pub fn is_copying_in(&self) -> bool {
         self.copy != Copy::None
+    }
+
+    /// Does `COPY FROM STDIN` read, and has the end of its data not been sent?
+    #[must_use]
+    pub fn awaits_copy_data(&self) -> bool {
+        self.is_copying_in() && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
     }
 
     /// Is the request at the front one of ours?
