@@ -361,6 +361,12 @@ impl<U> Owed<U> {
         }
     }
 
+    /// What travels with the request that is being answered.
+    #[must_use]
+    pub fn front_undo(&self) -> Option<&U> {
+        self.queue.front()?.undo.as_deref()
+    }
+
     /// What travels with the requests that are still in the queue, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = &U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
