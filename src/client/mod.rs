@@ -12,3 +12,4 @@ pub mod report;
 pub mod session;
 pub mod timing;
 pub mod welcome;
+pub mod wrong_keys;
