@@ -125,7 +125,13 @@ fn is_empty(context: &WorkerContext) -> bool {
 fn obey(context: &Rc<WorkerContext>, command: Command) {
     match command {
         Command::Accept(stream, address) => accept(context, stream, address),
-        Command::Cancel { place, secret } => cancel(context, place, &secret),
+        Command::Cancel { place, secret, from } => {
+            if !cancel(context, place, &secret) {
+                // Silence: whoever guesses learns nothing.
+                debug!(address = %from, "a cancel request with a wrong key");
+                context.shared.wrong_keys.note(from, Instant::now());
+            }
+        }
         Command::DrainNow => kick_all(context, Kick::ShutdownNow),
         Command::Reloaded(gone) => reloaded(context, &gone),
         // Who asked may have given up.
@@ -155,15 +161,14 @@ fn accept(context: &Rc<WorkerContext>, stream: Detached, address: ClientAddress)
     }
 }
 
-fn cancel(context: &WorkerContext, place: usize, secret: &[u8]) {
+/// Was the secret right?
+fn cancel(context: &WorkerContext, place: usize, secret: &[u8]) -> bool {
     let client = context.clients.borrow().get(place).cloned();
-    match client {
-        Some(client) if context.shared.cancel_keys.is_secret(client.id, secret) => {
-            client.kick(Kick::Cancel);
-        }
-        // Silence: whoever guesses learns nothing.
-        Some(_) | None => debug!("a cancel request with a wrong key"),
+    let shown = client.filter(|client| context.shared.cancel_keys.is_secret(client.id, secret));
+    if let Some(client) = &shown {
+        client.kick(Kick::Cancel);
     }
+    shown.is_some()
 }
 
 fn reloaded(context: &WorkerContext, gone: &[Arc<Pool>]) {

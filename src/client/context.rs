@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use super::key::CancelKeys;
 use super::look::{SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
+use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub proofs: Semaphore,
     /// Cancel keys.
     pub cancel_keys: CancelKeys,
+    /// Who shows wrong ones.
+    pub wrong_keys: WrongKeys,
     /// How to reach each worker.
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
     /// How many connections each worker has.
@@ -62,6 +65,8 @@ pub enum Command {
         place: usize,
         /// The secret shown.
         secret: Vec<u8>,
+        /// Where it comes from.
+        from: ClientAddress,
     },
     /// End every client at its next boundary, and tell when all are gone.
     Drain(oneshot::Sender<()>),
@@ -121,6 +126,7 @@ impl Shared {
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
+            wrong_keys: WrongKeys::default(),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use tracing::info;
+use tracing::{debug, info};
 
-use super::context::{Command, WorkerContext};
+use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
 use super::record::{ClientRecord, Identity};
@@ -194,10 +194,18 @@ impl Handshake {
     }
 
     fn pass_cancel(&self, pid: u32, secret: Vec<u8>) {
-        let workers = &self.context.shared.workers;
-        if let Some(at) = Whereabouts::from_pid(pid, workers.len()) {
-            // A worker that is gone has no clients to cancel.
-            let _ = workers[at.worker].send(Command::Cancel { place: at.place, secret });
+        let Shared { workers, wrong_keys, .. } = &*self.context.shared;
+        let from = self.address;
+        if wrong_keys.is_over(from, Instant::now()) {
+            return debug!(address = %from, "a cancel request after too many wrong keys");
+        }
+        match Whereabouts::from_pid(pid, workers.len()) {
+            Some(at) => {
+                let command = Command::Cancel { place: at.place, secret, from };
+                // A worker that is gone has no clients to cancel.
+                let _ = workers[at.worker].send(command);
+            }
+            None => wrong_keys.note(from, Instant::now()),
         }
     }
 

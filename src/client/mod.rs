@@ -13,3 +13,4 @@ pub mod session;
 mod stock;
 pub mod timing;
 pub mod welcome;
+pub mod wrong_keys;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
@@ -19,8 +18,8 @@ use crate::config::ServerReset;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
-use crate::server::cancel::cancel;
-use crate::server::connection::{Body, CancelInFlight, CancelKey, Dirt, ServerConnection};
+use crate::server::cancel::Cancels;
+use crate::server::connection::{Body, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
@@ -39,9 +38,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The most bytes made up to complete a message that was half sent.
 const MOST_PADDING: usize = 1024 * 1024;
 
-/// A server is not waited for longer than this while a cancel request is on its way to it.
-const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-
 /// A pool, as one worker sees it.
 #[derive(Debug)]
 pub struct PoolHandle {
@@ -54,7 +50,7 @@ pub struct PoolHandle {
     /// What this worker has seen of the pool.
     pub meter: RefCell<Meter>,
     /// Bounds the cancel requests on their way, of all workers.
-    pub cancels: Arc<Semaphore>,
+    pub cancels: Arc<Cancels>,
 }
 
 /// A server that a client holds. Dropping it closes the connection; [`Self::give_back`] is how it
@@ -247,7 +243,8 @@ impl PooledServer {
     pub fn cancel(&mut self) {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
-        spawn_local(send_cancel(key, in_flight, Arc::clone(&self.handle.cancels)));
+        let cancels = Arc::clone(&self.handle.cancels);
+        spawn_local(async move { cancels.send(key, in_flight).await });
     }
 
     /// Keeps the server for its client between transactions, as long as it holds state that no
@@ -284,9 +281,9 @@ impl PooledServer {
     }
 
     async fn abort(&mut self) -> Result<Result<bool, ExecError>, Elapsed> {
-        let permits = Arc::clone(&self.handle.cancels);
+        let cancels = Arc::clone(&self.handle.cancels);
         let reset = self.handle.pool.rules.reset();
-        timeout(CLEAN_LIMIT, abort(self.connection(), permits, reset)).await
+        timeout(CLEAN_LIMIT, abort(self.connection(), cancels, reset)).await
     }
 
     /// A task of its own: ends with the server clean in its pool, or closed.
@@ -323,18 +320,6 @@ impl PooledServer {
     }
 }
 
-async fn send_cancel(key: CancelKey, in_flight: CancelInFlight, permits: Arc<Semaphore>) {
-    let sending = async {
-        let _permit = permits.acquire_owned().await;
-        cancel(key, in_flight).await
-    };
-    match timeout(CANCEL_LIMIT, sending).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a cancel request failed"),
-        Err(_) => debug!("a cancel request took too long"),
-    }
-}
-
 /// Completes the message that a vanished client left half sent, where that can do no harm: false if
 /// it cannot be.
 fn complete(server: &mut ServerConnection, last: Body) -> bool {
@@ -356,7 +341,7 @@ fn complete(server: &mut ServerConnection, last: Body) -> bool {
 /// the same client runs after it.
 async fn abort(
     server: &mut ServerConnection,
-    permits: Arc<Semaphore>,
+    cancels: Arc<Cancels>,
     reset: ServerReset,
 ) -> Result<bool, ExecError> {
     if server.touched.is_some() || server.asked.is_some() {
@@ -372,8 +357,8 @@ async fn abort(
         loop {
             // A task of its own: a request that has set out is never given up half way, or it
             // could hit the server's next client.
-            let sending = send_cancel(key.clone(), gate.enter(), Arc::clone(&permits));
-            let _ = spawn_local(sending).await;
+            let (key, in_flight, cancels) = (key.clone(), gate.enter(), Arc::clone(&cancels));
+            let _ = spawn_local(async move { cancels.send(key, in_flight).await }).await;
             sleep(CANCEL_AGAIN).await;
         }
     };

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::compat::Compat;
@@ -16,6 +15,7 @@ use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};
 use crate::config::{Config, Host, SecretText, ServerSettings};
 use crate::net::address::ServerAddress;
 use crate::net::keepalive::Keepalive;
+use crate::server::cancel::Cancels;
 use crate::server::login::{Credential, LoginContext, ServerIds, Target};
 use crate::server::statement::StatementRegistry;
 
@@ -27,8 +27,8 @@ pub struct Pools {
     pub(super) users: Mutex<HashMap<Box<str>, Arc<User>>>,
     /// `max_client_conn`.
     pub clients: Arc<Quota>,
-    /// `max_cancel_connections`.
-    pub cancels: Arc<Semaphore>,
+    /// Cancel requests to Postgres.
+    pub cancels: Arc<Cancels>,
     /// What all logins to Postgres share.
     pub logins: Arc<LoginContext>,
     workers: usize,
@@ -40,7 +40,10 @@ impl Pools {
     pub fn new(config: Arc<Config>, workers: usize) -> Self {
         Self {
             clients: Quota::new(config.limits.max_client_conn),
-            cancels: Arc::new(Semaphore::new(config.limits.max_cancel_connections as usize)),
+            cancels: Arc::new(Cancels::new(
+                config.limits.max_cancel_connections as usize,
+                config.timeouts.cancel_wait_timeout,
+            )),
             logins: Arc::new(LoginContext {
                 keys: Mutex::new(KeyCache::new(DEFAULT_CAPACITY)),
                 ids: ServerIds::default(),
@@ -103,6 +106,8 @@ impl Pools {
     pub fn reload(&self, config: Arc<Config>) -> Vec<Arc<Pool>> {
         *self.config.write() = Arc::clone(&config);
         self.clients.set_limit(config.limits.max_client_conn);
+        let most_cancels = config.limits.max_cancel_connections as usize;
+        self.cancels.set_bounds(most_cancels, config.timeouts.cancel_wait_timeout);
         let mut gone = Vec::new();
         for pool in self.all() {
             let PoolKey { database, user } = &pool.key;

@@ -213,7 +213,10 @@ impl Pool {
     pub fn set_plan(&self, plan: Plan) {
         let mut current = self.plan.write();
         let moved = !plan.target.is_same_place(&current.target);
-        self.slots.lock().set_limits(plan.limits);
+        let mut slots = self.slots.lock();
+        slots.set_limits(plan.limits);
+        slots.forget_failure();
+        drop(slots);
         self.rules.set(plan.rules);
         *current = Arc::new(plan);
         self.standing.store(Standing::Configured as u8, Ordering::Relaxed);

@@ -394,6 +394,18 @@ impl<S, E: Clone> Slots<S, E> {
         self.backoff.as_ref().map(|b| &b.reason)
     }
 
+    /// The reason of the last failed open, if it failed after `since` and none has succeeded.
+    #[must_use]
+    pub fn failure_since(&self, since: Instant) -> Option<&E> {
+        let recent = |backoff: &&Backoff<E>| backoff.until > since + backoff.pause;
+        self.backoff.as_ref().filter(recent).map(|b| &b.reason)
+    }
+
+    /// Another try makes sense at once: how to open has changed.
+    pub fn forget_failure(&mut self) {
+        self.backoff = None;
+    }
+
     /// The idle servers, for looking at.
     pub fn idle(&self) -> impl Iterator<Item = &Idle<S>> {
         self.idle.iter().flatten()

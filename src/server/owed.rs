@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 pub use super::request::{
-    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict,
+    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
@@ -497,10 +497,4 @@ impl<U> Entry<U> {
     fn is_silent(&self) -> bool {
         self.request == Request::CopyEnd || matches!(self.answer, Answer::Fake(_))
     }
-}
-
-/// May a server say this unasked? Errors too, but those end the connection.
-#[must_use]
-pub fn is_asynchronous(tag: u8) -> bool {
-    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }
