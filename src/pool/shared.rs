@@ -361,7 +361,8 @@ impl Pool {
             return;
         }
         let mut slots = self.slots.lock();
-        if slots.surplus() > 0 {
+        let unwanted = self.is_gone() && slots.oldest_wait().is_none();
+        if slots.surplus() > 0 || unwanted {
             // Gone from the numbers at once, or another worker would close as many again.
             slots.lost();
             drop(slots);
