@@ -10,6 +10,7 @@ pub mod roster;
 pub mod shared;
 pub mod slots;
 pub mod sweep;
+pub mod wear;
 
 #[cfg(test)]
 mod slots_tests;

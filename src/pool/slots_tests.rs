@@ -266,10 +266,7 @@ impl Model {
                 } else {
                     assert_eq!(woken, 0);
                 }
-                assert!(
-                    !self.slots.wants_open(self.now).is_some(),
-                    "a pause follows a failed open"
-                );
+                assert!(self.slots.wants_open(self.now).is_none(), "a pause follows a failed open");
                 let soon = self.now + Duration::from_millis(999);
                 let enough = self.opening >= 2 || self.opening as usize >= self.queue.len();
                 assert!(
@@ -416,7 +413,7 @@ fn however_long_postgres_was_away_the_next_try_is_within_a_second() {
         assert!(slots.wants_open(now).is_some(), "no try after {failures} failures");
         slots.begin_open();
         slots.open_failed(&1, Outlook::Passing, now);
-        assert!(!slots.wants_open(now).is_some(), "a pause follows a failed open");
+        assert!(slots.wants_open(now).is_none(), "a pause follows a failed open");
         now += Duration::from_millis(999);
     }
 }

@@ -6,6 +6,7 @@ use super::table::{Kind, Metric, Read};
 use super::{PoolScene, Scene};
 use crate::admin::views::numbers::by_class;
 use crate::admin::views::state::VERSION;
+use crate::pool::wear::Parting;
 use crate::stats::spread::Spread;
 
 /// The upper bounds of histograms' buckets, in microseconds and as Prometheus writes them in
@@ -82,7 +83,7 @@ impl Metric {
                 Kind::Gauge => "gauge",
             },
             Read::PoolTimes(_) => "histogram",
-            Read::PoolErrors(_) | Read::Errors(_) => "counter",
+            Read::PoolErrors(_) | Read::PoolPartings | Read::Errors(_) => "counter",
             Read::Version | Read::Workers(_) => "gauge",
         }
     }
@@ -97,6 +98,7 @@ impl Metric {
             Read::Workers(_) => "worker",
             Read::Pool(..) | Read::PoolTimes(_) => "database, user",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
+            Read::PoolPartings => "database, user, reason",
             Read::Errors(_) => "sqlstate_class",
             Read::Database(..) => "database",
             Read::Version => "version",
@@ -152,6 +154,15 @@ impl Page {
             Read::Pool(_, read) => {
                 for pool in pools {
                     self.sample(name, &pool.labels(), read(pool));
+                }
+            }
+            Read::PoolPartings => {
+                for pool in pools {
+                    let [database, user] = pool.labels();
+                    for why in Parting::ALL {
+                        let closed = pool.count.pool.wear.closed(why) as f64;
+                        self.sample(name, &[database, user, ("reason", why.word())], closed);
+                    }
                 }
             }
             Read::PoolErrors(read) => {

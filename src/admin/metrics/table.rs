@@ -38,6 +38,8 @@ pub(super) enum Read {
     PoolTimes(fn(&PoolScene<'_>) -> (Spread, u64)),
     /// Counts for each pool and SQLSTATE class.
     PoolErrors(fn(&Measured) -> &ErrorClasses),
+    /// Counts for each pool and reason for which servers were closed.
+    PoolPartings,
     /// Counts for each SQLSTATE class.
     Errors(fn(&Scene) -> &ErrorClasses),
     /// One for each database; none where it is not known.
@@ -156,6 +158,13 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     counter("pooler_server_connect_failures_total", "Connections to Postgres that failed.", |p| {
         p.connects.failures as f64
+    }),
+    metric("pooler_servers_closed_total", "Servers closed, by the reason.", Read::PoolPartings),
+    counter("pooler_servers_cleaned_total", "Times a server was cleaned after a client.", |p| {
+        p.count.pool.wear.cleaned() as f64
+    }),
+    counter("pooler_servers_cancelled_total", "Cancel requests for what servers run.", |p| {
+        p.count.pool.wear.cancels() as f64
     }),
     metric(
         "pooler_errors_total",
