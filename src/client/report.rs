@@ -129,21 +129,16 @@ impl Report<'_> {
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),
             ),
-            Self::IdleTransactionTimeout => fatal(
-                SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
-                "terminating connection due to idle_transaction_timeout",
-            ),
-            Self::QueryTimeout => {
-                fatal(SqlState::QUERY_CANCELED, "terminating connection due to query_timeout")
+            Self::IdleTransactionTimeout => {
+                timed_out(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, "idle_transaction_timeout")
             }
-            Self::TransactionTimeout => fatal(
-                SqlState::TRANSACTION_TIMEOUT,
-                "terminating connection due to transaction_timeout",
-            ),
-            Self::ClientIdleTimeout => fatal(
-                SqlState::IDLE_SESSION_TIMEOUT,
-                "terminating connection due to client_idle_timeout",
-            ),
+            Self::QueryTimeout => timed_out(SqlState::QUERY_CANCELED, "query_timeout"),
+            Self::TransactionTimeout => {
+                timed_out(SqlState::TRANSACTION_TIMEOUT, "transaction_timeout")
+            }
+            Self::ClientIdleTimeout => {
+                timed_out(SqlState::IDLE_SESSION_TIMEOUT, "client_idle_timeout")
+            }
             Self::Shutdown => fatal(
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the pooler is shutting down",
@@ -291,4 +286,8 @@ fn error<'a>(
 
 fn fatal<'a>(code: SqlState, message: impl Into<std::borrow::Cow<'a, str>>) -> Text<'a> {
     Text { severity: Severity::Fatal, code, message: message.into(), hint: "" }
+}
+
+fn timed_out(code: SqlState, setting: &str) -> Text<'_> {
+    fatal(code, format!("terminating connection due to {setting}"))
 }

@@ -11,6 +11,7 @@ use super::limits::Place;
 use super::roster::ServerFacts;
 use super::shared::{Entry, Pool};
 use super::slots::{Need, Outlook};
+use super::wear::Parting;
 use crate::net::framed::ReadError;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::login::{self, ConnectError, Opened, Target};
@@ -118,6 +119,7 @@ impl Pool {
         entry.connection.say_goodbye();
         debug!(database = %victim.key.database, user = %victim.key.user, "closed an idle server to make room for another pool");
         drop(entry);
+        victim.wear.count_closed(Parting::Eviction);
         victim.with_slots(|s| s.lost());
         true
     }

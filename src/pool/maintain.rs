@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::handle::still_alive;
 use super::shared::{Entry, Plan, Pool};
 use super::slots::Idle;
+use super::wear::Parting;
 use crate::server::exec;
 
 /// A check that takes longer has failed.
@@ -19,7 +20,7 @@ const CHECK_LIMIT: Duration = Duration::from_secs(5);
 /// What is to be done with an idle server.
 enum Duty {
     Look,
-    Close(&'static str),
+    Close(Parting),
     Check,
 }
 
@@ -41,7 +42,7 @@ impl Pool {
         });
         for (idle, duty) in taken {
             match duty {
-                Duty::Close(reason) => self.retire(idle, worker, reason),
+                Duty::Close(why) => self.retire(idle, worker, why),
                 Duty::Look => self.look(idle, worker, now),
                 Duty::Check => {
                     spawn_local(Arc::clone(self).check(idle, Arc::clone(&plan), worker));
@@ -54,12 +55,12 @@ impl Pool {
     }
 
     /// Closes an idle server that the numbers know to be gone.
-    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, reason: &str) {
+    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, why: Parting) {
         debug!(
             database = %self.key.database, user = %self.key.user,
-            server = idle.server.connection.id, reason, "closed an idle server"
+            server = idle.server.connection.id, reason = why.word(), "closed an idle server"
         );
-        self.part(idle.server, worker, Instant::now());
+        self.part(idle.server, why, worker, Instant::now());
     }
 
     /// Something came while the server was idle.
@@ -116,21 +117,21 @@ fn duty(
     if idle.server.connection.stream.seems_readable() {
         return Some(Duty::Look);
     }
-    let reason = if idle.server.generation != generation {
-        Some("the configuration changed")
+    let why = if idle.server.generation != generation {
+        Some(Parting::Outdated)
     } else if idle.server.expires.is_some_and(|at| now >= at) {
-        Some("server_lifetime")
+        Some(Parting::Lifetime)
     } else if budget.surplus > 0 {
-        Some("pool_size")
+        Some(Parting::Surplus)
     } else if passed(plan.idle_timeout, idle.since) && budget.spare > 0 {
-        Some("server_idle_timeout")
+        Some(Parting::Idle)
     } else {
         None
     };
-    if let Some(reason) = reason {
+    if let Some(why) = why {
         budget.surplus = budget.surplus.saturating_sub(1);
         budget.spare = budget.spare.saturating_sub(1);
-        return Some(Duty::Close(reason));
+        return Some(Duty::Close(why));
     }
     passed(plan.check_delay.filter(|d| !d.is_zero()), idle.checked).then_some(Duty::Check)
 }
