@@ -19,6 +19,7 @@ use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::process;
 use super::views::clients::{ClientsView, Selection, WITH_SERVER};
+use super::views::compat::CompatView;
 use super::views::dashboard::Dashboard;
 use super::views::databases::DatabasesView;
 use super::views::pools::PoolsView;
@@ -29,13 +30,14 @@ use crate::control::census::{Count, Measures};
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 10] = [
+pub(super) const ENDPOINTS: [(&str, &str); 11] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),
     ("/clients", "who is connected and what each does"),
     ("/servers", "connections to Postgres and who has them"),
     ("/databases", "where each database is, its limits, whether it answers"),
+    ("/compat", "what applications do to their sessions, and what became of it"),
     ("/healthz", "200 while the process answers"),
     ("/readyz", "503 while draining or a configured database is down"),
     ("/metrics", "all numbers for Prometheus"),
@@ -56,6 +58,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/clients", get(clients))
         .route("/servers", get(servers))
         .route("/databases", get(databases))
+        .route("/compat", get(compat))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::page))
@@ -134,6 +137,10 @@ async fn databases(State(sources): Source, asked: Asked<NoParameters>) -> Respon
     let view =
         DatabasesView::new(&config, &count.pools, &sources.health.all(), count.silent.clone());
     answer(StatusCode::OK, &view, asked.format)
+}
+
+async fn compat(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    answer(StatusCode::OK, &CompatView::new(&sources.census.pools()), asked.format)
 }
 
 async fn healthz(asked: Asked<NoParameters>) -> Response {

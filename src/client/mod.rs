@@ -9,5 +9,6 @@ pub mod look;
 pub mod record;
 pub mod report;
 pub mod session;
+mod stock;
 pub mod timing;
 pub mod welcome;

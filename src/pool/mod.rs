@@ -1,11 +1,13 @@
 //! Who may have a server, and when.
 
+pub mod compat;
 pub mod grow;
 pub mod handle;
 pub mod limits;
 pub mod maintain;
 pub mod pools;
 pub mod roster;
+pub mod rules;
 pub mod shared;
 pub mod slots;
 

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::compat::Compat;
 use super::limits::{Place, Quota};
 use super::roster::{Listed, Roster};
+use super::rules::Rules;
 use super::slots::{Asked, Counts, Idle, Limits, Released, Slots, Ticket};
+use crate::config::SessionRules;
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
 use crate::server::parameters::{Interner, Settings};
@@ -52,6 +55,8 @@ pub struct Plan {
     pub check_delay: Option<Duration>,
     /// `server_check_query`.
     pub check_query: Box<str>,
+    /// What clients may do to a session.
+    pub rules: SessionRules,
 }
 
 /// What the pools of one database share.
@@ -61,6 +66,8 @@ pub struct Database {
     pub name: Box<str>,
     /// Prepared statements.
     pub registry: StatementRegistry,
+    /// What its applications do to their sessions.
+    pub compat: Compat,
     /// `max_db_connections`.
     pub servers: Arc<Quota>,
     /// `max_db_client_connections`.
@@ -127,6 +134,8 @@ pub struct Pool {
     pub connects: Mutex<Connects>,
     /// The servers there are.
     pub roster: Arc<Roster>,
+    /// What clients may do to a session, and how many do.
+    pub rules: Rules,
     /// The worker that looks after it when nobody else does.
     pub keeper: usize,
     slots: Mutex<Slots<Entry, OpenFailure>>,
@@ -155,6 +164,7 @@ impl Pool {
             interner: Interner::default(),
             connects: Mutex::default(),
             roster: Arc::default(),
+            rules: Rules::new(plan.rules),
             keeper,
             slots: Mutex::new(Slots::new(count, plan.limits)),
             plan: RwLock::new(Arc::new(plan)),
@@ -189,6 +199,7 @@ impl Pool {
             || plan.target.database != current.target.database
             || plan.target.max_statements != current.target.max_statements;
         self.slots.lock().set_limits(plan.limits);
+        self.rules.set(plan.rules);
         *current = Arc::new(plan);
         if moved {
             self.generation.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ pub mod buffers;
 pub mod local;
 pub mod names;
 pub mod prepared;
+mod preparing;
 pub mod replies;
 pub mod requests;
 

@@ -43,9 +43,14 @@ pub enum ServerFault {
     /// A message whose body makes no sense.
     #[error("malformed message of type {0:#04x} from the server")]
     Malformed(u8),
-    /// The server refused the client's settings: the body of its error.
-    #[error("the server refused the client's settings: {0}")]
-    SettingsRefused(String),
+    /// The server refused the client's settings.
+    #[error("the server refused the client's settings: {message}")]
+    SettingsRefused {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: String,
+    },
 }
 
 /// How far the replies were taken.
@@ -95,6 +100,12 @@ impl Replies<'_> {
             }
             let end = at + head.frame_length();
             let verdict = match head.tag {
+                server_tag::DATA_ROW if self.is_answer() => {
+                    if end > input.len() && end - at <= WHOLE_LIMIT {
+                        break;
+                    }
+                    self.answer(&input[at + HEADER_LENGTH..end.min(input.len())])?
+                }
                 server_tag::DATA_ROW | server_tag::COPY_DATA => {
                     let (verdict, _) = self.server.owed.received(head.tag, self.now)?;
                     let end = self.rows(head.tag, verdict, at, input);
@@ -185,6 +196,20 @@ impl Replies<'_> {
         at
     }
 
+    /// Is this row an answer to a question of ours?
+    #[inline]
+    fn is_answer(&self) -> bool {
+        self.server.asked.is_some() && self.server.owed.front_is_ours()
+    }
+
+    #[cold]
+    fn answer(&mut self, body: &[u8]) -> Result<Verdict, ServerFault> {
+        if let Some(inventory) = &mut self.server.asked {
+            inventory.row(body);
+        }
+        self.any(server_tag::DATA_ROW)
+    }
+
     fn any(&mut self, tag: u8) -> Result<Verdict, ServerFault> {
         let (verdict, done) = self.server.owed.received(tag, self.now)?;
         self.note(done);
@@ -203,11 +228,9 @@ impl Replies<'_> {
             server_tag::COMMAND_COMPLETE => {
                 match effect(command_tag(body)) {
                     Effect::None => {}
-                    effect @ (Effect::Settings
-                    | Effect::Session
-                    | Effect::Schema
-                    | Effect::DeallocatedAll
-                    | Effect::Discarded) => self.effect(effect),
+                    effect @ (Effect::Schema | Effect::DeallocatedAll | Effect::Discarded) => {
+                        self.effect(effect);
+                    }
                 }
                 self.any(head.tag)
             }
@@ -248,7 +271,7 @@ impl Replies<'_> {
         match effect {
             Effect::Schema => self.registry.schema_changed(),
             Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
-            Effect::None | Effect::Settings | Effect::Session => {}
+            Effect::None => {}
         }
     }
 
@@ -288,21 +311,29 @@ impl Replies<'_> {
                 Ok(Verdict::Forward)
             }
             ErrorVerdict::DuplicateStatement => {
-                write_error(
-                    splice.insert(),
-                    Severity::Error,
-                    SqlState::DUPLICATE_PREPARED_STATEMENT,
-                    &format!(
-                        "prepared statement \"{}\" already exists",
-                        String::from_utf8_lossy(&duplicate)
-                    ),
-                    "",
-                );
+                let name = String::from_utf8_lossy(&duplicate);
+                let text = format!("prepared statement \"{name}\" already exists");
+                let code = SqlState::DUPLICATE_PREPARED_STATEMENT;
+                write_error(splice.insert(), Severity::Error, code, &text, "");
                 Ok(Verdict::Swallow)
             }
-            ErrorVerdict::OurQuery => Err(ServerFault::SettingsRefused(
-                String::from_utf8_lossy(fields.message).into_owned(),
-            )),
+            ErrorVerdict::Refused(feature) => {
+                let text =
+                    format!("the pooler's settings for pins refuse this: {}", feature.name());
+                let code = SqlState::FEATURE_NOT_SUPPORTED;
+                write_error(splice.insert(), Severity::Error, code, &text, feature.advice());
+                Ok(Verdict::Swallow)
+            }
+            ErrorVerdict::OurQuery => match &mut self.server.asked {
+                Some(inventory) => {
+                    inventory.fail();
+                    Ok(Verdict::Swallow)
+                }
+                None => Err(ServerFault::SettingsRefused {
+                    code: code.unwrap_or(SqlState::INTERNAL_ERROR),
+                    message: String::from_utf8_lossy(fields.message).into_owned(),
+                }),
+            },
         }
     }
 

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod connection;
 pub mod effects;
 pub mod exec;
+pub mod inventory;
 pub mod login;
 pub mod owed;
 pub mod parameters;

@@ -234,7 +234,9 @@ impl<U> Owed<U> {
                 self.skip_copy_ends();
                 Some(tag)
             }
-            Answer::Forward | Answer::Swallow | Answer::DuplicateStatement => None,
+            Answer::Forward | Answer::Swallow | Answer::DuplicateStatement | Answer::Refused(_) => {
+                None
+            }
         }
     }
 
@@ -316,6 +318,7 @@ impl<U> Owed<U> {
         match (answer, request) {
             (Answer::Swallow, Request::Query) => ErrorVerdict::OurQuery,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
+            (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
             (Answer::Forward | Answer::Swallow | Answer::Fake(_), _) => ErrorVerdict::Forward,
         }
     }
@@ -454,7 +457,9 @@ impl<U> Entry<U> {
     fn verdict(&self) -> Verdict {
         match self.answer {
             Answer::Swallow => Verdict::Swallow,
-            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement => Verdict::Forward,
+            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
+                Verdict::Forward
+            }
         }
     }
 

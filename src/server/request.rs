@@ -2,6 +2,7 @@
 //! the books.
 
 use crate::protocol::sqlstate::SqlState;
+use crate::sql::feature::Feature;
 
 /// A request that Postgres answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub enum Answer {
     /// What was sent is sure to fail; the client gets `42P05 duplicate_prepared_statement`
     /// in place of that failure.
     DuplicateStatement,
+    /// What was sent is sure to fail, because a rule forbids what the client asked for; it gets
+    /// `0A000 feature_not_supported` in place of that failure.
+    Refused(Feature),
 }
 
 /// What to do with a message of the server.
@@ -69,6 +73,8 @@ pub enum ErrorVerdict {
     Forward,
     /// Pass on `42P05` in its place.
     DuplicateStatement,
+    /// Pass on `0A000` in its place.
+    Refused(Feature),
     /// A Query of ours failed: the caller decides who hears of it.
     OurQuery,
     /// Nothing was asked: the server speaks for itself, and is about to close.

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
+use crate::sql::effects::Effects;
+
 /// Every shared name starts with this; a client's own name that does is never sent as it is.
 pub const SHARED_PREFIX: &[u8] = b"pooler_";
 
@@ -29,6 +31,8 @@ pub struct Statement {
     epoch: u64,
     /// May running it make Postgres forget prepared statements (DEALLOCATE, DISCARD)?
     pub forgets: bool,
+    /// What running it may do to the session.
+    pub effects: Option<Box<Effects>>,
     /// Has Postgres accepted it?
     proven: AtomicBool,
 }
@@ -157,7 +161,10 @@ impl StatementRegistry {
         }
         let proven = AtomicBool::new(false);
         let (id, forgets) = (known.next_id, forgets(body));
-        let statement = Arc::new(Statement { id, body: body.into(), epoch, forgets, proven });
+        // The text ends at its NUL.
+        let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
+        let body = body.into();
+        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();

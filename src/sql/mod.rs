@@ -1,10 +1,12 @@
 //! Reads SQL as bytes: tokens, without a parser and without a grammar. Knows no connection and no client.
 
+pub mod effects;
+pub mod feature;
 pub mod fingerprint;
+pub mod kind;
 pub mod lexer;
 
 mod canonical;
-pub mod kind;
 mod level;
 mod normal;
 mod render;

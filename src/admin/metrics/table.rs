@@ -11,6 +11,7 @@ use crate::admin::process;
 use crate::control::census::Measured;
 use crate::control::health::{DatabaseHealth, State};
 use crate::lifecycle::Stage;
+use crate::sql::feature::Feature;
 use crate::stats::meter::ErrorClasses;
 use crate::stats::spread::Spread;
 
@@ -38,6 +39,8 @@ pub(super) enum Read {
     PoolTimes(fn(&PoolScene<'_>) -> (Spread, u64)),
     /// Counts for each pool and SQLSTATE class.
     PoolErrors(fn(&Measured) -> &ErrorClasses),
+    /// Numbers that only grow, for each pool and reason.
+    PoolReasons(fn(&PoolScene<'_>) -> Vec<(&'static str, f64)>),
     /// Counts for each SQLSTATE class.
     Errors(fn(&Scene) -> &ErrorClasses),
     /// One for each database; none where it is not known.
@@ -98,6 +101,21 @@ pub(super) const METRICS: &[Metric] = &[
         "pooler_pools_client_idle_in_transaction_connections",
         "Clients that hold a server and send nothing.",
         |p| f64::from(p.count.clients.idle_in_transaction),
+    ),
+    gauge(
+        "pooler_pools_client_pinned_connections",
+        "Clients that keep a server between transactions, for state that no other one has.",
+        |p| f64::from(p.count.pool.rules.pinned()),
+    ),
+    metric(
+        "pooler_pins_total",
+        "Times a client came to keep its server, by what for.",
+        Read::PoolReasons(|p| reasons(p.count.pool.rules.pins(), 1.0)),
+    ),
+    metric(
+        "pooler_pinned_seconds_total",
+        "How long clients kept their servers, by what for; those that do it now not counted.",
+        Read::PoolReasons(|p| reasons(p.count.pool.rules.pinned_micros(), 1e-6)),
     ),
     gauge("pooler_pools_client_waiting_connections", "Clients in the queue for a server.", |p| {
         f64::from(p.count.clients.waiting)
@@ -209,6 +227,10 @@ const fn database(
     read: fn(&DatabaseHealth) -> Option<f64>,
 ) -> Metric {
     metric(name, help, Read::Database(Kind::Gauge, read))
+}
+
+fn reasons(counts: Vec<(Feature, u64)>, unit: f64) -> Vec<(&'static str, f64)> {
+    counts.into_iter().map(|(feature, count)| (feature.name(), count as f64 * unit)).collect()
 }
 
 const fn gauge(name: &'static str, help: &'static str, read: fn(&PoolScene<'_>) -> f64) -> Metric {

@@ -104,6 +104,7 @@ mod tests {
             clients_active: 9,
             clients_waiting: 180,
             clients_idle: 1200,
+            clients_pinned: 0,
             clients_idle_in_transaction: 1,
             servers_active: 20,
             servers_idle: 0,

@@ -1,6 +1,7 @@
 //! The pages: what each shows, in both forms. How a page is asked for is left to `routes`.
 
 pub(super) mod clients;
+pub(super) mod compat;
 pub(super) mod dashboard;
 pub(super) mod databases;
 pub(super) mod numbers;
