@@ -139,6 +139,7 @@ fn tick(context: &WorkerContext) {
             client.kick(kick);
         }
     }
+    context.flush_queries();
     for pool in context.shared.pools.all() {
         pool.maintain(context.index, now);
     }

@@ -24,7 +24,9 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::stats::ledger::{Ledger, MOST_TRACKED, Owner};
 use crate::stats::meter::{ErrorClasses, Meter};
+use crate::stats::queries::QueryLog;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -46,6 +48,8 @@ pub struct Shared {
     pub cancel_keys: CancelKeys,
     /// How to reach each worker.
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// What statements did, if that is counted.
+    pub ledger: Option<Arc<Ledger>>,
     /// How many connections each worker has.
     pub loads: Vec<AtomicUsize>,
     next_client: AtomicU64,
@@ -101,12 +105,16 @@ impl Shared {
     /// Everything shared, before any worker runs.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
+        // Where nobody can look, nothing is counted.
+        let admin = &pools.config().admin;
+        let counts = admin.query_stats && !admin.admin_listen.is_empty();
         Self {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
+            ledger: counts.then(|| Arc::new(Ledger::new(MOST_TRACKED))),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
@@ -146,10 +154,18 @@ impl WorkerContext {
                 place,
                 worker: self.index,
                 meter: RefCell::default(),
+                queries: self.shared.ledger.as_ref().map(|ledger| query_log(pool, ledger)),
                 cancels: Arc::clone(&self.shared.pools.cancels),
             })
         });
         Rc::clone(handle)
+    }
+
+    /// Hands over what was noted of statements.
+    pub fn flush_queries(&self) {
+        for log in self.handles.borrow().values().filter_map(|handle| handle.queries.as_ref()) {
+            log.flush();
+        }
     }
 
     /// The worker's clock: nanoseconds since it started.
@@ -171,4 +187,10 @@ impl WorkerContext {
         handles.sort_unstable_by_key(|handle| handle.place);
         handles
     }
+}
+
+fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
+    let (database, user) = (&*pool.key.database, &*pool.key.user);
+    let owner = Owner { database: database.into(), user: user.into() };
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
 }
