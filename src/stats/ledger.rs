@@ -46,6 +46,9 @@ const SIGNIFICANT_DIGITS: u8 = 1;
 /// How far a percentile may be off, as a share of it.
 pub const RELATIVE_ERROR: f64 = 1.0 / 16.0;
 
+/// What a record needs beside its text: itself, its histogram of 464 counters, its description.
+const RECORD_BYTES: usize = size_of::<Record>() + 464 * 4 + size_of::<About>();
+
 /// Whose statements they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -199,6 +202,8 @@ pub struct LedgerState {
     pub evictions: u64,
     /// Events that nobody came to add up.
     pub dropped: u64,
+    /// Memory of all that, about.
+    pub bytes: usize,
 }
 
 /// Everything that was counted.
@@ -294,7 +299,11 @@ impl Ledger {
     #[must_use]
     pub fn state(&self) -> LedgerState {
         let sums = self.sums.lock();
+        let text = |record: &Record| record.about.as_ref().map_or(0, |about| about.text.len());
+        let texts: usize = sums.records.values().map(text).sum();
+        let records = sums.records.len() + sums.others.len();
         LedgerState {
+            bytes: records * RECORD_BYTES + texts,
             tracked: sums.records.len(),
             evictions: sums.evictions,
             dropped: self.dropped.load(Ordering::Relaxed),
