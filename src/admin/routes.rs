@@ -1,7 +1,7 @@
 //! Which page answers which path: asks `control` for what the page shows, no more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -30,6 +30,7 @@ use super::views::servers::ServersView;
 use super::views::state::{Alive, Ready, VERSION, Version};
 use crate::client::look::Wanted;
 use crate::control::census::{Count, Measures};
+use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
@@ -45,7 +46,7 @@ pub(super) const ENDPOINTS: [(&str, &str); 14] = [
     ("/databases", "where each database is, its limits, whether it answers"),
     ("/compat", "what applications do to their sessions, and what became of it"),
     ("/healthz", "200 while the process answers"),
-    ("/readyz", "503 while draining or a configured database is down"),
+    ("/readyz", "503 while draining, or a configured database is down or refuses us"),
     ("/metrics", "all numbers for Prometheus"),
     ("/version", "which program this is"),
 ];
@@ -168,6 +169,7 @@ async fn readyz(State(sources): Source, asked: Asked<NoParameters>) -> Response 
     let round = sources.health.first_round(FIRST_PROBES).await;
     let mut ready = Ready::new(sources.lifecycle.stage(), &sources.history.silent());
     ready.hear_of(&config, &sources.health.all(), round);
+    ready.hear_of_refusals(&refused_logins(&sources.shared, Instant::now()));
     let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, &ready, asked.format)
 }

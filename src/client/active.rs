@@ -374,11 +374,15 @@ impl Session {
             // A request too late hits what comes next, or the question what is left.
             (Kick::Cancel, State::Active(_)) if resting => Step::Moved,
             (Kick::Cancel, State::Active(server)) => {
-                // Should it not help, the limit passes once more.
-                self.record.since.set(self.context.nanos(Instant::now()));
                 server.cancel();
                 Step::Moved
             }
+            (Kick::QueryTimeout, State::Active(_)) => match self.query_overdue() {
+                Step::Moved if self.record.phase.get() == Phase::Orphaned => {
+                    self.kicked(Kick::Probe, cx, buffers)
+                }
+                step @ (Step::Moved | Step::Stuck | Step::Over(_)) => step,
+            },
             (Kick::Cancel, State::Waiting { ticket, .. }) => {
                 self.handle.pool.abandon(*ticket, self.handle.worker);
                 self.state = State::Idle;
@@ -389,18 +393,7 @@ impl Session {
                 self.state = State::Idle;
                 self.refuse_ahead(&Report::QueryWaitTimeout, cx, buffers)
             }
-            (Kick::Probe, State::Active(_)) if self.saying == Saying::Goodbye => {
-                let since = Duration::from_nanos(self.record.since.get());
-                let now = Duration::from_nanos(self.context.nanos(Instant::now()));
-                if now.saturating_sub(since) < LAST_WORDS {
-                    return Step::Moved;
-                }
-                Step::Over(End::Terminated)
-            }
-            (Kick::Probe, State::Active(_)) => match self.stream.take_error() {
-                Ok(None) => Step::Moved,
-                Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
-            },
+            (Kick::Probe, State::Active(_)) => self.probe(),
             (Kick::ClientIdle | Kick::Shutdown | Kick::DatabaseGone, State::Idle) => {
                 Step::Over(End::Kicked(kick))
             }
@@ -414,6 +407,7 @@ impl Session {
             // Too late: the client has moved on.
             (
                 Kick::Cancel
+                | Kick::QueryTimeout
                 | Kick::QueryWait
                 | Kick::Probe
                 | Kick::ClientIdle
@@ -423,6 +417,22 @@ impl Session {
                 | Kick::Transaction,
                 _,
             ) => Step::Moved,
+        }
+    }
+
+    /// Is the client still there?
+    fn probe(&self) -> Step {
+        if self.saying == Saying::Goodbye {
+            let since = Duration::from_nanos(self.record.since.get());
+            let now = Duration::from_nanos(self.context.nanos(Instant::now()));
+            if now.saturating_sub(since) < LAST_WORDS {
+                return Step::Moved;
+            }
+            return Step::Over(End::Terminated);
+        }
+        match self.stream.take_error() {
+            Ok(None) => Step::Moved,
+            Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
         }
     }
 
@@ -443,7 +453,8 @@ impl Session {
                     self.unsent = Vec::new();
                 }
                 match end {
-                    End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
+                    End::ServerFatal | End::ServerGone => server.close(),
+                    End::ServerFault(_) => server.discard(),
                     End::Terminated if server.connection().owed.is_running() => {
                         server.leave(Leave::Abort, self.body);
                     }

@@ -68,6 +68,8 @@ pub enum Report<'a> {
     Cancelled,
     /// `idle_transaction_timeout`.
     IdleTransactionTimeout,
+    /// `query_timeout`, where cancelling the query did not help.
+    QueryTimeout,
     /// `transaction_timeout`.
     TransactionTimeout,
     /// `client_idle_timeout`.
@@ -131,6 +133,9 @@ impl Report<'_> {
                 SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
                 "terminating connection due to idle_transaction_timeout",
             ),
+            Self::QueryTimeout => {
+                fatal(SqlState::QUERY_CANCELED, "terminating connection due to query_timeout")
+            }
             Self::TransactionTimeout => fatal(
                 SqlState::TRANSACTION_TIMEOUT,
                 "terminating connection due to transaction_timeout",
@@ -152,13 +157,10 @@ impl Report<'_> {
                 "terminating connection because the database was removed from the pooler's configuration",
             ),
             Self::Violation(violation) => violated(violation),
-            Self::TransactionBlock => Text {
-                hint: "Set pool_mode = \"transaction\" for this database or user.",
-                ..fatal(
-                    SqlState::PROTOCOL_VIOLATION,
-                    "transaction blocks are not allowed with pool_mode = statement",
-                )
-            },
+            Self::TransactionBlock => fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                "transaction blocks are not allowed with pool_mode = statement",
+            ),
             Self::ServerGone => {
                 fatal(SqlState::CONNECTION_FAILURE, "Postgres closed the connection unexpectedly")
             }

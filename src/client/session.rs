@@ -238,8 +238,13 @@ impl Session {
             Saying::Goodbye => return Step::Over(End::Terminated),
             Saying::Nothing => return Step::Over(End::ClientClosed),
         }
-        if self.context.draining.get() && self.carry.is_empty() {
-            return Step::Over(End::Kicked(Kick::Shutdown));
+        if self.carry.is_empty() {
+            if self.context.draining.get() {
+                return Step::Over(End::Kicked(Kick::Shutdown));
+            }
+            if self.handle.pool.is_gone() {
+                return Step::Over(End::Kicked(Kick::DatabaseGone));
+            }
         }
         if self.carried == Carried::Uncertain {
             self.carried = Carried::Incomplete;
@@ -464,6 +469,7 @@ fn report(end: &End) -> Option<Report<'_>> {
             Kick::Killed => Report::Killed,
             Kick::QueryWait => Report::QueryWaitTimeout,
             Kick::Cancel => Report::Cancelled,
+            Kick::QueryTimeout => Report::QueryTimeout,
             Kick::Probe => return None,
         },
     })

@@ -96,6 +96,12 @@ pub enum Problem {
     /// Not TOML. The text has the line and column but not the line itself, which may hold a secret.
     #[error("not valid TOML: {0}")]
     Syntax(String),
+    /// A `pgbouncer.ini`.
+    #[error(
+        "in PgBouncer's format, which is not read: write its settings as TOML (docs/MIGRATING.md \
+         says how; pooler.toml.example has them all), then `pooler check` says what fits"
+    )]
+    PgBouncerFormat,
     /// A line of the user list.
     #[error(transparent)]
     UserList(#[from] LineProblem),

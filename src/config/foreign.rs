@@ -33,7 +33,7 @@ const BY_CLIENT: Foreign =
     Refused("clients set it at login; for all of them use ALTER DATABASE ... SET");
 const NO_RESET_QUERY: Foreign =
     Refused("what a client left is undone as needed; see server_reset in [pool]");
-const NO_EMPTYING: Foreign = Refused("empty pools cost next to nothing and stay");
+const NO_EMPTYING: Foreign = Refused("unused pools go by themselves, unless they are configured");
 const ONE_METHOD: Foreign = Refused("auth_type holds for every client");
 const EVERY_PARAMETER: Foreign = NotNeeded("every startup parameter is honoured");
 

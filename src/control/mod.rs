@@ -8,3 +8,4 @@ pub mod history;
 pub mod postgres;
 pub mod probe;
 mod question;
+pub mod refused;

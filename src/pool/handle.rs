@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
@@ -19,8 +18,8 @@ use crate::config::ServerReset;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
-use crate::server::cancel::cancel;
-use crate::server::connection::{Body, CancelInFlight, CancelKey, Dirt, ServerConnection};
+use crate::server::cancel::Cancels;
+use crate::server::connection::{Body, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
@@ -40,9 +39,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The most bytes made up to complete a message that was half sent.
 const MOST_PADDING: usize = 1024 * 1024;
 
-/// A server is not waited for longer than this while a cancel request is on its way to it.
-const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-
 /// A pool, as one worker sees it.
 #[derive(Debug)]
 pub struct PoolHandle {
@@ -57,7 +53,7 @@ pub struct PoolHandle {
     /// What this worker notes of the pool's statements, if they are counted.
     pub queries: Option<Rc<QueryLog>>,
     /// Bounds the cancel requests on their way, of all workers.
-    pub cancels: Arc<Semaphore>,
+    pub cancels: Arc<Cancels>,
 }
 
 /// A server that a client holds. Dropping it closes the connection; [`Self::give_back`] is how it
@@ -140,8 +136,12 @@ impl PoolHandle {
         }
     }
 
-    /// A server taken from the pool, made ready for this worker, unless it is dead.
+    /// A server taken from the pool, made ready for this worker, unless it is dead or stale.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
+        if entry.generation != self.pool.generation() {
+            self.pool.close(entry, self.worker, Instant::now());
+            return None;
+        }
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
             drop(entry);
             self.pool.lost(self.worker, Instant::now());
@@ -192,6 +192,12 @@ impl PooledServer {
         &mut self.entry.as_mut().expect("a server is taken out only when it is given up").connection
     }
 
+    /// The number of the plan it was opened by.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.entry.as_ref().expect("a server is taken out only when it is given up").generation
+    }
+
     /// Gives the server back: at once if it is clean, else after it was cleaned in the background.
     #[inline]
     pub fn give_back(mut self, now: Instant) {
@@ -211,16 +217,21 @@ impl PooledServer {
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
         if !complete(server, last) || server.owed.is_ambiguous() {
-            if server.owed.is_running() {
-                // Postgres would notice the closed socket only when it is done.
-                self.cancel();
-            }
-            self.close();
+            self.discard();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());
         } else {
             spawn_local(self.clean(how));
         }
+    }
+
+    /// Closes the connection, and cancels what runs: Postgres would notice the closed socket only
+    /// when it is done.
+    pub fn discard(mut self) {
+        if self.connection().owed.is_running() {
+            self.cancel();
+        }
+        self.close();
     }
 
     /// Closes the connection.
@@ -235,7 +246,8 @@ impl PooledServer {
     pub fn cancel(&mut self) {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
-        spawn_local(send_cancel(key, in_flight, Arc::clone(&self.handle.cancels)));
+        let cancels = Arc::clone(&self.handle.cancels);
+        spawn_local(async move { cancels.send(key, in_flight).await });
     }
 
     /// Keeps the server for its client between transactions, as long as it holds state that no
@@ -272,9 +284,9 @@ impl PooledServer {
     }
 
     async fn abort(&mut self) -> Result<Result<bool, ExecError>, Elapsed> {
-        let permits = Arc::clone(&self.handle.cancels);
+        let cancels = Arc::clone(&self.handle.cancels);
         let reset = self.handle.pool.rules.reset();
-        timeout(CLEAN_LIMIT, abort(self.connection(), permits, reset)).await
+        timeout(CLEAN_LIMIT, abort(self.connection(), cancels, reset)).await
     }
 
     /// A task of its own: ends with the server clean in its pool, or closed.
@@ -300,22 +312,14 @@ impl PooledServer {
                 return;
             }
             Ok(Ok(false)) => debug!("a server that may be out of step is closed"),
-            Ok(Err(error)) => debug!(%error, "a server was lost while it was cleaned"),
+            Ok(Err(ExecError::Io(_) | ExecError::Closed)) => {
+                debug!("a server was lost while it was cleaned");
+                return self.close();
+            }
+            Ok(Err(error)) => debug!(%error, "a server that cannot be cleaned is closed"),
             Err(_) => debug!("cleaning a server took too long"),
         }
-        self.close();
-    }
-}
-
-async fn send_cancel(key: CancelKey, in_flight: CancelInFlight, permits: Arc<Semaphore>) {
-    let sending = async {
-        let _permit = permits.acquire_owned().await;
-        cancel(key, in_flight).await
-    };
-    match timeout(CANCEL_LIMIT, sending).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a cancel request failed"),
-        Err(_) => debug!("a cancel request took too long"),
+        self.discard();
     }
 }
 
@@ -340,15 +344,15 @@ fn complete(server: &mut ServerConnection, last: Body) -> bool {
 /// the same client runs after it.
 async fn abort(
     server: &mut ServerConnection,
-    permits: Arc<Semaphore>,
+    cancels: Arc<Cancels>,
     reset: ServerReset,
 ) -> Result<bool, ExecError> {
     if server.touched.is_some() || server.asked.is_some() {
         // What became of it, nobody asks any more.
         server.dirt = Dirt::Unknown;
     }
-    // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
-    if !server.owed.is_running() || server.owed.is_copying_in() {
+    // COPY whose data will not end ends with CopyFail, and needs no cancelling.
+    if !server.owed.is_running() || server.owed.awaits_copy_data() {
         return tidy(server, reset).await;
     }
     let (key, gate) = (server.key.clone(), Arc::clone(&server.cancels));
@@ -356,8 +360,8 @@ async fn abort(
         loop {
             // A task of its own: a request that has set out is never given up half way, or it
             // could hit the server's next client.
-            let sending = send_cancel(key.clone(), gate.enter(), Arc::clone(&permits));
-            let _ = spawn_local(sending).await;
+            let (key, in_flight, cancels) = (key.clone(), gate.enter(), Arc::clone(&cancels));
+            let _ = spawn_local(async move { cancels.send(key, in_flight).await }).await;
             sleep(CANCEL_AGAIN).await;
         }
     };

@@ -5,11 +5,13 @@ pub mod grow;
 pub mod handle;
 pub mod limits;
 pub mod maintain;
+pub mod numbers;
 pub mod pools;
 pub mod roster;
 pub mod rules;
 pub mod shared;
 pub mod slots;
+pub mod sweep;
 
 #[cfg(test)]
 mod slots_tests;

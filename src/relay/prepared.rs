@@ -145,6 +145,14 @@ impl ClientStatements {
         }
     }
 
+    /// `DEALLOCATE` of one statement was run.
+    pub fn deallocated(&mut self, server: &ServerConnection) {
+        if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
+            self.remember_closed(statement.id);
+            self.named.remove(name);
+        }
+    }
+
     /// `DEALLOCATE ALL` was run: the client has no named statement but those it has asked for
     /// since.
     pub fn clear(&mut self, server: &ServerConnection) {
@@ -159,6 +167,7 @@ impl ClientStatements {
                 }
                 Undo::ParsedUnnamed { .. }
                 | Undo::Queried(_)
+                | Undo::Deallocated { .. }
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
@@ -201,7 +210,7 @@ impl ClientStatements {
                     };
                 }
             }
-            Undo::Queried(before) => {
+            Undo::Queried(before) | Undo::Deallocated { unnamed: Some(before), .. } => {
                 self.unnamed.get_or_insert(before);
             }
             Undo::Closed { name, statement } => {
@@ -209,7 +218,11 @@ impl ClientStatements {
                     self.define(&name, statement);
                 }
             }
-            Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
+            Undo::Deallocated { unnamed: None, .. }
+            | Undo::Injected(_)
+            | Undo::InjectedUnnamed
+            | Undo::Duplicate(_)
+            | Undo::Evicted(_) => {}
         }
     }
 }

@@ -147,4 +147,40 @@ impl Requests<'_> {
             self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
         }
     }
+
+    /// A statement whose result may have changed since it was prepared is prepared anew.
+    #[inline]
+    pub(super) fn renew(&mut self, name: &[u8]) {
+        if let Some(statement) = self.statements.get(name)
+            && self.registry.is_stale(statement)
+            && !name.is_empty()
+        {
+            let renewed = self.registry.intern(&statement.body, |_| false);
+            self.statements.define(name, renewed);
+        }
+    }
+
+    /// A simple `DEALLOCATE` of a statement that was prepared by protocol. The server is told its
+    /// own name for it, and forgets it.
+    pub(super) fn deallocate(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Fate {
+        if self.is_uncertain(name) {
+            return Fate::Uncertain;
+        }
+        let Some(statement) = self.statements.get(name).map(Arc::clone) else {
+            return Fate::Forward;
+        };
+        if let Some(shared) = self.server_name(name, splice) {
+            let shared = String::from_utf8_lossy(shared.as_bytes()).into_owned();
+            frontend::write_query(splice.insert(), &format!("DEALLOCATE {shared}"));
+        }
+        self.server.statements.doubt_unnamed();
+        let segment = self.server.owed.segment();
+        self.statements.note_change(name, segment);
+        self.statements.note_change(b"", segment);
+        self.server.statements.note_change(statement.id, segment);
+        let unnamed = self.statements.remove(b"");
+        let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
+        self.owe(Request::Query, Answer::Forward, undo);
+        Fate::Drop
+    }
 }

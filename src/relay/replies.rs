@@ -23,6 +23,10 @@ use crate::stats::meter::Meter;
 /// error, the fields within this are read, and the rest passes.
 const WHOLE_LIMIT: usize = 32 * 1024;
 
+/// Where Postgres says "cached plan must not change result type" (plancache.c); the text itself may
+/// be translated.
+const CHANGED_RESULT_ROUTINE: &[u8] = b"RevalidateCachedQuery";
+
 /// The server said what no server says: the connection cannot be trusted any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerFault {
@@ -232,7 +236,11 @@ impl Replies<'_> {
             server_tag::COMMAND_COMPLETE => {
                 match effect(command_tag(body)) {
                     Effect::None => {}
-                    effect @ (Effect::Schema | Effect::DeallocatedAll | Effect::Discarded) => {
+                    effect @ (Effect::Schema
+                    | Effect::Results
+                    | Effect::Deallocated
+                    | Effect::DeallocatedAll
+                    | Effect::Discarded) => {
                         self.effect(effect);
                     }
                 }
@@ -275,6 +283,8 @@ impl Replies<'_> {
         self.server.note_effect(effect);
         match effect {
             Effect::Schema => self.registry.schema_changed(),
+            Effect::Results => self.registry.results_changed(),
+            Effect::Deallocated => self.statements.deallocated(self.server),
             Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
             Effect::None => {}
         }
@@ -305,10 +315,11 @@ impl Replies<'_> {
             // Postgres' last words, whatever was asked.
             _ if fields.is_fatal() => Ok(Verdict::Forward),
             ErrorVerdict::Forward => {
-                if code == Some(SqlState::FEATURE_NOT_SUPPORTED) {
-                    // "cached plan must not change result type", perhaps: whoever prepares the
-                    // text again means the schema as it is now.
-                    self.registry.schema_changed();
+                if code == Some(SqlState::FEATURE_NOT_SUPPORTED)
+                    && fields.routine == CHANGED_RESULT_ROUTINE
+                {
+                    // The schema was changed behind the pooler's back.
+                    self.registry.results_changed();
                 }
                 Ok(Verdict::Forward)
             }

@@ -256,6 +256,12 @@ impl Requests<'_> {
     /// A simple Query, or as much of it as is there.
     fn query(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         let text = &frame[HEADER_LENGTH..];
+        if frame.len() == head.frame_length()
+            && let Some(name) = Effects::deallocated(text)
+            && self.statements.get(name.as_bytes()).is_some()
+        {
+            return self.deallocate(name.as_bytes(), splice);
+        }
         self.server.statements.doubt_unnamed();
         if forgets(text) {
             self.statements.doubt_all();
@@ -353,6 +359,7 @@ impl Requests<'_> {
                 Fate::Incomplete
             };
         };
+        self.renew(bind.statement);
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
@@ -388,6 +395,7 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Describe);
         };
+        self.renew(name);
         if self.is_uncertain(name) {
             return Fate::Uncertain;
         }

@@ -41,6 +41,16 @@ pub enum Undo {
     },
     /// A simple Query, and the unnamed statement that it drops.
     Queried(Arc<Statement>),
+    /// A simple `DEALLOCATE` of a statement that was prepared by protocol: the name stands until it
+    /// is done. With it the unnamed statement, which goes as with every Query.
+    Deallocated {
+        /// The client's name.
+        name: Box<[u8]>,
+        /// What it means.
+        statement: Arc<Statement>,
+        /// The unnamed statement that goes with it.
+        unnamed: Option<Arc<Statement>>,
+    },
     /// A Parse we injected.
     Injected(u64),
     /// A Parse or Close of the unnamed statement that we injected.
@@ -68,6 +78,7 @@ impl Undo {
             | Self::Parsed { .. }
             | Self::ParsedUnnamed { .. }
             | Self::Queried(_)
+            | Self::Deallocated { .. }
             | Self::Injected(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
@@ -206,7 +217,12 @@ impl ServerConnection {
     /// Notes what a completed command says about the session.
     pub fn note_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::None | Effect::Schema => {}
+            Effect::None | Effect::Schema | Effect::Results => {}
+            Effect::Deallocated => {
+                if let Some(Undo::Deallocated { statement, .. }) = self.owed.front_undo() {
+                    self.statements.forget(statement.id);
+                }
+            }
             Effect::DeallocatedAll | Effect::Discarded => self.forget_statements(),
         }
     }
@@ -268,6 +284,7 @@ impl ServerConnection {
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried(_)
+                | Undo::Deallocated { .. }
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
@@ -371,6 +388,7 @@ impl ServerStatements {
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
             | Undo::Queried(_)
+            | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_) => {}
         }

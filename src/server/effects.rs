@@ -9,6 +9,11 @@ pub enum Effect {
     None,
     /// The schema changed: statements prepared before may have another meaning now.
     Schema,
+    /// The schema changed in a way that may give statements another result: one that was prepared
+    /// before would fail with "cached plan must not change result type".
+    Results,
+    /// `DEALLOCATE` of one statement.
+    Deallocated,
     /// `DEALLOCATE ALL`: this server knows no prepared statement any more.
     DeallocatedAll,
     /// `DISCARD ALL`: this server is as new.
@@ -25,8 +30,9 @@ pub fn effect(tag: &[u8]) -> Effect {
         }
         b"DEALLOCATE ALL" => Effect::DeallocatedAll,
         b"DISCARD ALL" => Effect::Discarded,
-        [b'A', b'L', b'T', ..]
-        | [b'D', b'R', b'O', b'P', ..]
+        b"DEALLOCATE" => Effect::Deallocated,
+        [b'A', b'L', b'T', ..] | b"CREATE VIEW" => Effect::Results,
+        [b'D', b'R', b'O', b'P', ..]
         | [b'C', b'R', b'E', ..]
         | [b'C', b'O', b'M', b'M', b'E', ..]
         | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
@@ -54,10 +60,11 @@ mod tests {
             ("PREPARE TRANSACTION", Effect::None),
             ("DECLARE CURSOR", Effect::None),
             ("CREATE TABLE", Effect::Schema),
-            ("ALTER TABLE", Effect::Schema),
+            ("ALTER TABLE", Effect::Results),
             ("DROP TYPE", Effect::Schema),
             ("DEALLOCATE ALL", Effect::DeallocatedAll),
-            ("DEALLOCATE", Effect::None),
+            ("DEALLOCATE", Effect::Deallocated),
+            ("CREATE VIEW", Effect::Results),
             ("DISCARD ALL", Effect::Discarded),
             ("DISCARD PLANS", Effect::None),
         ] {

@@ -60,6 +60,17 @@ pub struct Target {
     pub max_statements: u32,
 }
 
+impl Target {
+    /// Is a server that logged in by `other` as good as one that logs in by this?
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.user == other.user
+            && self.database == other.database
+            && self.max_statements == other.max_statements
+    }
+}
+
 /// A connection fresh from login, and what it said.
 #[derive(Debug)]
 pub struct Opened {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use super::entry::Entry;
 pub use super::request::{
-    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict,
+    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
@@ -165,16 +165,23 @@ impl<U> Owed<U> {
         self.trust == Trust::Doubtful
     }
 
-    /// When the oldest request that is still unanswered was sent.
+    /// Since when Postgres has been at the oldest request that is still unanswered: when it was
+    /// sent, or the statement before it ended.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at)
+        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at.max(self.last_done))
     }
 
     /// Is `COPY FROM STDIN` reading what the client sends?
     #[must_use]
     pub fn is_copying_in(&self) -> bool {
         self.copy != Copy::None
+    }
+
+    /// Does `COPY FROM STDIN` read, and has the end of its data not been sent?
+    #[must_use]
+    pub fn awaits_copy_data(&self) -> bool {
+        self.is_copying_in() && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
     }
 
     /// Is the request at the front one of ours?
@@ -364,6 +371,12 @@ impl<U> Owed<U> {
         }
     }
 
+    /// What travels with the request that is being answered.
+    #[must_use]
+    pub fn front_undo(&self) -> Option<&U> {
+        self.queue.front()?.undo.as_deref()
+    }
+
     /// What travels with the requests that are still in the queue, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = &U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
@@ -461,10 +474,4 @@ impl<U> Owed<U> {
             }
         }
     }
-}
-
-/// May a server say this unasked? Errors too, but those end the connection.
-#[must_use]
-pub fn is_asynchronous(tag: u8) -> bool {
-    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

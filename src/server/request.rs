@@ -1,6 +1,7 @@
 //! The words for requests to Postgres and for what its replies mean to them; [`super::owed`] keeps
 //! the books.
 
+use crate::protocol::frame::server_tag;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::feature::Feature;
 
@@ -130,4 +131,10 @@ impl Cause {
             Some(_) | None => Self::Request,
         }
     }
+}
+
+/// May a server say this unasked? Errors too, but those end the connection.
+#[must_use]
+pub fn is_asynchronous(tag: u8) -> bool {
+    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

@@ -51,6 +51,8 @@ pub struct SharedName {
 pub struct StatementRegistry {
     known: Mutex<Known>,
     epoch: AtomicU64,
+    /// Statements prepared before this epoch may have another result by now.
+    stale_before: AtomicU64,
 }
 
 struct Known {
@@ -148,6 +150,7 @@ impl StatementRegistry {
                 sweep_at: KEEP_UNUSED,
             }),
             epoch: AtomicU64::new(0),
+            stale_before: AtomicU64::new(0),
         }
     }
 
@@ -194,6 +197,20 @@ impl StatementRegistry {
     /// The schema has changed: texts that are prepared from now on are analysed anew.
     pub fn schema_changed(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The schema has changed in a way that may give statements another result: they are prepared
+    /// anew before they are used again, so that no client sees the change as an error.
+    pub fn results_changed(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        self.stale_before.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// Must it be prepared anew before it is used again?
+    #[inline]
+    #[must_use]
+    pub fn is_stale(&self, statement: &Statement) -> bool {
+        statement.epoch < self.stale_before.load(Ordering::Relaxed)
     }
 
     /// How many statements are known.

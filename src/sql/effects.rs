@@ -83,6 +83,9 @@ const PLAIN: [&[u8]; 30] = [
 /// The longest word of [`PLAIN`].
 const LONGEST_PLAIN: usize = 9;
 
+/// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
+const MOST_DEALLOCATE_TOKENS: usize = 5;
+
 /// A call of `set_config` with longer arguments may set anything; a limit keeps the time for nested
 /// calls in proportion to the text.
 const MOST_ARGUMENT_TOKENS: usize = 256;
@@ -113,6 +116,28 @@ impl Effects {
         }
         effects.statement(&Words { sql, tokens: &words });
         (effects != Self::default()).then(|| Box::new(effects))
+    }
+
+    /// The statement that a text deallocates by name, if that is all it does.
+    #[must_use]
+    pub fn deallocated(sql: &[u8]) -> Option<Box<str>> {
+        if !sql.trim_ascii_start().first()?.eq_ignore_ascii_case(&b'd') || !is_single(sql) {
+            return None;
+        }
+        let tokens = Lexer::new(sql, Backslashes::Literal);
+        let real = |token: &Token| token.kind != TokenKind::Comment && token.bytes(sql) != [0];
+        let tokens: Vec<_> = tokens.filter(real).take(MOST_DEALLOCATE_TOKENS).collect();
+        let words = Words { sql, tokens: &tokens };
+        let at = if words.is(1, "prepare") && tokens.len() > 2 && !words.is_mark(2, b';') {
+            2
+        } else {
+            1
+        };
+        let ends = tokens.get(at + 1).is_none_or(|token| token.is_byte(sql, b';'));
+        if !words.is(0, "deallocate") || words.is(at, "all") || !ends {
+            return None;
+        }
+        words.name(at)
     }
 
     /// What cannot be read may do anything.

@@ -152,6 +152,28 @@ fn what_may_end_it_is_seen() {
 }
 
 #[test]
+fn what_is_deallocated_has_a_name() {
+    for (sql, name) in [
+        ("DEALLOCATE Pdo_Stmt_1", Some("pdo_stmt_1")),
+        ("deallocate prepare \"A \"\"b\" ; ", Some("A \"b")),
+        ("/* x */ deallocate p", None),
+        (" Deallocate /* x */ p -- y", Some("p")),
+        ("deallocate prepare", Some("prepare")),
+        ("deallocate all", None),
+        ("deallocate prepare all", None),
+        ("deallocate p; select 1", None),
+        ("deallocate p q", None),
+        ("deallocate", None),
+        ("delete from t", None),
+        ("", None),
+    ] {
+        assert_eq!(Effects::deallocated(sql.as_bytes()).as_deref(), name, "{sql}");
+        let with_nul = [sql.as_bytes(), b"\0"].concat();
+        assert_eq!(Effects::deallocated(&with_nul).as_deref(), name, "{sql}");
+    }
+}
+
+#[test]
 fn a_glance_finds_words_anywhere_in_any_case() {
     assert!(finds(b"xxSet_Config", b"set_config", 7));
     assert!(finds(b"temp", b"temp", 2) && !finds(b"tem", b"temp", 2) && !finds(b"m", b"temp", 2));

@@ -1,7 +1,7 @@
 //! The sums of what statements did, by fingerprint, database and user. Bounded: what is used least goes into
 //! one sum for each pool. Workers hand over lists of events; adding them up is for whoever looks after it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +18,10 @@ use crate::sql::query::About;
 /// The most fingerprints that are told apart, over all databases and users: about 14 MB with a text of
 /// 700 bytes each.
 pub const MOST_TRACKED: usize = 5_000;
+
+/// Pools that are remembered; above it those go, with what was summed up of them, of which no fingerprint
+/// is told apart any more. Pools come and go with databases and users.
+const MOST_OWNERS: usize = 2 * MOST_TRACKED;
 
 /// Events that may wait for being added up, a second of a very busy pooler in 15 MB; more of them are dropped,
 /// and counted.
@@ -226,6 +230,7 @@ struct Sums {
     records: HashMap<(u64, u32), Record, FxBuildHasher>,
     owners: HashMap<Arc<Owner>, u32>,
     others: HashMap<u32, Record, FxBuildHasher>,
+    next_owner: u32,
     evictions: u64,
     since: SystemTime,
     flood: (Instant, u32),
@@ -243,6 +248,7 @@ impl Ledger {
                 records: HashMap::default(),
                 owners: HashMap::default(),
                 others: HashMap::default(),
+                next_owner: 0,
                 evictions: 0,
                 since: SystemTime::now(),
                 flood: (Instant::now(), 0),
@@ -313,9 +319,7 @@ impl Ledger {
 
 impl Sums {
     fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
-        // As many as there are pools, which the configuration and Postgres' users bound.
-        let next = self.owners.len() as u32;
-        let owner = *self.owners.entry(Arc::clone(&batch.owner)).or_insert(next);
+        let owner = self.owner(&batch.owner);
         for event in &batch.events {
             let Some(part) = event.query.parts.get(event.part) else { continue };
             let key = (part.about.fingerprint.0, owner);
@@ -332,6 +336,20 @@ impl Sums {
                 record.note(event, wall);
             }
         }
+    }
+
+    fn owner(&mut self, owner: &Arc<Owner>) -> u32 {
+        if let Some(known) = self.owners.get(owner) {
+            return *known;
+        }
+        if self.owners.len() >= MOST_OWNERS {
+            let used: HashSet<u32> = self.records.keys().map(|(_, owner)| *owner).collect();
+            self.owners.retain(|_, owner| used.contains(owner));
+            self.others.retain(|owner, _| used.contains(owner));
+        }
+        self.next_owner += 1;
+        self.owners.insert(Arc::clone(owner), self.next_owner);
+        self.next_owner
     }
 
     /// Counts a new fingerprint: are there too many?

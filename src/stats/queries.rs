@@ -180,6 +180,12 @@ impl QueryLog {
     }
 }
 
+impl Drop for QueryLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 impl Known {
     fn read(&mut self, text: &[u8]) -> Query {
         let statements = &mut self.statements;

@@ -16,6 +16,7 @@ mod large;
 mod limits;
 mod login;
 mod memory;
+mod nonce;
 mod pins;
 mod pipeline;
 mod prepared;
