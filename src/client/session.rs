@@ -183,7 +183,7 @@ impl Session {
             carried: Carried::Uncertain,
             carry: parts.carry,
             unsent: parts.first,
-            statements: ClientStatements::default(),
+            statements: ClientStatements::watched_by(parts.handle.queries.as_ref()),
             initial: Arc::clone(&parts.settings),
             settings: parts.settings,
             record: parts.record,
@@ -350,6 +350,7 @@ impl Session {
                 let now = Instant::now();
                 let waited = self.context.nanos(now).saturating_sub(since);
                 self.handle.meter.borrow_mut().wait.record(waited);
+                self.statements.waited(waited);
                 let input = std::mem::take(&mut self.carry);
                 self.begin(server, &input, now, (cx, &mut buffers.out))
             }

@@ -133,6 +133,8 @@ settings! {
     "admin" => Admin {
         /// The addresses with ports, with commas; loopback only, as there is no authentication yet; empty is off.
         admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
+        /// Whether statements are counted and timed by fingerprint, for /queries.
+        query_stats: bool = Flag(true) => Switch, Restart;
     }
 
     /// What is logged, to standard error.

@@ -26,6 +26,7 @@ use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
 use crate::sql::feature::{Feature, Features};
 use crate::stats::meter::Meter;
+use crate::stats::queries::QueryLog;
 
 /// Cleaning a server must not take longer: it is closed instead.
 const CLEAN_LIMIT: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ pub struct PoolHandle {
     pub worker: usize,
     /// What this worker has seen of the pool.
     pub meter: RefCell<Meter>,
+    /// What this worker notes of the pool's statements, if they are counted.
+    pub queries: Option<Rc<QueryLog>>,
     /// Bounds the cancel requests on their way, of all workers.
     pub cancels: Arc<Cancels>,
 }

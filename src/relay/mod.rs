@@ -10,6 +10,7 @@ pub mod prepared;
 mod preparing;
 pub mod replies;
 pub mod requests;
+mod watch;
 
 #[cfg(test)]
 mod local_tests;

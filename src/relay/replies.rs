@@ -196,6 +196,7 @@ impl Replies<'_> {
         }
         if verdict == Verdict::Forward && tag == server_tag::DATA_ROW {
             self.meter.rows += count;
+            self.watch_rows(count);
         }
         at
     }
@@ -215,6 +216,9 @@ impl Replies<'_> {
     }
 
     fn any(&mut self, tag: u8) -> Result<Verdict, ServerFault> {
+        if tag == server_tag::PORTAL_SUSPENDED {
+            self.watch_suspension();
+        }
         let (verdict, done) = self.server.owed.received(tag, self.now)?;
         self.note(done);
         Ok(verdict)
@@ -240,6 +244,7 @@ impl Replies<'_> {
                         self.effect(effect);
                     }
                 }
+                self.watch_end(command_tag(body));
                 self.any(head.tag)
             }
             server_tag::PARAMETER_STATUS => {
@@ -295,6 +300,7 @@ impl Replies<'_> {
         let code = fields.sqlstate();
         *fatal |= fields.is_fatal();
         let cause = Cause::of(code);
+        self.watch_failure(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
         let verdict = owed.received_error(cause, |undo, how| {

@@ -240,9 +240,9 @@ impl Requests<'_> {
             client_tag::EXECUTE if self.server.bound_forgets => {
                 self.server.bound_forgets = false;
                 self.statements.doubt_all();
-                self.plain(Request::Execute)
+                self.execute(frame)
             }
-            client_tag::EXECUTE => self.plain(Request::Execute),
+            client_tag::EXECUTE => self.execute(frame),
             client_tag::SYNC => self.plain(Request::Sync),
             client_tag::FLUSH => Fate::Forward,
             client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
@@ -285,6 +285,13 @@ impl Requests<'_> {
             self.server.touch(&effects);
         }
         self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
+        self.watch_query(text);
+        Fate::Forward
+    }
+
+    fn execute(&mut self, frame: &[u8]) -> Fate {
+        self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
+        self.watch_execute(&frame[HEADER_LENGTH..]);
         Fate::Forward
     }
 
@@ -371,6 +378,7 @@ impl Requests<'_> {
         }
         let name = self.server_name(bind.statement, splice);
         self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
+        self.watch_bind(bind.portal, bind.statement);
         let Some(name) = name else { return Fate::Forward };
         let length = head.body as usize + 4 + name.as_bytes().len() - bind.statement.len();
         let out = splice.insert();

@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod connection;
 pub mod effects;
+mod entry;
 pub mod exec;
 pub mod inventory;
 pub mod login;

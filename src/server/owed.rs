@@ -10,20 +10,13 @@
 
 use std::collections::VecDeque;
 
+use super::entry::Entry;
 pub use super::request::{
     Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
-
-#[derive(Debug)]
-struct Entry<U> {
-    request: Request,
-    answer: Answer,
-    /// When it was sent, in the caller's clock (nanoseconds).
-    sent_at: u64,
-    undo: Option<Box<U>>,
-}
+use crate::stats::queries::Watched;
 
 /// Where `COPY` stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,10 +212,27 @@ impl<U> Owed<U> {
                 }
             }
         }
-        let entry = Entry { request, answer, sent_at: now, undo };
+        let entry = Entry { request, answer, sent_at: now, undo, watched: None };
         self.outstanding += u32::from(!entry.is_silent());
         self.segments.sent += u64::from(entry.brings_ready());
         self.queue.push_back(entry);
+    }
+
+    /// The request that was pushed last runs these statements.
+    #[inline]
+    pub fn watch(&mut self, watched: Watched) {
+        if let Some(last) = self.queue.back_mut() {
+            last.watched = Some(watched);
+        }
+    }
+
+    /// The statements of the request at the front, and when Postgres can have begun with it (see
+    /// [`Done::started_at`]).
+    #[inline]
+    pub fn watched(&mut self) -> Option<(&mut Watched, u64)> {
+        let front = self.queue.front_mut()?;
+        let began = front.sent_at.max(self.last_done);
+        front.watched.as_mut().map(|watched| (watched, began))
     }
 
     /// Notes that data for a `COPY FROM STDIN` is sent.
@@ -463,38 +473,5 @@ impl<U> Owed<U> {
                 undo(taken, how);
             }
         }
-    }
-}
-
-impl<U> Entry<U> {
-    fn verdict(&self) -> Verdict {
-        match self.answer {
-            Answer::Swallow => Verdict::Swallow,
-            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
-                Verdict::Forward
-            }
-        }
-    }
-
-    /// What Postgres says of itself while it does something of ours is for the client, but for
-    /// settings that a Query of ours changes.
-    fn verdict_on(&self, tag: u8) -> Verdict {
-        match tag {
-            server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION
-                if self.request != Request::Query =>
-            {
-                Verdict::Forward
-            }
-            _ => self.verdict(),
-        }
-    }
-
-    fn brings_ready(&self) -> bool {
-        matches!(self.request, Request::Query | Request::FunctionCall | Request::Sync)
-    }
-
-    /// Was nothing sent that Postgres would answer?
-    fn is_silent(&self) -> bool {
-        self.request == Request::CopyEnd || matches!(self.answer, Answer::Fake(_))
     }
 }

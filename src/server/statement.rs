@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::sql::effects::Effects;
+use crate::sql::query::Query;
 
 /// Every shared name starts with this; a client's own name that does is never sent as it is.
 pub const SHARED_PREFIX: &[u8] = b"pooler_";
@@ -33,6 +34,8 @@ pub struct Statement {
     pub forgets: bool,
     /// What running it may do to the session.
     pub effects: Option<Box<Effects>>,
+    /// What its text runs, once anybody who counts has asked.
+    pub query: OnceLock<Arc<Query>>,
     /// Has Postgres accepted it?
     proven: AtomicBool,
 }
@@ -167,7 +170,15 @@ impl StatementRegistry {
         // The text ends at its NUL.
         let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
         let body = body.into();
-        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven });
+        let statement = Arc::new(Statement {
+            id,
+            body,
+            epoch,
+            forgets,
+            effects,
+            query: OnceLock::new(),
+            proven,
+        });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();

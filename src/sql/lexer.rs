@@ -100,8 +100,7 @@ impl Token {
 /// ```
 ///
 /// It never fails: any bytes are tokens, whatever their encoding, and what is never closed runs to the end
-/// of the text, after which [`Lexer::incomplete`] says so (keep the lexer by `while let Some(token) =
-/// lexer.next()` or `by_ref()` to ask). It allocates nothing and takes time in proportion to the text. The
+/// of the text, after which [`Lexer::incomplete`] says so (iterate over `by_ref()` to ask). It allocates nothing and takes time in proportion to the text. The
 /// rules are those of Postgres' `src/backend/parser/scan.l`.
 #[derive(Clone, Debug)]
 pub struct Lexer<'a> {

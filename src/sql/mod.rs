@@ -2,4 +2,14 @@
 
 pub mod effects;
 pub mod feature;
+pub mod fingerprint;
+pub mod kind;
 pub mod lexer;
+pub mod query;
+
+mod canonical;
+mod level;
+mod normal;
+mod render;
+mod shape;
+mod words;

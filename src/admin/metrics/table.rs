@@ -207,6 +207,22 @@ pub(super) const METRICS: &[Metric] = &[
     times("pooler_server_connect_seconds", "Time to connect to Postgres and log in.", |p| {
         (p.connects.times.spread(), p.connects.times.total_micros())
     }),
+    process("pooler_fingerprints_tracked", "Statements that are told apart.", |s| {
+        Some(s.ledger()?.tracked as f64)
+    }),
+    metric(
+        "pooler_fingerprint_evictions_total",
+        "Statements summed up with others for lack of room.",
+        Read::Process(Kind::Counter, |s| Some(s.ledger()?.evictions as f64)),
+    ),
+    metric(
+        "pooler_events_dropped_total",
+        "Statements that ended and were not counted.",
+        Read::Process(Kind::Counter, |s| Some(s.ledger()?.dropped as f64)),
+    ),
+    process("pooler_query_stats_bytes", "Memory of what is counted of statements.", |s| {
+        Some(s.ledger()?.bytes as f64)
+    }),
     process("process_start_time_seconds", "When the program started, since 1970.", |s| {
         Some(s.sources.started.1.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
     }),

@@ -4,8 +4,10 @@ pub(super) mod clients;
 pub(super) mod compat;
 pub(super) mod dashboard;
 pub(super) mod databases;
+pub(super) mod histogram;
 pub(super) mod numbers;
 pub(super) mod pools;
+pub(super) mod queries;
 pub(super) mod servers;
 pub(super) mod state;
 
