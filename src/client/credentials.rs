@@ -6,8 +6,8 @@ use std::time::Instant;
 use tokio::time::timeout;
 
 use super::context::Shared;
-use crate::auth::scram::MECHANISM;
-use crate::auth::scram::server::{self as scram, ServerError};
+use crate::auth::scram::server::{self as scram, Chosen, ServerError};
+use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
 use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
 use crate::config::{AuthType, Config};
@@ -23,6 +23,9 @@ use crate::server::login::{self, ConnectError, Credential, Opened, Target, deriv
 
 /// The longest password or SASL message (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const PASSWORD_LIMIT: usize = 65_535;
+
+/// The better mechanism, offered first.
+const OFFERED_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
 /// Codes of `Authentication…` messages.
 mod code {
@@ -55,7 +58,7 @@ pub enum CredentialError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A password in clear would cross a network.
-    #[error("passthrough is for clients on this machine")]
+    #[error("passthrough is for clients on this machine or with TLS")]
     Remote,
     /// Postgres did not ask for the password.
     #[error("Postgres did not ask for a password, so nothing is proven")]
@@ -74,6 +77,15 @@ pub struct Learnt {
     pub opened: Option<Opened>,
 }
 
+/// What a client's messages come through.
+#[derive(Debug)]
+pub enum Channel {
+    /// Anybody in between can read along.
+    Clear,
+    /// TLS, with the end point that SCRAM can bind to, if there is one.
+    Tls(Option<Box<[u8]>>),
+}
+
 /// A client that is asked who it is.
 pub struct Asking<'a> {
     /// Its socket.
@@ -84,6 +96,8 @@ pub struct Asking<'a> {
     pub startup: &'a Startup,
     /// Where it comes from.
     pub address: ClientAddress,
+    /// What it comes through.
+    pub channel: Channel,
     /// What all workers share.
     pub shared: &'a Arc<Shared>,
     /// The pool it asks for and how that is run, if there is such a database.
@@ -154,7 +168,12 @@ impl Asking<'_> {
     }
 
     async fn scram(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
-        let mechanisms = [MECHANISM.as_bytes(), &[0, 0]].concat();
+        let end_point = match &self.channel {
+            Channel::Tls(Some(end_point)) => Some(end_point.clone()),
+            Channel::Tls(None) | Channel::Clear => None,
+        };
+        let plus = end_point.as_ref().map_or(&[][..], |_| OFFERED_PLUS);
+        let mechanisms = [plus, MECHANISM.as_bytes(), &[0, 0]].concat();
         self.say(code::SASL, &mechanisms).await?;
         let begin = scram::begin(&self.startup.user, secret.as_ref(), &self.shared.decoy);
         let awaiting = match begin {
@@ -165,7 +184,8 @@ impl Asking<'_> {
             }
         };
         let initial = self.read_message().await?;
-        let (awaiting, server_first) = awaiting.client_first(sasl_initial(&initial)?)?;
+        let (chosen, first) = sasl_initial(&initial, end_point.as_deref())?;
+        let (awaiting, server_first) = awaiting.client_first(chosen, first)?;
         self.say(code::SASL_CONTINUE, server_first.as_bytes()).await?;
         let last = self.read_message().await?;
         let accepted = awaiting.client_final(&last)?;
@@ -187,7 +207,7 @@ impl Asking<'_> {
 
     /// The password is good if Postgres takes it.
     async fn passthrough(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
-        if !self.address.is_local() {
+        if matches!(self.channel, Channel::Clear) && !self.address.is_local() {
             return Err(CredentialError::Remote);
         }
         let password = self.password().await?;
@@ -258,13 +278,21 @@ impl Asking<'_> {
     }
 }
 
-/// The data of a `SASLInitialResponse`: mechanism, length, data.
-fn sasl_initial(body: &[u8]) -> Result<&[u8], CredentialError> {
-    let rest = body.strip_prefix(MECHANISM.as_bytes()).ok_or(CredentialError::Sasl)?;
-    let rest = rest.strip_prefix(&[0]).ok_or(CredentialError::Sasl)?;
-    let (length, data) = rest.split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
+/// What a `SASLInitialResponse` (mechanism, length, data) chose of what was offered, and its data.
+fn sasl_initial<'a>(
+    body: &'a [u8],
+    end_point: Option<&'a [u8]>,
+) -> Result<(Chosen<'a>, &'a [u8]), CredentialError> {
+    let end = body.iter().position(|byte| *byte == 0).ok_or(CredentialError::Sasl)?;
+    let chosen = match (&body[..end], end_point) {
+        (name, Some(end_point)) if name == MECHANISM_PLUS.as_bytes() => Chosen::Bound(end_point),
+        (name, Some(_)) if name == MECHANISM.as_bytes() => Chosen::Unbound,
+        (name, None) if name == MECHANISM.as_bytes() => Chosen::Only,
+        (_, _) => return Err(CredentialError::Sasl),
+    };
+    let (length, data) = body[end + 1..].split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
     if u32::from_be_bytes(*length) as usize == data.len() {
-        Ok(data)
+        Ok((chosen, data))
     } else {
         Err(CredentialError::Sasl)
     }
@@ -276,11 +304,17 @@ mod tests {
 
     #[test]
     fn an_initial_response_names_the_mechanism_and_its_length() {
-        assert_eq!(sasl_initial(b"SCRAM-SHA-256\0\0\0\0\x03abc").unwrap(), b"abc");
+        let (plain, plus) = (b"SCRAM-SHA-256\0\0\0\0\x03abc", b"SCRAM-SHA-256-PLUS\0\0\0\0\x03abc");
+        let (only, unbound) = ((Chosen::Only, &b"abc"[..]), (Chosen::Unbound, &b"abc"[..]));
+        assert_eq!(sasl_initial(plain, None).unwrap(), only);
+        assert_eq!(sasl_initial(plain, Some(b"hash")).unwrap(), unbound);
+        let bound = (Chosen::Bound(b"hash"), &b"abc"[..]);
+        assert_eq!(sasl_initial(plus, Some(b"hash")).unwrap(), bound);
+        assert!(sasl_initial(plus, None).is_err());
         for bad in
             [&b""[..], b"PLAIN\0\0\0\0\0", b"SCRAM-SHA-256\0\0\0\0\x04abc", b"SCRAM-SHA-256\0\0"]
         {
-            assert!(sasl_initial(bad).is_err());
+            assert!(sasl_initial(bad, None).is_err());
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn find(name: &str) -> Option<Foreign> {
     Some(*fate)
 }
 
-const NO_TLS: Foreign = Refused("there is no TLS yet; listen on loopback or a Unix socket");
+const OWN_CIPHERS: Foreign =
+    Refused("ciphers and curves are not chosen: only those that are safe are offered");
 const NO_AUTH_QUERY: Foreign =
     Refused("users come from [users], auth_file or auth_type = \"passthrough\"");
 const NO_CONSOLE: Foreign =
@@ -37,12 +38,17 @@ const NO_EMPTYING: Foreign = Refused("empty pools cost next to nothing and stay"
 const ONE_METHOD: Foreign = Refused("auth_type holds for every client");
 const EVERY_PARAMETER: Foreign = NotNeeded("every startup parameter is honoured");
 
-const BY_PREFIX: &[(&str, Foreign)] =
-    &[("client_tls", NO_TLS), ("server_tls", NO_TLS), ("auth_ldap", NO_AUTH_QUERY)];
+const BY_PREFIX: &[(&str, Foreign)] = &[("auth_ldap", NO_AUTH_QUERY)];
 
 const BY_NAME: &[(&str, Foreign)] = &[
     ("ignore_startup_parameters", EVERY_PARAMETER),
     ("track_extra_parameters", EVERY_PARAMETER),
+    ("client_tls_ciphers", OWN_CIPHERS),
+    ("client_tls13_ciphers", OWN_CIPHERS),
+    ("client_tls_dheparams", OWN_CIPHERS),
+    ("client_tls_ecdhcurve", OWN_CIPHERS),
+    ("server_tls_ciphers", OWN_CIPHERS),
+    ("server_tls13_ciphers", OWN_CIPHERS),
     ("auth_query", NO_AUTH_QUERY),
     ("auth_user", NO_AUTH_QUERY),
     ("auth_dbname", NO_AUTH_QUERY),

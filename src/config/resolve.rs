@@ -12,6 +12,7 @@ use super::layers::{self, Layers, Tree};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
 use super::table::{Scope, Settings};
+use super::tls::SslMode;
 use super::userlist;
 use super::variables::FALLBACK;
 
@@ -49,6 +50,7 @@ impl Draft {
             timeouts: self.one("timeouts"),
             server: self.one("server"),
             auth: self.one("auth"),
+            tls: self.one("tls"),
             admin: self.one("admin"),
             log: self.one("log"),
             general: self.one("general"),
@@ -102,6 +104,7 @@ impl Draft {
     fn check(&mut self, config: &Config) {
         self.check_listeners(config);
         self.check_pool_sizes(config);
+        self.check_tls(config);
         for (name, database) in &config.databases {
             let table = format!("databases.{}", quoted(name));
             let places = |key| self.place_in(&["databases", name], &table, key);
@@ -156,6 +159,25 @@ impl Draft {
             let [global_min, global_size] = global.clone();
             let places = written_first([own_min, own_size, global_min, global_size]);
             self.conflict(Conflict::MinAbovePoolSize { min, size }, places);
+        }
+    }
+
+    fn check_tls(&mut self, config: &Config) {
+        for (conflict, keys) in config.tls.conflicts() {
+            let places = keys.map(|key| self.place("tls", key));
+            self.conflict(conflict, written_first(places));
+        }
+        let ca = "server_tls_ca_file";
+        if config.tls.server_tls_ca_file.is_some() {
+            return;
+        }
+        for (name, database) in &config.databases {
+            if database.server_tls_sslmode.is_some_and(SslMode::verifies) {
+                let table = format!("databases.{}", quoted(name));
+                let place = self.place_in(&["databases", name], &table, "server_tls_sslmode");
+                let places = [place, self.place("tls", ca)];
+                self.conflict(Conflict::TlsNeeds(ca), places);
+            }
         }
     }
 
@@ -248,9 +270,14 @@ fn leads_back(listen: &Listen, database: &Database) -> bool {
 
 fn warn_of_auth(config: &mut Config) {
     let method = config.auth.auth_type;
+    let keys = [&config.tls.client_tls_key_file, &config.tls.server_tls_key_file];
+    let keys = keys.into_iter().flatten();
+    config.warnings.extend(keys.filter_map(|key| layers::readable_by_all(key)).collect::<Vec<_>>());
+    let encrypted = config.tls.client_tls_sslmode.requires();
     let network = config.listen.listen_addr.iter().copied().find(|own| !own.is_loopback());
     let of_network = network.and_then(|address| match method {
         AuthType::Trust => Some(Warning::TrustOnNetwork(address)),
+        AuthType::Plain | AuthType::Passthrough if encrypted => None,
         AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
         AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
         AuthType::Md5 | AuthType::ScramSha256 => None,

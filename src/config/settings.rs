@@ -17,6 +17,7 @@ use super::kind::{
 };
 use super::secret_text::SecretText;
 use super::table::settings;
+use super::tls::{SslMode, TlsProtocols};
 use super::units::BareUnit;
 
 settings! {
@@ -124,6 +125,30 @@ settings! {
         auth_cache_ttl: Duration = Text("5m") => Span, Live;
     }
 
+    /// TLS towards clients and towards Postgres. Certificates, keys and CAs are PEM files, read again at each reload.
+    "tls" => Tls {
+        /// TLS with clients over TCP: disable, allow or prefer (if the client asks), require, verify-ca (with a client certificate), verify-full (whose common name is the user).
+        client_tls_sslmode: SslMode = Text("disable") => OneOf::words(), Live;
+        /// The certificate that clients are shown, with those between it and its CA.
+        client_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The private key of that certificate.
+        client_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The CAs of client certificates, for verify-ca and verify-full.
+        client_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The versions with clients: secure (1.2 and 1.3) or tlsv1.3.
+        client_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
+        /// TLS with Postgres over TCP, as in libpq: disable, allow, prefer, require (checks the CA if one is given), verify-ca, verify-full (the host name too).
+        server_tls_sslmode: SslMode = Text("prefer") => OneOf::words(), Live;
+        /// The CAs of Postgres' certificates, or those certificates themselves.
+        server_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The certificate to show to Postgres, if it asks for one.
+        server_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The private key of that certificate.
+        server_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The versions with Postgres: secure (1.2 and 1.3) or tlsv1.3.
+        server_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
+    }
+
     /// The HTTP API for operators.
     "admin" => Admin {
         /// The addresses with ports, with commas; loopback only, as there is no authentication yet; empty is off.
@@ -160,6 +185,8 @@ settings! {
         user: Option<String> = Unset { sample: "\"shop_owner\"" } => Opt(Name), Live;
         /// The password of that user.
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// In place of the global server_tls_sslmode.
+        server_tls_sslmode: Option<SslMode> = Unset { sample: "\"prefer\"" } => Opt(OneOf::words()), Live;
         /// In place of default_pool_size.
         pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
         /// In place of the global min_pool_size.

@@ -90,6 +90,11 @@ impl MessageReader {
         self.taken == self.buffer.len()
     }
 
+    /// What was read beyond the last message, which is forgotten here: it is of another protocol.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(self).into_rest()
+    }
+
     /// What was read beyond the last message.
     #[must_use]
     pub fn into_rest(mut self) -> Vec<u8> {

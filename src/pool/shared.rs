@@ -185,6 +185,7 @@ impl Pool {
     pub fn set_plan(&self, plan: Plan) {
         let mut current = self.plan.write();
         let moved = plan.target.address != current.target.address
+            || plan.target.tls != current.target.tls
             || plan.target.user != current.target.user
             || plan.target.database != current.target.database
             || plan.target.max_statements != current.target.max_statements;

@@ -1,10 +1,24 @@
-//! Cancelling what a server runs: a connection of its own that carries the server's key.
+//! Cancelling what a server runs: a connection of its own that carries the server's key, encrypted if
+//! the server's own is.
 
 use std::future::poll_fn;
 use std::io;
 
 use super::connection::{CancelInFlight, CancelKey, poll_end};
+use super::dial::{Attempt, DialError, dial};
+use crate::net::stream::Stream;
 use crate::protocol::frontend;
+
+/// Why a cancel request did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// Postgres cannot be reached: the request never set out.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection failed on the way.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// Sends a cancel request and waits until Postgres has acted on it, which it says by closing the
 /// connection (`processCancelRequest`, src/backend/tcop/backend_startup.c: the signal is sent
@@ -13,12 +27,12 @@ use crate::protocol::frontend;
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> io::Result<()> {
-    let mut stream = match key.address.connect().await {
+pub async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> Result<(), CancelError> {
+    let mut stream = match connect(&key).await {
         Ok(stream) => stream,
         Err(error) => {
             in_flight.finish();
-            return Err(error);
+            return Err(error.into());
         }
     };
     let mut request = Vec::new();
@@ -27,4 +41,13 @@ pub async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> io::Result<()>
     poll_fn(|cx| poll_end(&mut stream, cx)).await?;
     in_flight.finish();
     Ok(())
+}
+
+async fn connect(key: &CancelKey) -> Result<Stream, DialError> {
+    let Some(connector) = &key.tls else {
+        let connected = key.address.connect().await;
+        return connected
+            .map_err(|source| DialError::Connect { address: key.address.clone(), source });
+    };
+    dial(&key.address, connector, Attempt::Encrypted).await
 }

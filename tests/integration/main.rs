@@ -24,4 +24,6 @@ mod shutdown;
 mod startup;
 mod support;
 mod timeouts;
+mod tls_clients;
+mod tls_servers;
 mod transaction;

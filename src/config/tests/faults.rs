@@ -162,7 +162,7 @@ fn a_pgbouncer_setting_says_what_serves_instead() {
     for (line, start) in [
         ("server.server_reset_query = \"DISCARD ALL\"", "servers change hands"),
         ("databases.shop.reserve_pool = 1", "write reserve_pool_size"),
-        ("auth.client_tls_sslmode = \"require\"", "there is no TLS yet"),
+        ("tls.client_tls_ciphers = \"HIGH\"", "ciphers and curves are not chosen"),
         ("log.stats_period = 60", "/metrics of the HTTP API"),
         ("general.user = \"postgres\"", "start the program as the user"),
     ] {

@@ -1,0 +1,43 @@
+//! TLS towards clients: the certificate that is shown, and what clients must bring.
+
+use std::sync::Arc;
+
+use rustls::{ServerConfig, ServerConnection};
+
+use super::session::TlsSession;
+use crate::config::SslMode;
+
+/// How clients are served that ask for TLS.
+pub struct Acceptor {
+    pub(super) mode: SslMode,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) end_point: Option<Box<[u8]>>,
+}
+
+impl Acceptor {
+    /// `client_tls_sslmode`; never `disable`.
+    #[must_use]
+    pub fn mode(&self) -> SslMode {
+        self.mode
+    }
+
+    /// What SCRAM binds to: the hash of the certificate that is shown.
+    #[must_use]
+    pub fn end_point(&self) -> Option<&[u8]> {
+        self.end_point.as_deref()
+    }
+
+    /// A session for one client.
+    ///
+    /// # Errors
+    /// As rustls finds fault with its configuration.
+    pub fn session(&self) -> Result<TlsSession, rustls::Error> {
+        Ok(TlsSession::new(ServerConnection::new(Arc::clone(&self.config))?))
+    }
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
