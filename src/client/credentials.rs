@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::context::Shared;
 use crate::auth::scram::server::{self as scram, Chosen, ServerError};
@@ -263,12 +264,12 @@ impl Asking<'_> {
         Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
     }
 
-    async fn read_message(&mut self) -> Result<Vec<u8>, CredentialError> {
+    async fn read_message(&mut self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
         if message.tag != client_tag::PASSWORD {
             return Err(CredentialError::NoPassword(message.tag));
         }
-        Ok(message.body.to_vec())
+        Ok(Zeroizing::new(message.body.to_vec()))
     }
 
     async fn say(&mut self, code: u32, rest: &[u8]) -> Result<(), CredentialError> {

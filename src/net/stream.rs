@@ -116,10 +116,8 @@ impl Stream {
         session: TlsSession,
         seen: &[u8],
     ) -> Result<(), HandshakeError> {
-        let Self { socket, tls } = self;
-        let tls = tls.insert(Box::new(session));
-        tls.feed(seen)?;
-        poll_fn(|cx| tls.poll_handshake(socket, cx)).await
+        self.tls = Some(Box::new(session.shake_hands(&mut self.socket, seen).await?));
+        Ok(())
     }
 
     /// The TLS session, if the stream is encrypted.

@@ -242,7 +242,7 @@ fn outlook(error: &ConnectError) -> Outlook {
             DialError::Connect { .. }
             | DialError::NoTls
             | DialError::Answer(_)
-            | DialError::Tls(HandshakeError::Tls(_)),
+            | DialError::Tls(HandshakeError::Tls(_) | HandshakeError::Thread),
         )
         | ConnectError::Timeout
         | ConnectError::Scram(_)

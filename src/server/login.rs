@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::connection::{Body, CancelGate, CancelKey, Dirt, ServerConnection};
 use super::dial::{Attempt, DialError, attempts, dial};
@@ -254,7 +255,7 @@ impl Login<'_> {
         let Credential::Secret(Secret::Plain(password)) = &self.target.credential else {
             return Err(ConnectError::NoSecret("the password in clear"));
         };
-        self.answer(&[password.expose(), &[0]].concat()).await
+        self.answer(&Zeroizing::new([password.expose(), &[0]].concat())).await
     }
 
     async fn md5(&mut self, salt: [u8; 4]) -> Result<(), ConnectError> {
@@ -317,7 +318,7 @@ impl Login<'_> {
 
     async fn answer(&mut self, body: &[u8]) -> Result<(), ConnectError> {
         self.proven = true;
-        let mut message = Vec::with_capacity(body.len() + 5);
+        let mut message = Zeroizing::new(Vec::with_capacity(body.len() + 5));
         frontend::write_password(&mut message, body);
         Ok(self.stream.write_all(&message).await?)
     }
@@ -374,7 +375,7 @@ pub async fn derive(
     }
     let work = tokio::task::spawn_blocking(move || (derivation.run(), derivation));
     let (keys, derivation) = work.await.map_err(|_| ConnectError::Derivation)?;
-    context.keys.lock().insert(&derivation, keys);
+    context.keys.lock().insert(&derivation, keys.clone());
     Ok(keys)
 }
 

@@ -1,15 +1,17 @@
 //! TLS between the pooler and Postgres: the meanings of libpq's `sslmode`.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use rustls::ServerConnection;
+use rustls::{ServerConnection, StreamOwned};
 
 use crate::support::{
     Age, Authority, Papers, RawClient, Scenario, World, encrypted, query, wait_for,
 };
+
+type Session = StreamOwned<ServerConnection, TcpStream>;
 
 const HOW: &str = "SELECT ssl::text || ' ' || coalesce(client_dn, '') FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
 
@@ -81,8 +83,12 @@ fn an_unknown_authority_is_refused_by_who_looks() {
     assert_eq!(how(&trusting(scenario("prefer"), &stranger).start()), "true");
 }
 
-/// How the pooler takes a Postgres on `localhost` that shows this certificate.
-fn handshake(mode: &str, authority: &Authority, papers: &Papers) -> Result<(), String> {
+/// A Postgres on `localhost` that shows this certificate, and what it makes of the pooler after the
+/// handshake.
+fn fake<T: Send + 'static>(
+    (mode, authority, papers): (&str, &Authority, &Papers),
+    then: impl FnOnce(&mut Session) -> T + Send + 'static,
+) -> Result<T, String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let scenario = trusting(Scenario::new().set("tls.server_tls_sslmode", mode), authority);
@@ -99,11 +105,44 @@ fn handshake(mode: &str, authority: &Authority, papers: &Papers) -> Result<(), S
             while session.is_handshaking() {
                 session.complete_io(&mut socket).map_err(|error| error.to_string())?;
             }
-            Ok(())
+            Ok(then(&mut StreamOwned::new(session, socket)))
         }
     });
     assert!(RawClient::try_login(&world.login()).is_err(), "there is no Postgres behind it");
     server.join().unwrap()
+}
+
+fn handshake(mode: &str, authority: &Authority, papers: &Papers) -> Result<(), String> {
+    fake((mode, authority, papers), |_| ())
+}
+
+#[test]
+fn scram_is_bound_to_the_channel_where_postgres_offers_it() {
+    /// What the pooler answers to an offer of mechanisms.
+    fn answer(offer: &'static [u8]) -> String {
+        let authority = Authority::new();
+        let papers = authority.local();
+        let answer = fake(("prefer", &authority, &papers), |session| {
+            let mut length = [0; 4];
+            session.read_exact(&mut length).unwrap();
+            let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+            session.read_exact(&mut startup).unwrap();
+            let length = u32::try_from(offer.len() + 8).unwrap();
+            let asked = [b"R", &length.to_be_bytes()[..], &[0, 0, 0, 10], offer].concat();
+            session.write_all(&asked).unwrap();
+            session.flush().unwrap();
+            // One message is one record, and so one read.
+            let mut answer = [0; 256];
+            let length = session.read(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[5..length]).into_owned()
+        });
+        answer.unwrap()
+    }
+    let bound = answer(b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+    assert!(bound.starts_with("SCRAM-SHA-256-PLUS\0"), "{bound:?}");
+    assert!(bound.contains("p=tls-server-end-point,,n=,r="), "{bound:?}");
+    let unbound = answer(b"SCRAM-SHA-256\0\0");
+    assert!(unbound.starts_with("SCRAM-SHA-256\0") && unbound.contains("y,,n=,r="), "{unbound:?}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Challenge {
             server_first: &self.server_first,
             client_final_without_proof: without_proof.as_bytes(),
         };
-        let proof = keys.client_key.xor(&signature(&keys.stored_key(), &exchange));
+        let proof = keys.client_key.clone().xor(&signature(&keys.stored_key(), &exchange));
         let server_signature = signature(&keys.server_key, &exchange);
         let message = messages::client_final(&without_proof, &proof);
         (SentClientFinal { server_signature }, message)

@@ -162,7 +162,7 @@ fn one_cache_serves_repeated_logins_to_the_same_server() {
         let cached = cache.get(&derivation);
         hits.push(cached.is_some());
         let keys = cached.unwrap_or_else(|| derivation.run());
-        cache.insert(&derivation, keys);
+        cache.insert(&derivation, keys.clone());
         assert!(server.client_final(challenge.answer(&keys).1.as_bytes()).is_ok());
     }
     assert_eq!(hits, [false, true, true]);

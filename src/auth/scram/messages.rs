@@ -358,7 +358,7 @@ mod tests {
             let parsed = ClientFinal::parse(last.as_bytes()).unwrap();
             prop_assert_eq!(parsed.binding, b"eSws");
             prop_assert_eq!(parsed.without_proof, without_proof.as_bytes());
-            prop_assert_eq!((parsed.nonce, parsed.proof), (nonce.as_str(), key));
+            prop_assert_eq!((parsed.nonce, parsed.proof), (nonce.as_str(), key.clone()));
 
             let last = ServerFinal::parse(server_final(&key).as_bytes());
             prop_assert_eq!(last, Ok(ServerFinal::Verifier(key)));

@@ -2,6 +2,8 @@
 //! (`tls-server-end-point`, RFC 5929). The hash of the certificate comes from the callers.
 
 mod attributes;
+#[cfg(test)]
+mod binding_tests;
 mod cache;
 pub mod client;
 #[cfg(test)]

@@ -211,7 +211,7 @@ impl AwaitingClientFinal {
         };
         let keys = ScramKeys {
             client_key: last.proof.xor(&signature(&secret.stored_key, &exchange)),
-            server_key: secret.server_key,
+            server_key: secret.server_key.clone(),
         };
         let proven = secret.fits(&keys);
         // The order counts: a stand-in costs the same work before it is refused.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
+use tokio::sync::Semaphore;
 
 use super::session::TlsSession;
 use crate::config::SslMode;
@@ -12,6 +13,8 @@ pub struct Acceptor {
     pub(super) mode: SslMode,
     pub(super) config: Arc<ServerConfig>,
     pub(super) end_point: Option<Box<[u8]>>,
+    /// Who may compute a handshake now.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl Acceptor {
@@ -27,12 +30,14 @@ impl Acceptor {
         self.end_point.as_deref()
     }
 
-    /// A session for one client.
+    /// A session for one client. Its handshake is computed beside the workers: 0.1 ms with a P-256
+    /// key, 0.7 ms with RSA of 2048 bits, 5 ms with 4096, and many clients may come at once.
     ///
     /// # Errors
     /// As rustls finds fault with its configuration.
     pub fn session(&self) -> Result<TlsSession, rustls::Error> {
-        Ok(TlsSession::new(ServerConnection::new(Arc::clone(&self.config))?))
+        let connection = ServerConnection::new(Arc::clone(&self.config))?;
+        Ok(TlsSession::new(connection, Some(Arc::clone(&self.turns))))
     }
 }
 

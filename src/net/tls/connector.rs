@@ -32,7 +32,7 @@ impl Connector {
     pub fn session(&self, host: &str) -> Result<TlsSession, rustls::Error> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| rustls::Error::General("the host's name is no DNS name".to_owned()))?;
-        Ok(TlsSession::new(ClientConnection::new(Arc::clone(&self.config), name)?))
+        Ok(TlsSession::new(ClientConnection::new(Arc::clone(&self.config), name)?, None))
     }
 }
 

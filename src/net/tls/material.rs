@@ -1,6 +1,7 @@
 //! Certificates, keys and CAs from their files: read when the program starts and at each reload, all
 //! of them or none.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::ALPN;
 use super::acceptor::Acceptor;
@@ -158,7 +160,10 @@ fn clients(
     // libpq resumes no sessions, and what is kept for the others is memory of idle clients.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point })))
+    // As many as can run: more would only take turns with the workers.
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let turns = Arc::new(Semaphore::new(cores));
+    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, turns })))
 }
 
 impl Servers {

@@ -3,10 +3,14 @@
 //! An idle session holds what rustls holds: its keys, and one buffer of 4 KiB. Plaintext and
 //! ciphertext of a busy one pass through the caller's buffer where that is large enough.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
-use rustls::{CommonState, Connection};
+use rustls::{CommonState, Connection, IoState};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::certificate::Certificate;
 use crate::net::socket::Socket;
@@ -27,6 +31,8 @@ pub struct TlsSession {
     /// all of them yet. Reporting only what the socket took keeps the rest in the caller's hands,
     /// who will come back for it.
     accepted: usize,
+    /// The handshake is computed on other threads, by turns.
+    turns: Option<Arc<Semaphore>>,
 }
 
 /// Why a handshake failed. The texts are for the log.
@@ -41,12 +47,15 @@ pub enum HandshakeError {
     /// The peer, or what it says of itself, is not acceptable.
     #[error("TLS handshake: {0}")]
     Tls(#[from] rustls::Error),
+    /// The thread that computed it died.
+    #[error("TLS handshake: the thread that computed it failed")]
+    Thread,
 }
 
 impl TlsSession {
     /// A session that has not shaken hands.
-    pub(super) fn new(connection: impl Into<Connection>) -> Self {
-        Self { connection: connection.into(), waiting: 0, accepted: 0 }
+    pub(super) fn new(connection: impl Into<Connection>, turns: Option<Arc<Semaphore>>) -> Self {
+        Self { connection: connection.into(), waiting: 0, accepted: 0, turns }
     }
 
     /// Is there plaintext to be read without the socket?
@@ -124,42 +133,59 @@ impl TlsSession {
         self.poll_flush(socket, cx)
     }
 
-    /// Takes bytes that were read from the socket before TLS began.
-    pub(in crate::net) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), HandshakeError> {
-        while !bytes.is_empty() {
-            if self.connection.read_tls(&mut bytes)? == 0 {
+    /// Shakes hands. `seen` is what was read from the socket before TLS began. Not cancel safe: the
+    /// session is gone, and the socket of no use.
+    pub(in crate::net) async fn shake_hands(
+        mut self,
+        socket: &mut Socket,
+        mut seen: &[u8],
+    ) -> Result<Self, HandshakeError> {
+        loop {
+            poll_fn(|cx| self.poll_flush(socket, cx)).await?;
+            if !self.connection.is_handshaking() {
+                return Ok(Self { turns: None, ..self });
+            }
+            let fed = if seen.is_empty() {
+                poll_fn(|cx| self.poll_feed(socket, cx)).await?
+            } else {
+                self.connection.read_tls(&mut seen)?
+            };
+            if fed == 0 {
                 return Err(HandshakeError::Closed);
             }
-            self.waiting = self.connection.process_new_packets()?.plaintext_bytes_to_read();
-        }
-        Ok(())
-    }
-
-    pub(in crate::net) fn poll_handshake(
-        &mut self,
-        socket: &mut Socket,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), HandshakeError>> {
-        loop {
-            ready!(self.poll_flush(socket, cx))?;
-            if !self.connection.is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
-            let mut wire = Wire { socket, cx };
-            match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Poll::Ready(Err(HandshakeError::Closed)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-            match self.connection.process_new_packets() {
+            let (session, outcome) = self.step().await?;
+            self = session;
+            match outcome {
                 Ok(state) => self.waiting = state.plaintext_bytes_to_read(),
                 Err(error) => {
                     // The alert that says why, as far as the socket takes it at once.
-                    let _ = self.poll_flush(socket, cx);
-                    return Poll::Ready(Err(error.into()));
+                    let mut cx = Context::from_waker(Waker::noop());
+                    let _ = self.poll_flush(socket, &mut cx);
+                    return Err(error.into());
                 }
             }
+        }
+    }
+
+    /// One step of the handshake, on another thread if that is wanted.
+    async fn step(mut self) -> Result<(Self, Result<IoState, rustls::Error>), HandshakeError> {
+        let Some(turns) = self.turns.clone() else {
+            let outcome = self.connection.process_new_packets();
+            return Ok((self, outcome));
+        };
+        // Nobody closes the semaphore; without a turn it would only be less fair.
+        let _turn = turns.acquire().await;
+        let work = spawn_blocking(move || {
+            let outcome = self.connection.process_new_packets();
+            (self, outcome)
+        });
+        work.await.map_err(|_| HandshakeError::Thread)
+    }
+
+    fn poll_feed(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.connection.read_tls(&mut Wire { socket, cx }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            fed => Poll::Ready(fed),
         }
     }
 
@@ -179,11 +205,8 @@ impl TlsSession {
 
     /// Gives rustls as much from the socket as it reads at once.
     fn poll_some(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.connection.read_tls(&mut Wire { socket, cx }) {
-            Ok(_) => Poll::Ready(self.process()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        ready!(self.poll_feed(socket, cx))?;
+        Poll::Ready(self.process())
     }
 
     /// Reads as much as a half of the buffer holds with one system call, and puts what it says into
