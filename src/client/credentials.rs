@@ -87,6 +87,13 @@ pub enum Channel {
     Tls(Option<Box<[u8]>>),
 }
 
+impl Channel {
+    /// Can nobody in between read along, for a client from there?
+    fn is_private(&self, address: ClientAddress) -> bool {
+        matches!(self, Self::Tls(_)) || address.is_local()
+    }
+}
+
 /// A client that is asked who it is.
 pub struct Asking<'a> {
     /// Its socket.
@@ -208,7 +215,7 @@ impl Asking<'_> {
 
     /// The password is good if Postgres takes it.
     async fn passthrough(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
-        if matches!(self.channel, Channel::Clear) && !self.address.is_local() {
+        if !self.channel.is_private(self.address) {
             return Err(CredentialError::Remote);
         }
         let password = self.password().await?;
@@ -302,6 +309,14 @@ fn sasl_initial<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_is_private_within_the_machine_and_with_tls() {
+        let [near, far] = ["127.0.0.1:1", "192.0.2.1:1"]
+            .map(|address| ClientAddress::Tcp(address.parse().unwrap()));
+        assert!(Channel::Clear.is_private(near) && !Channel::Clear.is_private(far));
+        assert!(Channel::Tls(None).is_private(far));
+    }
 
     #[test]
     fn an_initial_response_names_the_mechanism_and_its_length() {

@@ -20,6 +20,7 @@ use super::welcome::{WelcomeError, greet};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
+use crate::net::tls::session::TlsSession;
 use crate::pool::handle::PoolHandle;
 use crate::pool::limits::Place;
 use crate::protocol::backend::{
@@ -268,7 +269,7 @@ impl Handshake {
         handle.meter.borrow_mut().logins += 1;
         if shared.pools.config().log.log_connections {
             let _span = record.span().entered();
-            info!("logged in");
+            info!(tls = self.stream.tls().map(TlsSession::version), "logged in");
         }
         Session::new(SessionParts {
             stream: self.stream,

@@ -7,3 +7,4 @@ pub mod history;
 pub mod postgres;
 pub mod probe;
 mod question;
+mod tls;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::net::{TcpStream, UnixStream};
 
@@ -67,6 +67,14 @@ impl Stream {
             std::task::ready!(tls.poll_close(&mut self.socket, cx))?;
         }
         self.socket.poll_shutdown(cx)
+    }
+
+    /// Says the end to the peer, as far as the socket takes it at once; without TLS, closing does.
+    pub fn say_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            // Who gets no word notices the closed socket just as well.
+            let _ = tls.poll_close(&mut self.socket, &mut Context::from_waker(Waker::noop()));
+        }
     }
 
     /// Has the runtime seen anything to read, or the end, since the last read that found nothing?

@@ -245,3 +245,20 @@ fn changed_trust_renews_the_servers_and_the_same_does_not() {
         if now == backend { Err(now) } else { Ok(()) }
     });
 }
+
+#[test]
+fn the_health_check_speaks_tls_too() {
+    let world = as_role(scenario("require"), "only_tls")
+        .set("server.health_check_interval", "100ms")
+        .set("server.server_check_query", "SELECT 1")
+        .start();
+    wait_for(Duration::from_secs(10), "readiness", || {
+        let answer = world.pooler.admin().get("/readyz", "*/*");
+        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+    });
+    let count = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'pooler health' AND ssl";
+    wait_for(Duration::from_secs(10), "the check over TLS", || {
+        let seen = world.cluster().superuser("postgres").value(count);
+        if seen == "1" { Ok(()) } else { Err(seen) }
+    });
+}

@@ -25,6 +25,12 @@ impl Connector {
         self.mode
     }
 
+    /// What rustls is told.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// A session with the Postgres on this host.
     ///
     /// # Errors
