@@ -164,6 +164,7 @@ impl App {
         for warning in &new.warnings {
             warn!("{warning}");
         }
+        self.shared.lookups.retain(|name| new.auth_query(name).is_some());
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));
         for worker in &self.shared.workers {
             // A worker that is gone has nobody to tell.

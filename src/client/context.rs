@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use slab::Slab;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
@@ -18,6 +19,7 @@ use super::record::ClientRecord;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
+use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
 use crate::pool::handle::PoolHandle;
@@ -40,6 +42,8 @@ pub struct Shared {
     pub decoy: Decoy,
     /// Passwords that Postgres accepted.
     pub verifiers: Mutex<VerifierCache>,
+    /// Secrets that Postgres was asked for.
+    pub lookups: Arc<Lookups>,
     /// Bounds the logins that only prove a password.
     pub proofs: Semaphore,
     /// Cancel keys.
@@ -98,13 +102,15 @@ pub struct WorkerContext {
 }
 
 impl Shared {
-    /// Everything shared, before any worker runs.
+    /// Everything shared, before any worker runs. Within the runtime that our own questions to Postgres are
+    /// to be asked on.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
         Self {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
+            lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),

@@ -11,10 +11,12 @@ use crate::auth::scram::server::{self as scram, Chosen, ServerError};
 use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
 use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
-use crate::config::{AuthType, Config};
+use crate::config::{AuthQuery, AuthType, Config, SecretText};
+use crate::lookup::{Asker, LookupError};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
+use crate::net::tls::material::TlsMaterial;
 use crate::pool::pools::secret;
 use crate::pool::shared::{Plan, PoolKey};
 use crate::protocol::backend::write_authentication;
@@ -64,6 +66,9 @@ pub enum CredentialError {
     /// Postgres did not ask for the password.
     #[error("Postgres did not ask for a password, so nothing is proven")]
     Unproven,
+    /// Postgres could not be asked for the user's secret.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// Postgres does not accept the login, or cannot be reached.
     #[error(transparent)]
     Server(#[from] ConnectError),
@@ -125,6 +130,7 @@ impl CredentialError {
         match self {
             Self::Scram(error) => Some(error.client_hears()),
             Self::Refused(refusal) => Some(refusal.client_hears()),
+            Self::Lookup(_) => Some(ClientHears::ServerLoginFailed),
             Self::Sasl => Some(ClientHears::ProtocolViolation("malformed SASL response")),
             Self::Read(_)
             | Self::Io(_)
@@ -132,6 +138,22 @@ impl CredentialError {
             | Self::Remote
             | Self::Unproven
             | Self::Server(_) => None,
+        }
+    }
+
+    /// Would another secret of the user have let it in?
+    fn is_about_the_secret(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Scram(ServerError::Refused(_)) => true,
+            Self::Scram(_)
+            | Self::Read(_)
+            | Self::Io(_)
+            | Self::NoPassword(_)
+            | Self::Sasl
+            | Self::Remote
+            | Self::Unproven
+            | Self::Lookup(_)
+            | Self::Server(_) => false,
         }
     }
 }
@@ -143,9 +165,32 @@ impl Asking<'_> {
     /// When the client is not let in.
     pub async fn ask(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
         let user = &self.startup.user;
-        let secret = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
+        let own = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
+        let asks = matches!(
+            config.auth.auth_type,
+            AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
+        );
+        let query = config.auth_query(&self.startup.database).filter(|_| asks && own.is_none());
+        let Some(query) = query else { return self.prove_by(config, own).await };
+        let asker = asker(config, &query, &self.shared.pools.tls());
+        let found = self.shared.lookups.secret(query.name, asker, user).await?;
+        let outcome = self.prove_by(config, found.clone()).await;
+        if outcome.as_ref().is_err_and(CredentialError::is_about_the_secret) {
+            self.shared.lookups.forget(query.name, user);
+        }
+        let authenticated = outcome?;
+        self.learn_secret(found);
+        Ok(authenticated)
+    }
+
+    /// Runs the exchange with this secret.
+    async fn prove_by(
+        &mut self,
+        config: &Config,
+        secret: Option<Secret>,
+    ) -> Result<Authenticated, CredentialError> {
         match config.auth.auth_type {
-            AuthType::Trust => Ok(Authenticated::by_trust(user)),
+            AuthType::Trust => Ok(Authenticated::by_trust(&self.startup.user)),
             AuthType::Plain => self.plain(secret).await,
             AuthType::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
                 SecretKind::Md5 | SecretKind::Plain => self.md5(secret).await,
@@ -154,6 +199,22 @@ impl Asking<'_> {
             AuthType::ScramSha256 => self.scram(secret).await,
             AuthType::Passthrough => self.passthrough(config).await,
         }
+    }
+
+    /// A secret that Postgres gave is good for logging in to it, unless it is one of SCRAM: of that,
+    /// the exchange has taught us the keys.
+    fn learn_secret(&mut self, found: Option<Secret>) {
+        let Some(secret @ (Secret::Plain(_) | Secret::Md5(_))) = found else { return };
+        if self.is_keyless() {
+            self.learnt.credential = Some(Credential::Secret(secret));
+        }
+    }
+
+    /// Do the servers of this client's pool log in as this client, with nothing to do it with?
+    fn is_keyless(&self) -> bool {
+        self.plan.as_ref().is_some_and(|(key, plan)| {
+            matches!(plan.target.credential, Credential::None) && *key.user == *self.startup.user
+        })
     }
 
     async fn plain(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
@@ -203,10 +264,7 @@ impl Asking<'_> {
             code::SASL_FINAL,
             accepted.server_final.as_bytes(),
         );
-        let keyless = self.plan.as_ref().is_some_and(|(key, plan)| {
-            matches!(plan.target.credential, Credential::None) && *key.user == *self.startup.user
-        });
-        if keyless {
+        if self.is_keyless() {
             let keys = Credential::LoginKeys(Arc::new(accepted.login_keys));
             self.learnt.credential = Some(keys);
         }
@@ -283,6 +341,25 @@ impl Asking<'_> {
         let mut message = Vec::with_capacity(9 + rest.len());
         write_authentication(&mut message, code, rest);
         Ok(self.stream.write_all(&message).await?)
+    }
+}
+
+/// Who is asked for secrets, with all that is needed to ask.
+fn asker(config: &Config, query: &AuthQuery<'_>, tls: &TlsMaterial) -> Asker {
+    let own = config.users.get(query.user).and_then(|user| user.password.as_ref());
+    let forced = query.database.password.as_ref();
+    let forced = forced.filter(|_| query.database.user.as_deref() == Some(query.user));
+    // A stored secret is no password.
+    let is_password = |text: &&SecretText| matches!(secret(text), Some(Secret::Plain(_)));
+    let password = forced.or(own).filter(is_password).cloned();
+    Asker {
+        host: query.database.host.clone(),
+        port: query.database.port,
+        database: query.dbname.to_owned(),
+        user: query.user.to_owned(),
+        password,
+        tls: tls.connector(config.tls.server_mode(query.database)),
+        sql: query.sql.to_owned(),
     }
 }
 

@@ -354,8 +354,9 @@ fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<
         CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
             Denial::NotPostgres
         }
-        CredentialError::Sasl | CredentialError::Scram(_) | CredentialError::Refused(_) => {
-            Denial::Credentials { hears: error.client_hears()?, user }
-        }
+        CredentialError::Sasl
+        | CredentialError::Scram(_)
+        | CredentialError::Refused(_)
+        | CredentialError::Lookup(_) => Denial::Credentials { hears: error.client_hears()?, user },
     }))
 }

@@ -216,6 +216,9 @@ pub enum Conflict {
     /// A name kept for the console.
     #[error("the name is reserved")]
     ReservedName,
+    /// Clients could name any database to ask in.
+    #[error("the databases behind \"*\" need auth_dbname, which says where auth_user asks")]
+    NoAuthDatabase,
     /// A mode of TLS without a file that it needs.
     #[error("needs {0} beside it")]
     TlsNeeds(&'static str),

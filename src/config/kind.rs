@@ -329,6 +329,22 @@ impl Kind for Name {
     }
 }
 
+/// A name, or nothing where that means none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameOrNone;
+
+impl Kind for NameOrNone {
+    type Value = String;
+
+    fn read(&self, input: Input<'_>) -> Result<String, Problem> {
+        Ok(input.text("a name")?.to_owned())
+    }
+
+    fn show(&self, value: &String) -> Option<Literal> {
+        Some(Literal::text(value))
+    }
+}
+
 /// SQL of the operator; `<empty>` is PgBouncer's word for none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sql;

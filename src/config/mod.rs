@@ -29,7 +29,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use effective::{ClientLimits, ClientTimeouts, PoolLimits};
+pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits};
 pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
 pub use key::{Key, Preset, Reload};

@@ -105,6 +105,7 @@ impl Draft {
         self.check_listeners(config);
         self.check_pool_sizes(config);
         self.check_tls(config);
+        self.check_auth_query(config);
         for (name, database) in &config.databases {
             let table = format!("databases.{}", quoted(name));
             let places = |key| self.place_in(&["databases", name], &table, key);
@@ -159,6 +160,16 @@ impl Draft {
             let [global_min, global_size] = global.clone();
             let places = written_first([own_min, own_size, global_min, global_size]);
             self.conflict(Conflict::MinAbovePoolSize { min, size }, places);
+        }
+    }
+
+    /// Behind `*` no client may choose where it is asked who it is.
+    fn check_auth_query(&mut self, config: &Config) {
+        let Some(fallback) = config.databases.get(FALLBACK) else { return };
+        let user = fallback.auth_user.as_ref().unwrap_or(&config.auth.auth_user);
+        if !user.is_empty() && config.auth_query(FALLBACK).is_none() {
+            let places = [self.place("auth", "auth_dbname"), self.place("auth", "auth_user")];
+            self.conflict(Conflict::NoAuthDatabase, written_first(places));
         }
     }
 
@@ -231,11 +242,15 @@ fn written_first<const N: usize>(mut places: [Place; N]) -> [Place; N] {
 /// Without any secret to check against, Postgres has to decide who a client is.
 fn default_auth_type(config: &Config) -> AuthType {
     let has_secret = config.users.values().any(|user| user.password.is_some());
-    if has_secret || config.auth.auth_file.is_some() {
+    if has_secret || config.auth.auth_file.is_some() || asks_for_secrets(config) {
         AuthType::ScramSha256
     } else {
         AuthType::Passthrough
     }
+}
+
+fn asks_for_secrets(config: &Config) -> bool {
+    config.databases.keys().any(|name| config.auth_query(name).is_some())
 }
 
 /// Whether clients are listened for on this very address.
@@ -284,7 +299,10 @@ fn warn_of_auth(config: &mut Config) {
     });
     config.warnings.extend(of_network);
     let checks_secrets = matches!(method, AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256);
-    if checks_secrets && config.users.values().all(|user| user.password.is_none()) {
+    if checks_secrets
+        && !asks_for_secrets(config)
+        && config.users.values().all(|user| user.password.is_none())
+    {
         config.warnings.push(Warning::NobodyCanLogIn(method.as_str()));
     }
     if method == AuthType::ScramSha256 {

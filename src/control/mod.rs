@@ -7,4 +7,3 @@ pub mod history;
 pub mod postgres;
 pub mod probe;
 mod question;
-mod tls;

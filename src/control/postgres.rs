@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::probe::ProbeError;
-use super::tls::{MakeTls, mode};
 use crate::config::{Host, SecretText};
 use crate::net::tls::connector::Connector;
+use crate::net::tls::driver::{MakeTls, mode};
 
 /// One connection for each database: our own queries must not compete with the clients'.
 const CONNECTIONS: usize = 1;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod auth_query;
 mod cancel;
 mod client_death;
 mod copy;

@@ -4,6 +4,7 @@
 pub mod acceptor;
 pub mod certificate;
 pub mod connector;
+pub mod driver;
 pub mod material;
 pub mod session;
 mod trust;

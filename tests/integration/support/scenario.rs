@@ -267,10 +267,10 @@ impl World {
     }
 }
 
-/// The connections of the pooler, without the one with which it looks whether Postgres is well.
+/// The connections of the pooler, without those for questions of its own.
 const SERVERS: &str = "FROM pg_stat_activity WHERE datname = current_database() \
     AND usename <> 'postgres' AND backend_type = 'client backend' \
-    AND application_name <> 'pooler health'";
+    AND application_name NOT IN ('pooler health', 'pooler auth_query')";
 
 /// Locks of anyone but the asking session, advisory ones too.
 const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \

@@ -1,4 +1,5 @@
-//! TLS for tokio-postgres, by the same rules and certificates as for the clients' servers.
+//! TLS for tokio-postgres, the driver of our own questions to Postgres, by the same rules and
+//! certificates as for the clients' servers.
 
 use std::io;
 use std::pin::Pin;
@@ -11,31 +12,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::config::SslMode as PostgresMode;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
+use super::certificate::Certificate;
+use super::connector::Connector;
 use crate::config::{Host, SslMode};
-use crate::net::tls::certificate::Certificate;
-use crate::net::tls::connector::Connector;
 
 /// Makes sessions for tokio-postgres.
 #[derive(Clone)]
-pub(super) struct MakeTls(Arc<ClientConfig>);
+pub struct MakeTls(Arc<ClientConfig>);
 
 /// Makes one session.
-pub(super) struct Connect {
+pub struct Connect {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 /// A session.
-pub(super) struct Session<S>(tokio_rustls::client::TlsStream<S>);
+pub struct Session<S>(tokio_rustls::client::TlsStream<S>);
 
 impl MakeTls {
-    pub(super) fn new(connector: &Connector) -> Self {
+    /// By these rules.
+    #[must_use]
+    pub fn new(connector: &Connector) -> Self {
         Self(connector.config())
     }
 }
 
 /// What tokio-postgres is to do. It has no `allow`, which in most cases comes to the same.
-pub(super) fn mode(connector: &Connector, host: &Host) -> PostgresMode {
+#[must_use]
+pub fn mode(connector: &Connector, host: &Host) -> PostgresMode {
     match (host, connector.mode()) {
         (Host::Socket(_), _) | (_, SslMode::Disable) => PostgresMode::Disable,
         (_, SslMode::Allow | SslMode::Prefer) => PostgresMode::Prefer,
