@@ -7,6 +7,8 @@ pub mod connector;
 pub mod driver;
 pub mod material;
 pub mod session;
+#[cfg(test)]
+mod session_tests;
 mod trust;
 
 /// The name of the Postgres protocol in ALPN (`PG_ALPN_PROTOCOL`, src/include/libpq/pqcomm.h).
