@@ -67,11 +67,14 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::material::TlsMaterial;
 
     fn pools(settings: &[(&str, &str)]) -> Pools {
         let settings =
             settings.iter().map(|(key, value)| (format!("POOLER__{key}"), (*value).to_owned()));
-        Pools::new(Arc::new(Config::load(None, &settings.collect()).unwrap()), 1)
+        let config = Config::load(None, &settings.collect()).unwrap();
+        let tls = TlsMaterial::load(&config.tls).unwrap();
+        Pools::new(Arc::new(config), Arc::new(tls), 1)
     }
 
     fn names(pools: &Pools) -> Vec<String> {

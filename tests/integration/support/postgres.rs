@@ -149,6 +149,14 @@ impl Cluster {
         cluster
     }
 
+    /// Adds to the settings, puts its own rules before those for logging in, and reads both.
+    pub(crate) fn reconfigure(&self, settings: &str, rules: &str) {
+        let data = self.folder.join("data");
+        append(&data.join("postgresql.conf"), settings);
+        std::fs::write(data.join("pg_hba.conf"), format!("{rules}{HBA}")).unwrap();
+        self.superuser("postgres").query("SELECT pg_reload_conf()");
+    }
+
     /// Starts Postgres again after `stop`; returns when it takes queries.
     pub(crate) fn resume(&self) {
         self.launch();
