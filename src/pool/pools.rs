@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
 use super::limits::Quota;
 use super::shared::{Database, Plan, Pool, PoolKey, User};
-use super::slots::Limits;
+use super::slots::{CheckAt, Limits};
 use crate::auth::Secret;
 use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};
 use crate::config::{Config, Host, SecretText, ServerSettings};
@@ -225,6 +226,10 @@ fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)
             reserve: limits.reserve_pool_size,
             reserve_after: (limits.reserve_pool_size > 0).then_some(limits.reserve_pool_timeout),
             concurrent_opens: limits.max_concurrent_connects,
+            check: match limits.server_check_delay {
+                Some(Duration::ZERO) => CheckAt::Use,
+                Some(_) | None => CheckAt::Leisure,
+            },
         },
         connect_timeout: limits.server_connect_timeout,
         lifetime: limits.server_lifetime,

@@ -361,6 +361,11 @@ impl Pool {
             self.part(entry, Parting::Surplus, worker, now);
             return;
         }
+        if slots.wants_check() {
+            drop(slots);
+            self.check_for_use(Idle { server: entry, since: now, checked: now }, worker, now);
+            return;
+        }
         let released = slots.release(entry, worker, now);
         drop(slots);
         wake(released);
