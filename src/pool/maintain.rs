@@ -35,10 +35,10 @@ impl Pool {
     /// One round for the idle servers of `worker`, which must be the current one.
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
         let (plan, generation) = self.numbered_plan();
+        let kept = (!self.is_gone()).then_some(generation);
         let taken = self.with_slots(|slots| {
             let mut budget = Budget { spare: slots.spare(), surplus: slots.surplus() };
-            let taken =
-                slots.take_where(worker, |idle| duty(&plan, idle, generation, now, &mut budget));
+            let taken = slots.take_where(worker, |idle| duty(&plan, idle, kept, now, &mut budget));
             for (_, duty) in &taken {
                 // Gone from the numbers at once, or the next worker would close as many again.
                 if matches!(duty, Duty::Close(_)) {
@@ -149,10 +149,11 @@ struct Budget {
     surplus: u32,
 }
 
+/// `kept` is the generation of servers that are still good, if any are.
 fn duty(
     plan: &Plan,
     idle: &Idle<Entry>,
-    generation: u32,
+    kept: Option<u32>,
     now: Instant,
     budget: &mut Budget,
 ) -> Option<Duty> {
@@ -162,7 +163,7 @@ fn duty(
     if idle.server.connection.stream.seems_readable() {
         return Some(Duty::Look);
     }
-    let why = if idle.server.generation != generation {
+    let why = if Some(idle.server.generation) != kept {
         Some(Parting::Outdated)
     } else if idle.server.expires.is_some_and(|at| now >= at) {
         Some(Parting::Lifetime)
