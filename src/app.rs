@@ -17,6 +17,7 @@ use crate::accept::accept_all;
 use crate::admin::{self, Sources};
 use crate::client::context::{Command, Shared};
 use crate::config::Config;
+use crate::control::accounts;
 use crate::control::census::Census;
 use crate::control::health::{self, Health};
 use crate::control::history::{self, History};
@@ -257,6 +258,9 @@ fn background(
     }
     let census = Census::new(Arc::clone(shared));
     let history = Arc::<History>::default();
+    if let Some(ledger) = shared.ledger.clone() {
+        background.spawn(accounts::keep(ledger));
+    }
     background.spawn(history::keep(census.clone(), Arc::clone(&history)));
     let sources = Arc::new(Sources {
         shared: Arc::clone(shared),

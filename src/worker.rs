@@ -196,6 +196,7 @@ fn tick(context: &WorkerContext) {
             client.kick(kick);
         }
     }
+    context.flush_queries();
     context.mark_used_pools();
     for pool in context.shared.pools.all() {
         pool.maintain(context.index, now);

@@ -25,7 +25,9 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::stats::ledger::{Ledger, MOST_TRACKED, Owner};
 use crate::stats::meter::{ErrorClasses, Meter};
+use crate::stats::queries::QueryLog;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -49,6 +51,8 @@ pub struct Shared {
     pub wrong_keys: WrongKeys,
     /// How to reach each worker.
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// What statements did, if that is counted.
+    pub ledger: Option<Arc<Ledger>>,
     /// How many connections each worker has.
     pub loads: Vec<AtomicUsize>,
     next_client: AtomicU64,
@@ -120,6 +124,9 @@ impl Shared {
     /// Everything shared, before any worker runs.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
+        // Where nobody can look, nothing is counted.
+        let admin = &pools.config().admin;
+        let counts = admin.query_stats && !admin.admin_listen.is_empty();
         Self {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
@@ -127,6 +134,7 @@ impl Shared {
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
             wrong_keys: WrongKeys::default(),
+            ledger: counts.then(|| Arc::new(Ledger::new(MOST_TRACKED))),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
@@ -184,6 +192,7 @@ impl WorkerContext {
             place: entry.key(),
             worker: self.index,
             meter: RefCell::default(),
+            queries: self.shared.ledger.as_ref().map(|ledger| query_log(pool, ledger)),
             cancels: Arc::clone(&self.shared.pools.cancels),
         });
         Rc::clone(entry.insert(handle))
@@ -203,6 +212,15 @@ impl WorkerContext {
             }
             stays
         });
+    }
+
+    /// Hands over what was noted of statements.
+    pub fn flush_queries(&self) {
+        for (_, handle) in &self.handles.borrow().by_place {
+            if let Some(log) = &handle.queries {
+                log.flush();
+            }
+        }
     }
 
     /// The worker's clock: nanoseconds since it started.
@@ -258,4 +276,10 @@ mod tests {
         assert_ne!(third.place, seconds_place);
         assert_eq!(context.tally().pools.len(), 2);
     }
+}
+
+fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
+    let (database, user) = (&*pool.key.database, &*pool.key.user);
+    let owner = Owner { database: database.into(), user: user.into() };
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
 }

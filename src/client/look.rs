@@ -8,6 +8,7 @@ use super::context::WorkerContext;
 use super::record::{ClientRecord, Phase};
 use crate::net::address::ClientAddress;
 use crate::pool::shared::Pool;
+use crate::sql::feature::Features;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::totals::Totals;
 
@@ -87,6 +88,8 @@ pub struct SeenClient {
     pub connected_micros: u64,
     /// The process id of the server it holds; 0 without one.
     pub server_pid: u32,
+    /// What it keeps its server for between transactions.
+    pub pins: Features,
     /// Transactions so far.
     pub transactions: u64,
     /// The worker that serves it.
@@ -173,9 +176,11 @@ impl WorkerContext {
             address: client.address,
             phase: client.phase.get(),
             phase_micros: since(client.since.get()),
-            transaction_micros: (server_pid != 0).then(|| since(client.transaction_since.get())),
+            transaction_micros: (server_pid != 0 && client.phase.get() != Phase::Idle)
+                .then(|| since(client.transaction_since.get())),
             connected_micros: since(client.connected_at),
             server_pid,
+            pins: client.pins.get(),
             transactions: client.transactions.get(),
             worker: self.index,
         }

@@ -10,6 +10,7 @@ pub mod overdue;
 pub mod record;
 pub mod report;
 pub mod session;
+mod stock;
 pub mod timing;
 pub mod welcome;
 pub mod wrong_keys;

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::config::ClientTimeouts;
 use crate::net::address::ClientAddress;
+use crate::sql::feature::Features;
 
 /// What a client does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub struct ClientRecord {
     pub transaction_since: Cell<u64>,
     /// The process id of the server it holds; 0 without one.
     pub server_pid: Cell<u32>,
+    /// What it keeps its server for between transactions.
+    pub pins: Cell<Features>,
     /// Transactions so far.
     pub transactions: Cell<u64>,
     /// The query that `query_timeout` hit last.
@@ -140,6 +143,7 @@ impl ClientRecord {
             since: Cell::new(now),
             transaction_since: Cell::new(now),
             server_pid: Cell::new(0),
+            pins: Cell::new(Features::NONE),
             transactions: Cell::new(0),
             cancelled: Cell::new(None),
             kick: Cell::new(None),

@@ -55,6 +55,13 @@ pub enum Report<'a> {
     NoServer(&'a ConnectError),
     /// The server refused settings it had accepted before.
     SettingsLost(&'a str),
+    /// The server refused to act as the client has become: its own words.
+    SettingsRefused {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: &'a str,
+    },
     /// `query_wait_timeout`.
     QueryWaitTimeout,
     /// A cancel request for a client that waits.
@@ -75,6 +82,8 @@ pub enum Report<'a> {
     DatabaseGone,
     /// The client broke the protocol.
     Violation(&'a Violation),
+    /// The client began a transaction in statement mode.
+    TransactionBlock,
     /// The server went away in the middle of something.
     ServerGone,
     /// The server broke the protocol.
@@ -115,6 +124,7 @@ impl Report<'_> {
             Self::Cancelled => {
                 error(SqlState::QUERY_CANCELED, "canceling statement due to user request", "")
             }
+            Self::SettingsRefused { code, message } => error(*code, *message, ""),
             Self::SettingsLost(message) => fatal(
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),
@@ -141,15 +151,11 @@ impl Report<'_> {
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the database was removed from the pooler's configuration",
             ),
-            Self::Violation(violation) => {
-                let code = match violation {
-                    Violation::ParseTooLong(_) | Violation::NamesTooLong => {
-                        SqlState::PROGRAM_LIMIT_EXCEEDED
-                    }
-                    Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
-                };
-                fatal(code, violation.to_string())
-            }
+            Self::Violation(violation) => violated(violation),
+            Self::TransactionBlock => fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                "transaction blocks are not allowed with pool_mode = statement",
+            ),
             Self::ServerGone => {
                 fatal(SqlState::CONNECTION_FAILURE, "Postgres closed the connection unexpectedly")
             }
@@ -159,6 +165,14 @@ impl Report<'_> {
             ),
         }
     }
+}
+
+fn violated(violation: &Violation) -> Text<'static> {
+    let code = match violation {
+        Violation::ParseTooLong(_) | Violation::NamesTooLong => SqlState::PROGRAM_LIMIT_EXCEEDED,
+        Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
+    };
+    fatal(code, violation.to_string())
 }
 
 impl Denial<'_> {

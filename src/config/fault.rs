@@ -193,9 +193,6 @@ pub enum Problem {
 /// Values that are each possible but not together, or not today.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Conflict {
-    /// `pool_mode` is one of PgBouncer's others.
-    #[error("pool_mode {0} is not available; only \"transaction\" is")]
-    PoolMode(&'static str),
     /// An admin address that others can reach.
     #[error("{0} is not a loopback address; the admin API has no authentication yet")]
     AdminNotLoopback(std::net::SocketAddr),

@@ -1,6 +1,7 @@
 //! What runs beside the query path, on the main thread: asking the workers for numbers, keeping
 //! their recent history, probing Postgres. Shows nothing to anybody: that is left to `admin`.
 
+pub mod accounts;
 pub mod census;
 pub mod health;
 pub mod history;

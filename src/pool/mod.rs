@@ -1,5 +1,6 @@
 //! Who may have a server, and when.
 
+pub mod compat;
 pub mod grow;
 pub mod handle;
 pub mod limits;
@@ -7,6 +8,7 @@ pub mod maintain;
 pub mod numbers;
 pub mod pools;
 pub mod roster;
+pub mod rules;
 pub mod shared;
 pub mod slots;
 pub mod sweep;

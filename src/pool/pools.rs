@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
+use super::compat::Compat;
 use super::limits::Quota;
 use super::shared::{Database, Plan, Pool, PoolKey, User};
 use super::slots::{CheckAt, Limits};
@@ -150,6 +151,7 @@ impl Pools {
             Arc::new(Database {
                 name: name.into(),
                 registry: StatementRegistry::new(rand::random()),
+                compat: Compat::default(),
                 servers: Quota::new(u32::MAX),
                 clients: Quota::new(clients),
                 pools: Mutex::default(),
@@ -236,6 +238,7 @@ fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)
         idle_timeout: limits.server_idle_timeout,
         check_delay: limits.server_check_delay,
         check_query: config.server.server_check_query.as_str().into(),
+        rules: config.session_rules(name, login_user)?,
     };
     Some((PoolKey { database: name.into(), user: user.into() }, plan))
 }

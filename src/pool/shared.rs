@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::compat::Compat;
 use super::limits::{Place, Quota};
 use super::roster::{Listed, Roster};
+use super::rules::Rules;
 use super::slots::{Asked, Counts, Idle, Limits, Released, Slots, Ticket};
 use super::wear::{Parting, Wear};
+use crate::config::SessionRules;
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
 use crate::server::parameters::{Interner, Settings};
@@ -53,6 +56,8 @@ pub struct Plan {
     pub check_delay: Option<Duration>,
     /// `server_check_query`.
     pub check_query: Box<str>,
+    /// What clients may do to a session.
+    pub rules: SessionRules,
 }
 
 /// What the pools of one database share.
@@ -62,6 +67,8 @@ pub struct Database {
     pub name: Box<str>,
     /// Prepared statements.
     pub registry: StatementRegistry,
+    /// What its applications do to their sessions.
+    pub compat: Compat,
     /// `max_db_connections`.
     pub servers: Arc<Quota>,
     /// `max_db_client_connections`.
@@ -140,6 +147,8 @@ pub struct Pool {
     pub wear: Wear,
     /// The servers there are.
     pub roster: Arc<Roster>,
+    /// What clients may do to a session, and how many do.
+    pub rules: Rules,
     /// The worker that looks after it when nobody else does.
     pub keeper: usize,
     slots: Mutex<Slots<Entry, OpenFailure>>,
@@ -172,6 +181,7 @@ impl Pool {
             connects: Mutex::default(),
             wear: Wear::default(),
             roster: Arc::default(),
+            rules: Rules::new(plan.rules),
             keeper,
             slots: Mutex::new(Slots::new(count, plan.limits)),
             plan: RwLock::new(Arc::new(plan)),
@@ -211,6 +221,7 @@ impl Pool {
         slots.set_limits(plan.limits);
         slots.forget_failure();
         drop(slots);
+        self.rules.set(plan.rules);
         *current = Arc::new(plan);
         self.standing.store(Standing::Configured as u8, Ordering::Relaxed);
         if moved {
@@ -354,7 +365,8 @@ impl Pool {
             return;
         }
         let mut slots = self.slots.lock();
-        if slots.surplus() > 0 {
+        let unwanted = self.is_gone() && slots.oldest_wait().is_none();
+        if slots.surplus() > 0 || unwanted {
             // Gone from the numbers at once, or another worker would close as many again.
             slots.lost();
             drop(slots);

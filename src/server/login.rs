@@ -24,6 +24,7 @@ use crate::protocol::frame::server_tag;
 use crate::protocol::frontend;
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::PROTOCOL_3_0;
+use crate::sql::feature::Features;
 
 /// The longest message of a login: far above what Postgres says, far below what would hurt.
 const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -186,7 +187,10 @@ pub async fn open(
         statements: ServerStatements::new(target.max_statements),
         applied: Applied::Known(Arc::clone(none)),
         reported: Vec::new(),
-        dirt: Dirt::Clean,
+        dirt: Dirt::Known,
+        touched: None,
+        asked: None,
+        pins: Features::NONE,
         key,
         cancels: Arc::new(CancelGate::default()),
         opened_at: Instant::now(),

@@ -3,7 +3,9 @@
 pub mod cancel;
 pub mod connection;
 pub mod effects;
+mod entry;
 pub mod exec;
+pub mod inventory;
 pub mod login;
 pub mod owed;
 pub mod parameters;

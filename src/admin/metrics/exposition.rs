@@ -6,7 +6,6 @@ use super::table::{Kind, Metric, Read};
 use super::{PoolScene, Scene};
 use crate::admin::views::numbers::by_class;
 use crate::admin::views::state::VERSION;
-use crate::pool::wear::Parting;
 use crate::stats::spread::Spread;
 
 /// The upper bounds of histograms' buckets, in microseconds and as Prometheus writes them in
@@ -83,7 +82,7 @@ impl Metric {
                 Kind::Gauge => "gauge",
             },
             Read::PoolTimes(_) => "histogram",
-            Read::PoolErrors(_) | Read::PoolPartings | Read::Errors(_) => "counter",
+            Read::PoolErrors(_) | Read::PoolReasons(_) | Read::Errors(_) => "counter",
             Read::Version | Read::Workers(_) => "gauge",
         }
     }
@@ -98,7 +97,7 @@ impl Metric {
             Read::Workers(_) => "worker",
             Read::Pool(..) | Read::PoolTimes(_) => "database, user",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
-            Read::PoolPartings => "database, user, reason",
+            Read::PoolReasons(_) => "database, user, reason",
             Read::Errors(_) => "sqlstate_class",
             Read::Database(..) => "database",
             Read::Version => "version",
@@ -156,21 +155,20 @@ impl Page {
                     self.sample(name, &pool.labels(), read(pool));
                 }
             }
-            Read::PoolPartings => {
-                for pool in pools {
-                    let [database, user] = pool.labels();
-                    for why in Parting::ALL {
-                        let closed = pool.count.pool.wear.closed(why) as f64;
-                        self.sample(name, &[database, user, ("reason", why.word())], closed);
-                    }
-                }
-            }
             Read::PoolErrors(read) => {
                 for pool in pools {
                     for (class, count) in by_class(read(&pool.measured)) {
                         let [database, user] = pool.labels();
                         let labels = [database, user, ("sqlstate_class", class.as_str())];
                         self.sample(name, &labels, count as f64);
+                    }
+                }
+            }
+            Read::PoolReasons(read) => {
+                for pool in pools {
+                    for (reason, value) in read(pool) {
+                        let [database, user] = pool.labels();
+                        self.sample(name, &[database, user, ("reason", reason)], value);
                     }
                 }
             }

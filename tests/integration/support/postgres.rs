@@ -49,6 +49,9 @@ log_connections = off
 log_min_messages = warning
 log_line_prefix = '%m [%p] %d '
 password_encryption = 'scram-sha-256'
+shared_preload_libraries = 'pg_stat_statements'
+pg_stat_statements.track_planning = on
+pg_stat_statements.max = 20000
 ";
 
 const HBA: &str = "
