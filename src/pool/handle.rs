@@ -104,6 +104,10 @@ impl PoolHandle {
                         return Checkout::Ready(server);
                     }
                 }
+                Ok(Asked::Check(idle, ticket)) => {
+                    self.pool.check_for_use(idle, self.worker, now);
+                    return Checkout::Wait(ticket);
+                }
                 Ok(Asked::Queued(ticket)) => {
                     self.pool.grow(self.worker, now);
                     return Checkout::Wait(ticket);

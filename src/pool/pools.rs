@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
@@ -9,7 +10,7 @@ use tracing::warn;
 use super::compat::Compat;
 use super::limits::Quota;
 use super::shared::{Database, Plan, Pool, PoolKey, User};
-use super::slots::Limits;
+use super::slots::{CheckAt, Limits};
 use crate::auth::Secret;
 use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};
 use crate::config::{Config, Host, SecretText, ServerSettings};
@@ -257,6 +258,10 @@ fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Pla
             reserve: limits.reserve_pool_size,
             reserve_after: (limits.reserve_pool_size > 0).then_some(limits.reserve_pool_timeout),
             concurrent_opens: limits.max_concurrent_connects,
+            check: match limits.server_check_delay {
+                Some(Duration::ZERO) => CheckAt::Use,
+                Some(_) | None => CheckAt::Leisure,
+            },
         },
         connect_timeout: limits.server_connect_timeout,
         lifetime: limits.server_lifetime,

@@ -256,11 +256,6 @@ impl Pool {
         self.standing.load(Ordering::Relaxed) == Standing::Removed as u8
     }
 
-    /// Somebody uses it: it stays at least until the sweep after next.
-    pub fn set_used(&self) {
-        self.used.store(true, Ordering::Relaxed);
-    }
-
     /// All servers of now are stale. To be called with the plan locked for writing: whoever reads
     /// plan and generation under that lock gets a pair.
     fn outdate(&self) {
@@ -371,6 +366,11 @@ impl Pool {
             slots.lost();
             drop(slots);
             self.part(entry, Parting::Surplus, worker, now);
+            return;
+        }
+        if slots.wants_check() {
+            drop(slots);
+            self.check_for_use(Idle { server: entry, since: now, checked: now }, worker, now);
             return;
         }
         let released = slots.release(entry, worker, now);

@@ -2,6 +2,7 @@
 //! A pool that the configuration names stays, with what it has counted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -58,9 +59,14 @@ fn is_named(config: &Config, key: &PoolKey) -> bool {
 }
 
 impl Pool {
+    /// Somebody uses it: it stays at least until the sweep after next.
+    pub fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
     /// Was it used since this was asked last?
     fn was_used(&self) -> bool {
-        self.used.swap(false, std::sync::atomic::Ordering::Relaxed)
+        self.used.swap(false, Ordering::Relaxed)
     }
 }
 
