@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::client::context::{Command, Shared};
@@ -15,7 +16,8 @@ use crate::net::listen::Listener;
 use crate::net::socket::DetachedSocket;
 use crate::net::stream::Detached;
 
-/// After a failed accept that is not the client's fault, so that it cannot fill the log.
+/// After a failed accept that is not the client's fault, so that it cannot fill the log;
+/// and how long a client is waited for that was there when it could not be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Accepts until dropped. Cancel safe.
@@ -26,17 +28,29 @@ pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
         match listener.accept().await {
             Ok((stream, address)) => hand_over(&shared, stream, address),
             Err(error) if is_exhausted(&error) => {
-                warn!(%error, "a client was refused: out of file descriptors");
                 drop(spare.take());
-                if let Ok((stream, _)) = listener.accept().await {
-                    refuse(stream);
-                }
-                tokio::time::sleep(PAUSE).await;
+                let waiting = timeout(PAUSE, listener.accept()).await;
                 spare = File::open("/dev/null").ok();
+                match waiting {
+                    // Another descriptor has become free meanwhile.
+                    Ok(Ok((stream, address))) if spare.is_some() => {
+                        hand_over(&shared, stream, address);
+                    }
+                    Ok(Ok((stream, _))) => {
+                        warn!(%error, "a client was refused: out of file descriptors");
+                        refuse(stream);
+                        sleep(PAUSE).await;
+                        spare = File::open("/dev/null").ok();
+                    }
+                    // Others took the descriptor.
+                    Ok(Err(_)) => sleep(PAUSE).await,
+                    // The client has gone.
+                    Err(_) => {}
+                }
             }
             Err(error) => {
                 debug!(%error, "accepting a client failed");
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
             }
         }
     }

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpListener;
@@ -18,6 +17,7 @@ use crate::accept::accept_all;
 use crate::admin::{self, Sources};
 use crate::client::context::{Command, Shared};
 use crate::config::Config;
+use crate::control::accounts;
 use crate::control::census::Census;
 use crate::control::health::{self, Health};
 use crate::control::history::{self, History};
@@ -27,7 +27,8 @@ use crate::net::listen::Listener;
 use crate::net::tls::material::{MaterialError, TlsMaterial};
 use crate::notify;
 use crate::pool::pools::{Pools, keepalive};
-use crate::worker;
+use crate::pool::sweep::keep_swept;
+use crate::worker::{self, Worker, WorkerEnded};
 
 /// Where the configuration comes from, for reloading it.
 #[derive(Clone, Debug)]
@@ -38,9 +39,9 @@ pub struct Source {
     pub environment: BTreeMap<String, String>,
 }
 
-/// Why the program cannot run.
+/// Why the program cannot run, or not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RunError {
     /// A socket cannot be listened on.
     #[error("cannot listen on {place}: {source}")]
     Listen {
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A worker cannot be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    /// A worker ended on its own.
+    #[error(transparent)]
+    WorkerEnded(#[from] WorkerEnded),
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signal(io::Error),
@@ -69,7 +73,7 @@ pub struct App {
     acceptors: JoinSet<()>,
     /// The admin API and what feeds it; they go on to the very end.
     background: JoinSet<()>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
 }
 
 struct Signals {
@@ -91,9 +95,9 @@ impl App {
     ///
     /// # Errors
     /// When a socket, a thread or the signals cannot be had.
-    pub async fn build(config: Config, source: Source) -> Result<Self, StartError> {
+    pub async fn build(config: Config, source: Source) -> Result<Self, RunError> {
         // Before anybody can see that we listen, and may send one.
-        let signals = Signals::new().map_err(StartError::Signal)?;
+        let signals = Signals::new().map_err(RunError::Signal)?;
         let tls = TlsMaterial::load(&config.tls)?;
         descriptors::raise(&config);
         let count = workers(&config);
@@ -108,7 +112,7 @@ impl App {
             .enumerate()
             .map(|(index, commands)| worker::spawn(index, Arc::clone(&shared), commands))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Worker)?;
+            .map_err(RunError::Worker)?;
         let mut acceptors = JoinSet::new();
         for listener in listeners {
             info!(address = %listener.describe(), "listening");
@@ -120,7 +124,11 @@ impl App {
     }
 
     /// Runs until a signal ends it.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// When a worker ends on its own: its clients are gone, and new ones would go unserved. Whoever
+    /// started the program starts it again.
+    pub async fn run(mut self) -> Result<(), RunError> {
         notify::ready();
         loop {
             tokio::select! {
@@ -128,6 +136,7 @@ impl App {
                 () = self.signals.ignored.recv() => {
                     warn!("SIGUSR1, SIGUSR2 and SIGQUIT do nothing here: there is no PAUSE yet, and SIGTERM ends the program");
                 }
+                ended = worker::first_end(&mut self.workers) => return Err(ended.into()),
                 Some(ended) = self.background.join_next() => {
                     error!(?ended, "the admin API or what feeds it ended");
                 }
@@ -137,6 +146,7 @@ impl App {
         }
         notify::stopping();
         self.drain().await;
+        Ok(())
     }
 
     /// Reads the configuration again; a faulty one changes nothing.
@@ -214,12 +224,6 @@ impl App {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-
-    /// How many workers run.
-    #[must_use]
-    pub fn worker_count(&self) -> usize {
-        self.workers.len()
-    }
 }
 
 /// Signals that would end the program if nobody listened, and mean something else to PgBouncer.
@@ -259,6 +263,7 @@ fn background(
     listeners: Vec<TcpListener>,
 ) -> JoinSet<()> {
     let mut background = JoinSet::new();
+    background.spawn(keep_swept(Arc::clone(shared)));
     let health = Arc::<Health>::default();
     background.spawn(health::watch(Arc::clone(shared), Arc::clone(&health)));
     if listeners.is_empty() {
@@ -266,6 +271,9 @@ fn background(
     }
     let census = Census::new(Arc::clone(shared));
     let history = Arc::<History>::default();
+    if let Some(ledger) = shared.ledger.clone() {
+        background.spawn(accounts::keep(ledger));
+    }
     background.spawn(history::keep(census.clone(), Arc::clone(&history)));
     let sources = Arc::new(Sources {
         shared: Arc::clone(shared),
@@ -279,11 +287,11 @@ fn background(
     background
 }
 
-async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, RunError> {
     let mut listeners = Vec::new();
     for address in &config.admin.admin_listen {
         let listener = admin::listen(*address).await;
-        listeners.push(listener.map_err(|source| StartError::Listen {
+        listeners.push(listener.map_err(|source| RunError::Listen {
             place: format!("{address} (admin_listen)"),
             source,
         })?);
@@ -308,13 +316,13 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+fn listen(config: &Config) -> Result<Vec<Listener>, RunError> {
     let mut listeners = Vec::new();
     for ip in &config.listen.listen_addr {
         let address = SocketAddr::new(*ip, config.listen.listen_port);
         let listener =
             Listener::tcp(address, config.listen.listen_backlog, &keepalive(&config.server));
-        listeners.push(listener.map_err(|source| StartError::Listen {
+        listeners.push(listener.map_err(|source| RunError::Listen {
             place: format!("{address} (listen_addr, listen_port)"),
             source,
         })?);
@@ -322,7 +330,7 @@ fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
     if let Some(folder) = &config.listen.unix_socket_dir {
         let (port, mode) = (config.listen.listen_port, config.listen.unix_socket_mode);
         let listener = Listener::unix(folder, port, mode);
-        listeners.push(listener.map_err(|source| StartError::Listen {
+        listeners.push(listener.map_err(|source| RunError::Listen {
             place: format!("{} (unix_socket_dir)", folder.display()),
             source,
         })?);

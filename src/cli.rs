@@ -1,7 +1,7 @@
-//! The command line: what to do with which file, and `pooler check`. Running is left to `app`.
+//! The command line: what to do with which file, `pooler check` and `pooler fingerprint`. Running is left to `app`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +9,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, PREFIX};
 use crate::net::tls::material::TlsMaterial;
+use crate::sql::fingerprint::Fingerprinter;
+use crate::sql::lexer::Backslashes;
 
 /// The exit code for a configuration with faults; clap's own for a wrong command line is the same.
 pub const EXIT_FAULTY_CONFIG: u8 = 2;
@@ -26,6 +28,8 @@ pub enum Command {
         /// The configuration file, if there is one.
         config: Option<PathBuf>,
     },
+    /// Give the fingerprints of the SQL on standard input, and end.
+    Fingerprint,
 }
 
 /// Reads this process's arguments. A wrong one, `--help` and `--version` are answered here and end the process.
@@ -61,6 +65,20 @@ pub fn check(
     written.unwrap_or(ExitCode::FAILURE)
 }
 
+/// `pooler fingerprint`: for each statement on `input` a line on `out` with its hash and its text. A string
+/// without a prefix is read as with `standard_conforming_strings = on`.
+pub fn fingerprint(input: &mut impl Read, out: &mut impl Write) -> ExitCode {
+    let mut sql = Vec::new();
+    let mut written = input.read_to_end(&mut sql).map(|_| ());
+    Fingerprinter::default().read(&sql, Backslashes::Literal, |statement| {
+        let line = format!("{}  {}\n", statement.fingerprint, statement.text().text);
+        if written.is_ok() {
+            written = out.write_all(line.as_bytes());
+        }
+    });
+    written.and_then(|()| out.flush()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
 /// A transaction-mode Postgres connection pooler.
 ///
 /// Settings come from the file, and above it from environment variables such as
@@ -81,6 +99,8 @@ struct Arguments {
 enum Action {
     /// Print the effective settings as TOML, secrets masked; with faults, print those and exit with 2
     Check,
+    /// Print hash and normalised text of each SQL statement on standard input
+    Fingerprint,
 }
 
 impl From<Arguments> for Command {
@@ -88,6 +108,7 @@ impl From<Arguments> for Command {
         match action {
             None => Self::Run { config },
             Some(Action::Check) => Self::Check { config },
+            Some(Action::Fingerprint) => Self::Fingerprint,
         }
     }
 }
@@ -128,6 +149,20 @@ mod tests {
         assert_eq!(command(&["--port", "1"]), Err(clap::error::ErrorKind::UnknownArgument));
         assert_eq!(command(&["--version"]), Err(clap::error::ErrorKind::DisplayVersion));
         assert_eq!(command(&["--help"]), Err(clap::error::ErrorKind::DisplayHelp));
+    }
+
+    #[test]
+    fn fingerprints_are_printed_with_their_texts() {
+        let mut out = Vec::new();
+        let code =
+            fingerprint(&mut &b"SELECT 1; select * from t where id in (1, 2)\n"[..], &mut out);
+        assert_eq!(
+            (command(&["fingerprint"]), code),
+            (Ok(Command::Fingerprint), ExitCode::SUCCESS)
+        );
+        let expected = "2c3468d568a66693  select $1\n\
+                        b7657872f2d55e00  select * from t where id in ($1 /*, ... */)\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

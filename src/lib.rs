@@ -20,5 +20,6 @@ pub mod pool;
 pub mod protocol;
 pub mod relay;
 pub mod server;
+pub mod sql;
 pub mod stats;
 pub mod worker;

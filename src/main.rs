@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pooler::app::{App, Source, StartError};
+use pooler::app::{App, Source};
 use pooler::cli::{self, Command, EXIT_FAULTY_CONFIG};
 use pooler::config::Config;
 use pooler::logging;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             &mut std::io::stdout(),
             &mut std::io::stderr(),
         ),
+        Command::Fingerprint => cli::fingerprint(&mut std::io::stdin(), &mut std::io::stdout()),
         Command::Run { config } => run(Source { file: config, environment }),
     }
 }
@@ -44,8 +45,8 @@ fn run(source: Source) -> ExitCode {
         }
     };
     let ran = runtime.block_on(async {
-        App::build(config, source).await?.run().await;
-        Ok::<_, StartError>(())
+        let app = App::build(config, source).await?;
+        app.run().await
     });
     match ran {
         Ok(()) => ExitCode::SUCCESS,

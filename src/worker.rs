@@ -1,9 +1,12 @@
 //! A worker: one thread with a runtime of its own, which serves its clients from accept to end.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,51 @@ use crate::pool::shared::Pool;
 /// How often timeouts and idle servers are looked at: what timeouts are exact to.
 const TICK: Duration = Duration::from_millis(50);
 
+/// A worker that was started.
+#[derive(Debug)]
+pub struct Worker {
+    index: usize,
+    /// Its other end is dropped with the thread's work, however that ends.
+    alive: oneshot::Receiver<Infallible>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A worker ended although nobody told it to: its clients are gone, and nobody serves new ones.
+#[derive(Debug, thiserror::Error)]
+#[error("worker {index} ended unexpectedly: {reason}")]
+pub struct WorkerEnded {
+    index: usize,
+    reason: &'static str,
+}
+
+impl Worker {
+    /// Waits for its end. Cancel safe.
+    async fn ended(&mut self) -> WorkerEnded {
+        // Nothing is ever sent.
+        let _ = (&mut self.alive).await;
+        // The thread has nothing left to do but to end.
+        let outcome = self.thread.take().map(JoinHandle::join);
+        let reason = match outcome {
+            Some(Err(_)) => "it panicked",
+            Some(Ok(())) | None => "it returned",
+        };
+        WorkerEnded { index: self.index, reason }
+    }
+}
+
+/// Waits for the first worker to end, which none does before its commands do. Cancel safe.
+pub async fn first_end(workers: &mut [Worker]) -> WorkerEnded {
+    let mut waiting: Vec<_> = workers.iter_mut().map(|worker| Box::pin(worker.ended())).collect();
+    poll_fn(|cx| {
+        let ended = waiting.iter_mut().find_map(|worker| match worker.as_mut().poll(cx) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
 /// Starts a worker.
 ///
 /// # Errors
@@ -31,12 +79,16 @@ pub fn spawn(
     index: usize,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Worker> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    let (still_alive, alive) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        // Dropped last, by a panic too.
+        let _still_alive: oneshot::Sender<Infallible> = still_alive;
         let context = Rc::new(WorkerContext::new(index, shared));
         LocalSet::new().block_on(&runtime, run(context, commands));
-    })
+    })?;
+    Ok(Worker { index, alive, thread: Some(thread) })
 }
 
 /// Runs until the channel of commands is closed.
@@ -49,7 +101,7 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
             command = commands.recv() => match command {
                 None => return,
                 Some(Command::Drain(done)) => {
-                    context.draining.set(true);
+                    context.drain();
                     kick_all(&context, Kick::Shutdown);
                     drained = Some(done);
                 }
@@ -73,7 +125,13 @@ fn is_empty(context: &WorkerContext) -> bool {
 fn obey(context: &Rc<WorkerContext>, command: Command) {
     match command {
         Command::Accept(stream, address) => accept(context, stream, address),
-        Command::Cancel { place, secret } => cancel(context, place, &secret),
+        Command::Cancel { place, secret, from } => {
+            if !cancel(context, place, &secret) {
+                // Silence: whoever guesses learns nothing.
+                debug!(address = %from, "a cancel request with a wrong key");
+                context.shared.wrong_keys.note(from, Instant::now());
+            }
+        }
         Command::DrainNow => kick_all(context, Kick::ShutdownNow),
         Command::Reloaded(gone) => reloaded(context, &gone),
         // Who asked may have given up.
@@ -103,15 +161,14 @@ fn accept(context: &Rc<WorkerContext>, stream: Detached, address: ClientAddress)
     }
 }
 
-fn cancel(context: &WorkerContext, place: usize, secret: &[u8]) {
+/// Was the secret right?
+fn cancel(context: &WorkerContext, place: usize, secret: &[u8]) -> bool {
     let client = context.clients.borrow().get(place).cloned();
-    match client {
-        Some(client) if context.shared.cancel_keys.is_secret(client.id, secret) => {
-            client.kick(Kick::Cancel);
-        }
-        // Silence: whoever guesses learns nothing.
-        Some(_) | None => debug!("a cancel request with a wrong key"),
+    let shown = client.filter(|client| context.shared.cancel_keys.is_secret(client.id, secret));
+    if let Some(client) = &shown {
+        client.kick(Kick::Cancel);
     }
+    shown.is_some()
 }
 
 fn reloaded(context: &WorkerContext, gone: &[Arc<Pool>]) {
@@ -139,7 +196,37 @@ fn tick(context: &WorkerContext) {
             client.kick(kick);
         }
     }
+    context.flush_queries();
+    context.mark_used_pools();
     for pool in context.shared.pools.all() {
         pool.maintain(context.index, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::pools::Pools;
+
+    #[test]
+    fn a_worker_that_panics_is_noticed_and_named() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (senders, receivers): (Vec<_>, Vec<_>) =
+                (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+            let shared =
+                Arc::new(Shared::new(Pools::new(Arc::default(), Arc::default(), 1), senders));
+            // No pool has a place for the second.
+            let mut workers: Vec<_> = [0, 7]
+                .into_iter()
+                .zip(receivers)
+                .map(|(index, commands)| spawn(index, Arc::clone(&shared), commands).unwrap())
+                .collect();
+            let early = tokio::time::timeout(3 * TICK, first_end(&mut workers));
+            assert!(early.await.is_err(), "both are alive");
+            let _pool = shared.pools.pool("shop", "app");
+            let ended = first_end(&mut workers).await;
+            assert_eq!(ended.to_string(), "worker 7 ended unexpectedly: it panicked");
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers as people read them: short, with their unit.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -27,6 +27,24 @@ pub(super) fn span(span: Duration) -> String {
         s if s < DAY => format!("{}h{:02}m", s / HOUR, s % HOUR / MINUTE),
         s => format!("{}d{:02}h", s / DAY, s % DAY / HOUR),
     }
+}
+
+/// A moment to the second, in UTC, as RFC 3339 has it: `2026-08-19T07:12:01Z`.
+pub(super) fn moment(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / DAY, seconds % DAY);
+    // Howard Hinnant's civil_from_days: years begin in March, so that a leap day is the last.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / HOUR, second % HOUR / MINUTE);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % MINUTE)
 }
 
 /// How often something happens: `0`, `0.2`, `12`, `1840`, `18.4k`, `1.8M`.
@@ -69,6 +87,15 @@ mod tests {
         assert_eq!(shown.map(millis), want);
         let spans = [59, 60, 3_599, 7_620, 86_399, 273_600].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["59s", "1m00s", "59m59s", "2h07m", "23h59m", "3d04h"]);
+    }
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        let at = |seconds| moment(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_787_123_521), "2026-08-19T07:12:01Z");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod metrics;
 mod parameters;
 mod problem;
 mod process;
+mod queries;
 mod routes;
 mod table;
 #[cfg(test)]

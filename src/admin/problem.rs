@@ -26,9 +26,26 @@ pub(super) enum Problem {
         /// The user asked for.
         user: String,
     },
-    /// Only reading is possible.
-    #[error("method {0} is not allowed: only GET is")]
-    Method(String),
+    /// Nothing else is possible here.
+    #[error("method {given} is not allowed: only {allowed} is")]
+    Method {
+        /// What was tried.
+        given: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// There is no such statement.
+    #[error("there is no fingerprint \"{0}\" among those counted; /queries lists them")]
+    NoFingerprint(String),
+    /// Statements are not counted.
+    #[error("statements are not counted: query_stats is off")]
+    NotCounted,
+    /// A change must come as JSON, which no web page can send here.
+    #[error("the body must be application/json, not \"{0}\"")]
+    NotJson(String),
+    /// The body is not what it should be.
+    #[error("the body cannot be read: {0}")]
+    Body(String),
     /// A parameter that the page does not have.
     #[error("there is no parameter \"{name}\" here; there are {}", Listed(valid))]
     Parameter {
@@ -61,9 +78,13 @@ struct Listed<'a, T>(&'a [T]);
 impl Problem {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoPage { .. } | Self::NoPool { .. } => StatusCode::NOT_FOUND,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Parameter { .. } | Self::Value { .. } => StatusCode::BAD_REQUEST,
+            Self::NoPage { .. }
+            | Self::NoPool { .. }
+            | Self::NoFingerprint(_)
+            | Self::NotCounted => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Parameter { .. } | Self::Value { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Host(_) => StatusCode::FORBIDDEN,
             Self::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -81,8 +102,9 @@ impl Problem {
             }
         };
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Self::Method { allowed, .. } = self {
+            let allowed = if *allowed == "GET" { "GET, HEAD" } else { allowed };
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }

@@ -1,7 +1,7 @@
 //! Which page answers which path: asks `control` for what the page shows, no more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -18,28 +18,43 @@ use super::metrics;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::process;
-use super::views::clients::{ClientsView, Selection, WITH_SERVER};
+use super::queries;
+use super::views::clients::{self, ClientsView, WITH_SERVER};
+use super::views::compat::CompatView;
 use super::views::dashboard::Dashboard;
+use super::views::dashboard::TOP_QUERIES;
 use super::views::databases::DatabasesView;
 use super::views::pools::PoolsView;
+use super::views::queries::{QueriesView, Selection};
 use super::views::servers::ServersView;
 use super::views::state::{Alive, Ready, VERSION, Version};
 use crate::client::look::Wanted;
 use crate::control::census::{Count, Measures};
+use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 10] = [
+pub(super) const ENDPOINTS: [(&str, &str); 14] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),
     ("/clients", "who is connected and what each does"),
     ("/servers", "connections to Postgres and who has them"),
+    ("/queries", "what statements did, the most expensive first"),
+    ("/queries/{fingerprint}", "one statement in full"),
+    ("/queries/{fingerprint}/histogram", "how its times are spread"),
     ("/databases", "where each database is, its limits, whether it answers"),
+    ("/compat", "what applications do to their sessions, and what became of it"),
     ("/healthz", "200 while the process answers"),
-    ("/readyz", "503 while draining or a configured database is down"),
+    ("/readyz", "503 while draining, or a configured database is down or refuses us"),
     ("/metrics", "all numbers for Prometheus"),
     ("/version", "which program this is"),
+];
+
+/// What is sent with POST, and what it does.
+pub(super) const ACTIONS: [(&str, &str); 2] = [
+    ("/queries/reset", "forgets what was counted: all, or of a `fingerprint`, `db`, `user`"),
+    ("/fingerprint", "gives hash and text of each statement in `sql`"),
 ];
 
 /// After a start, how long `/readyz` waits for the first probes before it says no.
@@ -56,10 +71,12 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/clients", get(clients))
         .route("/servers", get(servers))
         .route("/databases", get(databases))
+        .route("/compat", get(compat))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::page))
         .route("/version", get(version))
+        .merge(queries::router())
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn(check_host))
@@ -87,6 +104,9 @@ async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Respon
         max_client_conn: config.limits.max_client_conn,
         pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
         databases: databases.databases,
+        queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
+            QueriesView::new(ledger, &Selection::top(TOP_QUERIES)).into_rows()
+        }),
     };
     answer(StatusCode::OK, &view, asked.format)
 }
@@ -114,7 +134,7 @@ async fn pool(
     }
 }
 
-async fn clients(State(sources): Source, asked: Asked<Selection>) -> Response {
+async fn clients(State(sources): Source, asked: Asked<clients::Selection>) -> Response {
     let limit = asked.parameters.limit;
     let (seen, silent) = sources.census.clients(asked.parameters.into()).await;
     answer(StatusCode::OK, &ClientsView::new(seen, limit, silent), asked.format)
@@ -136,6 +156,10 @@ async fn databases(State(sources): Source, asked: Asked<NoParameters>) -> Respon
     answer(StatusCode::OK, &view, asked.format)
 }
 
+async fn compat(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+    answer(StatusCode::OK, &CompatView::new(&sources.census.pools()), asked.format)
+}
+
 async fn healthz(asked: Asked<NoParameters>) -> Response {
     answer(StatusCode::OK, &Alive::default(), asked.format)
 }
@@ -145,6 +169,7 @@ async fn readyz(State(sources): Source, asked: Asked<NoParameters>) -> Response 
     let round = sources.health.first_round(FIRST_PROBES).await;
     let mut ready = Ready::new(sources.lifecycle.stage(), &sources.history.silent());
     ready.hear_of(&config, &sources.health.all(), round);
+    ready.hear_of_refusals(&refused_logins(&sources.shared, Instant::now()));
     let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, &ready, asked.format)
 }
@@ -159,8 +184,10 @@ async fn no_page(request: Request) -> Response {
 }
 
 async fn no_method(request: Request) -> Response {
-    let method = request.method().to_string();
-    Problem::Method(method).answer(Format::accepted(request.headers()))
+    let given = request.method().to_string();
+    let is_action = ACTIONS.iter().any(|(path, _)| *path == request.uri().path());
+    let allowed = if is_action { "POST" } else { "GET" };
+    Problem::Method { given, allowed }.answer(Format::accepted(request.headers()))
 }
 
 /// What holds for every answer: it depends on `Accept`, and it is about this moment only.
@@ -195,5 +222,9 @@ mod tests {
         let rows = ENDPOINTS.map(|(path, shows)| format!("| `{path}` | {shows} |"));
         let written: Vec<_> = docs.lines().filter(|line| line.starts_with("| `/")).collect();
         assert_eq!(written, rows, "docs/ADMIN.md should have:\n{}\n", rows.join("\n"));
+        for (path, does) in ACTIONS {
+            let row = format!("| `POST {path}` | {does} |");
+            assert!(docs.lines().any(|line| line == row), "docs/ADMIN.md should have:\n{row}\n");
+        }
     }
 }

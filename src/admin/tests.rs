@@ -19,8 +19,9 @@ use super::table::LINE;
 use crate::client::context::{Command, Shared, WorkerContext};
 use crate::config::Config;
 use crate::control::census::Census;
-use crate::net::tls::material::TlsMaterial;
+use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
+use crate::stats::queries::{Outcome, Watched};
 
 /// What a test sees of an answer.
 #[derive(Debug)]
@@ -54,11 +55,14 @@ impl Site {
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let config = Config::load(None, &BTreeMap::from(settings)).unwrap();
         let (sender, mut commands) = mpsc::unbounded_channel();
-        let tls = TlsMaterial::load(&config.tls).unwrap();
         let shared =
-            Arc::new(Shared::new(Pools::new(Arc::new(config), Arc::new(tls), 1), vec![sender]));
+            Arc::new(Shared::new(Pools::new(Arc::new(config), Arc::default(), 1), vec![sender]));
         let context = Rc::new(WorkerContext::new(0, Arc::clone(&shared)));
-        let _handle = context.handle(&shared.pools.pool("shop", "app").unwrap());
+        let handle = context.handle(&shared.pools.pool("shop", "app").unwrap());
+        for _ in 0..3 {
+            run_statement(&handle, "select 1");
+        }
+        run_statement(&handle, "begin");
         if worker == Worker::Answers {
             tokio::task::spawn_local(async move {
                 while let Some(command) = commands.recv().await {
@@ -93,7 +97,16 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, kind: &str, body: &str) -> Got {
+        let request = Request::builder().method(Method::POST).uri(path);
+        let request = request.header("content-type", kind).header("accept", "application/json");
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> Got {
         let service = TowerToHyperService::new(router(Arc::clone(&self.sources)));
         let response = service.call(request).await.unwrap();
         let all = response.headers();
@@ -123,9 +136,23 @@ fn run(test: impl AsyncFnOnce()) {
     LocalSet::new().block_on(&runtime, test());
 }
 
+/// The fingerprint of `select 1`.
+const SELECT_1: &str = "2c3468d568a66693";
+
+/// As if a client had run it, in two milliseconds.
+fn run_statement(handle: &PoolHandle, sql: &str) {
+    let log = handle.queries.as_ref().unwrap();
+    let mut watched = Watched::new(log.query(sql.as_bytes()), 0);
+    log.note(watched.end(Outcome::Complete { rows: 1 }, 0, 2_000_000).unwrap());
+    log.flush();
+}
+
 /// Every page, with what is to be filled in.
 fn paths() -> Vec<String> {
-    let filled = |path: &str| path.replace("{database}", "shop").replace("{user}", "app");
+    let filled = |path: &str| {
+        let path = path.replace("{database}", "shop").replace("{user}", "app");
+        path.replace("{fingerprint}", SELECT_1)
+    };
     ENDPOINTS.iter().map(|(path, _)| filled(path)).collect()
 }
 
@@ -184,7 +211,7 @@ fn one_pool_is_shown_in_full_and_another_is_not_found() {
 fn what_is_not_there_is_answered_with_what_is() {
     run(async || {
         let site = Site::new(Worker::Answers);
-        let (status, problem) = site.json("/queries").await;
+        let (status, problem) = site.json("/nothing").await;
         assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &Value::from(404)));
         let detail = problem["detail"].as_str().unwrap();
         assert!(ENDPOINTS.iter().all(|(path, _)| detail.contains(path)), "{detail}");
@@ -265,5 +292,95 @@ fn prometheus_gets_the_format_it_asks_for() {
         assert_eq!(open.kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert!(open.body.contains("# TYPE pooler_stats_queries_pooled counter\n"));
         assert!(open.body.contains(sample) && open.body.ends_with("# EOF\n"), "{}", open.body);
+    });
+}
+
+#[test]
+fn statements_are_listed_sorted_and_chosen() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let (_, json) = site.json("/queries").await;
+        let [row] = &json["queries"].as_array().unwrap()[..] else { panic!("{json}") };
+        assert_eq!(row["fingerprint"], SELECT_1);
+        assert_eq!((&row["database"], &row["user"]), (&"shop".into(), &"app".into()));
+        assert_eq!((&row["calls"], &row["rows"]), (&3.into(), &3.into()));
+        assert_eq!((&row["text"], &row["kind"]), (&"select $1".into(), &"select".into()));
+        assert_eq!(row["exec_ms"]["total"], 6.0);
+        assert_eq!(row["time_share"], 0.75);
+        for (query, count) in [
+            ("kind=all", 2),
+            ("kind=txn", 1),
+            ("kind=insert", 0),
+            ("min_calls=4", 0),
+            ("q=SELECT", 1),
+            ("q=orders", 0),
+            ("db=crm", 0),
+            ("db=shop&user=app", 1),
+            ("kind=all&limit=1", 1),
+        ] {
+            let (_, json) = site.json(&format!("/queries?{query}")).await;
+            assert_eq!(json["queries"].as_array().unwrap().len(), count, "{query}: {json}");
+        }
+        let (_, json) = site.json("/queries?kind=all&sort=calls&order=asc").await;
+        assert_eq!(json["queries"][1]["fingerprint"], SELECT_1);
+        assert_eq!(site.get("/queries?sort=size").await.status, StatusCode::BAD_REQUEST);
+        let text = site.get("/").await.body;
+        assert!(text.contains("TOP BY TOTAL TIME") && text.contains("select $1"), "{text}");
+    });
+}
+
+#[test]
+fn a_fingerprint_that_nobody_ran_is_not_found() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        for path in ["/queries/0123456789abcdef", "/queries/x", "/queries/x/histogram"] {
+            assert_eq!(site.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+        }
+        let path = format!("/queries/{SELECT_1}/histogram?db=crm");
+        assert_eq!(site.get(&path).await.status, StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn a_histogram_counts_every_call() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let path = format!("/queries/{SELECT_1}/histogram");
+        let (_, json) = site.json(&path).await;
+        assert_eq!((&json["count"], &json["buckets"][0]["count"]), (&3.into(), &3.into()));
+        let up_to = json["buckets"][0]["up_to_ms"].as_f64().unwrap();
+        assert!((up_to - 2.0).abs() <= 2.0 * json["rel_error"].as_f64().unwrap(), "{json}");
+    });
+}
+
+#[test]
+fn what_was_counted_can_be_forgotten() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let json = "application/json";
+        let wrong = site.post("/queries/reset", "text/plain", "{}").await;
+        assert_eq!(wrong.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{wrong:?}");
+        let wrong = site.post("/queries/reset", json, "{\"database\": \"shop\"}").await;
+        assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{wrong:?}");
+        let none = site.post("/queries/reset", json, "{\"db\": \"crm\"}").await;
+        assert_eq!(none.body, "{\"forgotten\":0}\n");
+        let one = format!("{{\"fingerprint\": \"{SELECT_1}\"}}");
+        assert_eq!(site.post("/queries/reset", json, &one).await.body, "{\"forgotten\":1}\n");
+        assert_eq!(site.post("/queries/reset", json, "{}").await.body, "{\"forgotten\":1}\n");
+        let got = site.get("/queries/reset").await;
+        assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(got.headers.contains(&"allow: POST".to_owned()), "{got:?}");
+    });
+}
+
+#[test]
+fn a_text_is_answered_with_its_fingerprints() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let body = "{\"sql\": \"SELECT 7; commit\"}";
+        let got = site.post("/fingerprint", "application/json; charset=utf-8", body).await;
+        let json: Value = serde_json::from_str(&got.body).unwrap();
+        assert_eq!(json["statements"][0]["fingerprint"], SELECT_1);
+        assert_eq!(json["statements"][1]["kind"], "txn");
     });
 }

@@ -1,22 +1,21 @@
 //! A client that holds a server: both directions of the relay, and the end of the transaction.
 
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::record::{Kick, Phase};
 use super::report::Report;
-use super::session::{Carried, End, Saying, Session, State, Step};
+use super::session::{Attached, Carried, End, Saying, Session, State, Step};
+use super::stock::Stock;
+use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
-use crate::protocol::backend::write_parameter_status;
-use crate::protocol::frontend;
+use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
-use crate::relay::replies::Replies;
-use crate::relay::requests::{Requests, Wish};
+use crate::relay::replies::{Replies, ServerFault};
+use crate::relay::requests::{Pinning, Requests, Wish};
 use crate::server::connection::{Body, poll_flush};
-use crate::server::owed::{Answer, Request};
-use crate::server::parameters::{Applied, is_carried, transition};
+use crate::sql::feature::Features;
 
 /// Requests that may wait for their replies before no more are read from the client.
 const MOST_OWED: usize = 65_536;
@@ -27,24 +26,20 @@ const PROBE: (&str, &str) = ("pooler.probe", "");
 impl Session {
     /// Takes a server for a transaction: it gets the client's settings, in the same write as the
     /// client's first request.
-    pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) {
+    pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) -> Attached {
+        let mut attached = Attached::Ready;
         let now = self.context.nanos(now);
         let connection = server.connection();
         connection.taken_at = now;
-        if !is_applied(&connection.applied, &self.settings) {
-            let sql = transition(&connection.applied, &self.settings);
-            connection.applied = Applied::Known(Arc::clone(&self.settings));
-            if !sql.is_empty() {
-                frontend::write_query(&mut connection.unsent, &sql);
-                connection.statements.doubt_unnamed();
-                connection.owed.push(Request::Query, Answer::Swallow, None, now);
-            }
+        if connection.apply(&self.settings, now) && self.settings.has_identity() {
+            attached = Attached::Becoming;
         }
         self.record.server_pid.set(connection.key.pid);
         self.record.transaction_since.set(now);
         self.record.enter(Phase::Running, now);
         self.handle.meter.borrow_mut().assignments += 1;
         self.state = State::Active(server);
+        attached
     }
 
     /// One round of both directions.
@@ -78,10 +73,11 @@ impl Session {
                 return Step::Stuck;
             }
         }
-        if self.carried == Carried::Uncertain {
+        if self.carried != Carried::Incomplete {
             return self.take_again(cx, &mut buffers.out);
         }
-        if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED {
+        let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.resets());
+        if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || restoring {
             return Step::Stuck;
         }
         match poll_input(&mut self.stream, &mut self.carry, cx, &mut buffers.read) {
@@ -118,6 +114,8 @@ impl Session {
     ) -> Step {
         let State::Active(server) = &mut self.state else { return Step::Moved };
         let now = self.context.nanos(now);
+        let pinning =
+            if self.handle.pool.rules.may_pin() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
@@ -125,13 +123,13 @@ impl Session {
             body: &mut self.body,
             registry: &self.handle.pool.database.registry,
             server: connection,
+            pinning,
+            refused: Features::NONE,
             now,
         };
         let taken = requests.take(input, &mut splice);
         let sent = connection.send(cx, splice.finish());
-        if self.record.phase.get() == Phase::IdleInTransaction {
-            self.record.enter(Phase::Running, now);
-        }
+        self.note_sent(now);
         if let Err(error) = sent.or_else(|error| self.server_lost_words(error)) {
             tracing::debug!(%error, "sending to the server failed");
             return Step::Over(End::ServerGone);
@@ -140,6 +138,10 @@ impl Session {
             Ok(taken) => taken,
             Err(violation) => return Step::Over(End::Violation(violation)),
         };
+        if !taken.refused.is_empty() {
+            let application = self.record.application.borrow();
+            self.handle.pool.database.compat.refused(&application, taken.refused);
+        }
         let rest = &input[taken.consumed..];
         match taken.wish {
             Wish::None => self.carry.extend_from_slice(rest),
@@ -157,6 +159,26 @@ impl Session {
             }
         }
         Step::Moved
+    }
+
+    /// Requests were passed on.
+    #[inline]
+    fn note_sent(&mut self, now: u64) {
+        let State::Active(server) = &mut self.state else { return };
+        let connection = server.connection();
+        match self.record.phase.get() {
+            Phase::IdleInTransaction => self.record.enter(Phase::Running, now),
+            // It has kept its server.
+            Phase::Idle if !connection.owed.is_quiet() => {
+                connection.taken_at = now;
+                self.record.transaction_since.set(now);
+                self.record.enter(Phase::Running, now);
+            }
+            Phase::Idle | Phase::Waiting | Phase::Running | Phase::Orphaned => {}
+        }
+        if connection.touched.as_ref().is_some_and(|touched| !touched.begins.is_empty()) {
+            server.may_be_kept();
+        }
     }
 
     /// A socket that takes nothing any more may still hold the server's last words: they are read
@@ -216,6 +238,15 @@ impl Session {
         let told = self.tell(cx, bytes);
         let passed = match passed {
             Ok(passed) => passed,
+            Err(ServerFault::SettingsRefused { code, message })
+                if self.carried == Carried::Held =>
+            {
+                return self.not_become(
+                    &Report::SettingsRefused { code, message: &message },
+                    cx,
+                    buffers,
+                );
+            }
             Err(fault) => return Step::Over(End::ServerFault(fault)),
         };
         if passed.consumed < input.len() {
@@ -231,6 +262,21 @@ impl Session {
         self.settle(now, nanos)
     }
 
+    /// The server will not act as the client wants it to: the client's request is not done.
+    fn not_become(
+        &mut self,
+        report: &Report<'_>,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+    ) -> Step {
+        if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
+            server.close();
+        }
+        self.record.server_pid.set(0);
+        self.carried = Carried::Incomplete;
+        self.refuse_ahead(report, cx, buffers)
+    }
+
     /// After replies: the server is given back if the transaction is over.
     #[inline]
     fn settle(&mut self, now: Instant, nanos: u64) -> Step {
@@ -240,6 +286,11 @@ impl Session {
             return Step::Moved;
         }
         if !connection.owed.is_free() {
+            if connection.owed.status() != TransactionStatus::Idle
+                && self.handle.pool.rules.mode() == PoolMode::Statement
+            {
+                return Step::Over(End::TransactionBlock);
+            }
             // A batch without its Sync is a transaction too.
             if self.saying == Saying::Anything {
                 self.record.enter(Phase::IdleInTransaction, nanos);
@@ -248,20 +299,18 @@ impl Session {
         }
         if matches!(self.body, Body::Forward(_))
             || connection.body != Body::Boundary
-            || self.carried == Carried::Uncertain
+            || self.carried != Carried::Incomplete
         {
             return Step::Moved;
         }
-        if !connection.reported.is_empty() {
-            self.learn_settings();
+        if (!connection.reported.is_empty()
+            || connection.touched.is_some()
+            || connection.asked.is_some())
+            && matches!(self.take_stock(nanos), Stock::Asked)
+        {
+            return Step::Moved;
         }
-        if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
-            server.give_back(now);
-        }
-        self.record.transactions.set(self.record.transactions.get() + 1);
-        self.record.server_pid.set(0);
-        self.record.enter(Phase::Idle, nanos);
-        Step::Moved
+        self.release(now, nanos)
     }
 
     /// Nothing came from the server. A client that left with nothing under way leaves its server,
@@ -271,7 +320,7 @@ impl Session {
         if self.saying != Saying::Anything {
             return self.said_all();
         }
-        if !server.connection().owed.is_free() || self.body != Body::Boundary {
+        if !server.connection().owed.is_free() || self.body != Body::Boundary || self.is_resting() {
             return Step::Stuck;
         }
         let now = Instant::now();
@@ -289,27 +338,6 @@ impl Session {
             Saying::Goodbye => Step::Over(End::Terminated),
             Saying::Anything | Saying::Nothing => Step::Over(End::ClientClosed),
         }
-    }
-
-    /// The settings that the server reported within the transaction are the client's now, and the
-    /// server's as well.
-    fn learn_settings(&mut self) {
-        let State::Active(server) = &mut self.state else { return };
-        let connection = server.connection();
-        let reported = std::mem::take(&mut connection.reported);
-        let pool = &self.handle.pool;
-        let base = pool.base().unwrap_or_default();
-        let changes = reported.iter().filter(|(name, _)| is_carried(name)).map(|(name, value)| {
-            let as_new = base.iter().any(|(n, v)| n == name && v == value);
-            (&**name, (!as_new).then_some(&**value))
-        });
-        self.settings = pool.interner.with(&self.settings, changes);
-        connection.applied = if reported.iter().all(|(name, _)| is_carried(name)) {
-            Applied::Known(Arc::clone(&self.settings))
-        } else {
-            // The role changed with it, perhaps.
-            Applied::Unknown
-        };
     }
 
     /// The client closed its side in the middle of something. A half-closed client still gets its
@@ -341,13 +369,20 @@ impl Session {
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Step {
+        let resting = self.is_resting();
         match (kick, &mut self.state) {
+            // A request too late hits what comes next, or the question what is left.
+            (Kick::Cancel, State::Active(_)) if resting => Step::Moved,
             (Kick::Cancel, State::Active(server)) => {
-                // Should it not help, the limit passes once more.
-                self.record.since.set(self.context.nanos(Instant::now()));
                 server.cancel();
                 Step::Moved
             }
+            (Kick::QueryTimeout, State::Active(_)) => match self.query_overdue() {
+                Step::Moved if self.record.phase.get() == Phase::Orphaned => {
+                    self.kicked(Kick::Probe, cx, buffers)
+                }
+                step @ (Step::Moved | Step::Stuck | Step::Over(_)) => step,
+            },
             (Kick::Cancel, State::Waiting { ticket, .. }) => {
                 self.handle.pool.abandon(*ticket, self.handle.worker);
                 self.state = State::Idle;
@@ -358,19 +393,13 @@ impl Session {
                 self.state = State::Idle;
                 self.refuse_ahead(&Report::QueryWaitTimeout, cx, buffers)
             }
-            (Kick::Probe, State::Active(_)) if self.saying == Saying::Goodbye => {
-                let since = Duration::from_nanos(self.record.since.get());
-                let now = Duration::from_nanos(self.context.nanos(Instant::now()));
-                if now.saturating_sub(since) < LAST_WORDS {
-                    return Step::Moved;
-                }
-                Step::Over(End::Terminated)
-            }
-            (Kick::Probe, State::Active(_)) => match self.stream.take_error() {
-                Ok(None) => Step::Moved,
-                Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
-            },
+            (Kick::Probe, State::Active(_)) => self.probe(),
             (Kick::ClientIdle | Kick::Shutdown | Kick::DatabaseGone, State::Idle) => {
+                Step::Over(End::Kicked(kick))
+            }
+            (Kick::ClientIdle | Kick::Shutdown | Kick::DatabaseGone, State::Active(_))
+                if resting =>
+            {
                 Step::Over(End::Kicked(kick))
             }
             (Kick::IdleTransaction | Kick::Transaction, State::Active(_))
@@ -378,6 +407,7 @@ impl Session {
             // Too late: the client has moved on.
             (
                 Kick::Cancel
+                | Kick::QueryTimeout
                 | Kick::QueryWait
                 | Kick::Probe
                 | Kick::ClientIdle
@@ -387,6 +417,22 @@ impl Session {
                 | Kick::Transaction,
                 _,
             ) => Step::Moved,
+        }
+    }
+
+    /// Is the client still there?
+    fn probe(&self) -> Step {
+        if self.saying == Saying::Goodbye {
+            let since = Duration::from_nanos(self.record.since.get());
+            let now = Duration::from_nanos(self.context.nanos(Instant::now()));
+            if now.saturating_sub(since) < LAST_WORDS {
+                return Step::Moved;
+            }
+            return Step::Over(End::Terminated);
+        }
+        match self.stream.take_error() {
+            Ok(None) => Step::Moved,
+            Ok(Some(error)) | Err(error) => Step::Over(End::ClientFailed(error)),
         }
     }
 
@@ -407,7 +453,8 @@ impl Session {
                     self.unsent = Vec::new();
                 }
                 match end {
-                    End::ServerFatal | End::ServerGone | End::ServerFault(_) => server.close(),
+                    End::ServerFatal | End::ServerGone => server.close(),
+                    End::ServerFault(_) => server.discard(),
                     End::Terminated if server.connection().owed.is_running() => {
                         server.leave(Leave::Abort, self.body);
                     }
@@ -418,18 +465,11 @@ impl Session {
                     End::ClientClosed
                     | End::ClientFailed(_)
                     | End::Violation(_)
+                    | End::TransactionBlock
                     | End::Kicked(_) => server.leave(Leave::Abort, self.body),
                 }
             }
         }
         between
-    }
-}
-
-#[inline]
-fn is_applied(applied: &Applied, settings: &Arc<crate::server::parameters::Settings>) -> bool {
-    match applied {
-        Applied::Known(known) => Arc::ptr_eq(known, settings),
-        Applied::Unknown => false,
     }
 }

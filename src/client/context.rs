@@ -11,11 +11,12 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
 use super::look::{SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
+use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
@@ -26,7 +27,9 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::stats::ledger::{Ledger, MOST_TRACKED, Owner};
 use crate::stats::meter::{ErrorClasses, Meter};
+use crate::stats::queries::QueryLog;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -48,8 +51,12 @@ pub struct Shared {
     pub proofs: Semaphore,
     /// Cancel keys.
     pub cancel_keys: CancelKeys,
+    /// Who shows wrong ones.
+    pub wrong_keys: WrongKeys,
     /// How to reach each worker.
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// What statements did, if that is counted.
+    pub ledger: Option<Arc<Ledger>>,
     /// How many connections each worker has.
     pub loads: Vec<AtomicUsize>,
     next_client: AtomicU64,
@@ -66,6 +73,8 @@ pub enum Command {
         place: usize,
         /// The secret shown.
         secret: Vec<u8>,
+        /// Where it comes from.
+        from: ClientAddress,
     },
     /// End every client at its next boundary, and tell when all are gone.
     Drain(oneshot::Sender<()>),
@@ -93,12 +102,26 @@ pub struct WorkerContext {
     pub clients: RefCell<Slab<Rc<ClientRecord>>>,
     /// Are sessions to end at their next boundary?
     pub draining: Cell<bool>,
+    drain_begins: Notify,
     /// Logins under way.
     pub logging_in: Cell<usize>,
     /// Logins that were refused.
     pub refused: RefCell<ErrorClasses>,
-    handles: RefCell<HashMap<*const Pool, Rc<PoolHandle>>>,
+    handles: RefCell<Handles>,
     started: Instant,
+}
+
+/// A worker's sides of pools: each has a place as long as it is there.
+#[derive(Default)]
+struct Handles {
+    by_place: Slab<Rc<PoolHandle>>,
+    places: HashMap<*const Pool, usize>,
+}
+
+impl AsRef<Pools> for Shared {
+    fn as_ref(&self) -> &Pools {
+        &self.pools
+    }
 }
 
 impl Shared {
@@ -106,6 +129,9 @@ impl Shared {
     /// to be asked on.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
+        // Where nobody can look, nothing is counted.
+        let admin = &pools.config().admin;
+        let counts = admin.query_stats && !admin.admin_listen.is_empty();
         Self {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
@@ -113,6 +139,8 @@ impl Shared {
             lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
+            wrong_keys: WrongKeys::default(),
+            ledger: counts.then(|| Arc::new(Ledger::new(MOST_TRACKED))),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
@@ -135,6 +163,7 @@ impl WorkerContext {
             buffers: RefCell::default(),
             clients: RefCell::default(),
             draining: Cell::new(false),
+            drain_begins: Notify::new(),
             logging_in: Cell::new(0),
             refused: RefCell::default(),
             handles: RefCell::default(),
@@ -142,20 +171,62 @@ impl WorkerContext {
         }
     }
 
+    /// From now on sessions end at their next boundary.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.drain_begins.notify_waiters();
+    }
+
+    /// Waits until sessions are to end. Cancel safe.
+    pub async fn drain_begun(&self) {
+        // One thread: nothing happens between the look and the wait.
+        if !self.draining.get() {
+            self.drain_begins.notified().await;
+        }
+    }
+
     /// This worker's side of a pool.
     pub fn handle(&self, pool: &Arc<Pool>) -> Rc<PoolHandle> {
-        let mut handles = self.handles.borrow_mut();
-        let place = handles.len();
-        let handle = handles.entry(Arc::as_ptr(pool)).or_insert_with(|| {
-            Rc::new(PoolHandle {
-                pool: Arc::clone(pool),
-                place,
-                worker: self.index,
-                meter: RefCell::default(),
-                cancels: Arc::clone(&self.shared.pools.cancels),
-            })
+        if let Some(known) = self.known_handle(pool) {
+            return known;
+        }
+        let Handles { by_place, places } = &mut *self.handles.borrow_mut();
+        let entry = by_place.vacant_entry();
+        places.insert(Arc::as_ptr(pool), entry.key());
+        let handle = Rc::new(PoolHandle {
+            pool: Arc::clone(pool),
+            place: entry.key(),
+            worker: self.index,
+            meter: RefCell::default(),
+            queries: self.shared.ledger.as_ref().map(|ledger| query_log(pool, ledger)),
+            cancels: Arc::clone(&self.shared.pools.cancels),
         });
-        Rc::clone(handle)
+        Rc::clone(entry.insert(handle))
+    }
+
+    /// Says of each pool whether this worker uses it, and forgets those that were removed.
+    pub fn mark_used_pools(&self) {
+        let Handles { by_place, places } = &mut *self.handles.borrow_mut();
+        by_place.retain(|_, handle| {
+            if Rc::strong_count(handle) > 1 {
+                handle.pool.set_used();
+                return true;
+            }
+            let stays = !handle.pool.is_removed();
+            if !stays {
+                places.remove(&Arc::as_ptr(&handle.pool));
+            }
+            stays
+        });
+    }
+
+    /// Hands over what was noted of statements.
+    pub fn flush_queries(&self) {
+        for (_, handle) in &self.handles.borrow().by_place {
+            if let Some(log) = &handle.queries {
+                log.flush();
+            }
+        }
     }
 
     /// The worker's clock: nanoseconds since it started.
@@ -166,15 +237,58 @@ impl WorkerContext {
         now.saturating_duration_since(self.started).as_nanos() as u64
     }
 
-    /// This worker's side of a pool, if it has ever had one.
+    /// This worker's side of a pool, if it has one.
     pub(super) fn known_handle(&self, pool: &Arc<Pool>) -> Option<Rc<PoolHandle>> {
-        self.handles.borrow().get(&Arc::as_ptr(pool)).cloned()
+        let handles = self.handles.borrow();
+        handles.places.get(&Arc::as_ptr(pool)).map(|&place| Rc::clone(&handles.by_place[place]))
     }
 
-    /// This worker's sides of pools, each at its place.
-    pub(super) fn handles_by_place(&self) -> Vec<Rc<PoolHandle>> {
-        let mut handles: Vec<_> = self.handles.borrow().values().cloned().collect();
-        handles.sort_unstable_by_key(|handle| handle.place);
-        handles
+    /// This worker's sides of pools, with their places, which ascend and may have gaps.
+    pub(super) fn handles_by_place(&self) -> Vec<(usize, Rc<PoolHandle>)> {
+        let handles = self.handles.borrow();
+        handles.by_place.iter().map(|(place, handle)| (place, Rc::clone(handle))).collect()
     }
+
+    /// The pool of a client of this worker.
+    pub(super) fn pool_at(&self, place: usize) -> Arc<Pool> {
+        Arc::clone(&self.handles.borrow().by_place[place].pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let shared =
+            Arc::new(Shared::new(Pools::new(Arc::default(), Arc::default(), 1), Vec::new()));
+        let context = WorkerContext::new(0, Arc::clone(&shared));
+        let pool = |name| shared.pools.pool(name, "app").unwrap();
+        let (first, second) = (context.handle(&pool("first")), context.handle(&pool("second")));
+        let (old, seconds_place) = (Arc::downgrade(&first.pool), second.place);
+        for _ in 0..3 {
+            context.mark_used_pools();
+            shared.pools.sweep();
+        }
+        assert_eq!(shared.pools.all().len(), 2, "clients have them");
+        drop(first);
+        for _ in 0..3 {
+            context.mark_used_pools();
+            shared.pools.sweep();
+        }
+        assert!(old.upgrade().is_none(), "nobody has it");
+        assert_eq!(context.handle(&pool("second")).place, seconds_place);
+        let third = context.handle(&pool("third"));
+        assert_ne!(third.place, seconds_place);
+        assert_eq!(context.tally().pools.len(), 2);
+    }
+}
+
+fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
+    let (database, user) = (&*pool.key.database, &*pool.key.user);
+    let owner = Owner { database: database.into(), user: user.into() };
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
 }

@@ -79,8 +79,8 @@ pub enum CredentialError {
 pub struct Learnt {
     /// How servers of the client's pool may log in.
     pub credential: Option<Credential>,
-    /// A server that has logged in.
-    pub opened: Option<Opened>,
+    /// A server that has logged in, and how.
+    pub opened: Option<(Opened, Target)>,
 }
 
 /// What a client's messages come through.
@@ -314,7 +314,7 @@ impl Asking<'_> {
             return Err(CredentialError::Unproven);
         }
         if *key.user == *self.startup.user {
-            self.learnt = Learnt { credential: Some(credential), opened: Some(opened) };
+            self.learnt = Learnt { credential: Some(credential), opened: Some((opened, target)) };
         }
         Ok(())
     }

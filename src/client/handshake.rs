@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-use tracing::info;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
 
-use super::context::{Command, WorkerContext};
+use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
 use super::opening::{Opening, OpeningError};
@@ -34,6 +34,10 @@ use crate::stats::meter::count_error;
 /// A client that was refused may still be sending: it is read from for so long, so that it sees
 /// the reason and not a reset.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// When the program ends, a connection has so long for its first packet: it may be a cancel request
+/// on its way, or a monitor's connection that will never say anything.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// The places a client takes within the limits.
 pub type ClientPlaces = [Place; 3];
@@ -109,6 +113,12 @@ async fn log_in(
     }
 }
 
+/// While the program ends: a connection that has said nothing, or not enough, has had its time.
+async fn silent_too_long(context: &WorkerContext) {
+    context.drain_begun().await;
+    sleep(FIRST_WORDS).await;
+}
+
 /// What the login has found out.
 struct LoggedIn {
     record: ClientRecord,
@@ -122,14 +132,20 @@ struct LoggedIn {
 impl Handshake {
     /// `None`: it was no login but a cancel request, or nothing.
     async fn run(&mut self, who: &mut Option<Startup>) -> Result<Option<LoggedIn>, LoginError> {
-        let tls = self.context.shared.pools.tls();
+        let context = Rc::clone(&self.context);
+        let tls = context.shared.pools.tls();
         let mut opening = Opening {
             stream: &mut self.stream,
             reader: &mut self.reader,
             address: self.address,
             acceptor: tls.acceptor(),
         };
-        let first = match opening.first_packet().await {
+        let first = tokio::select! {
+            biased;
+            first = opening.first_packet() => first,
+            () = silent_too_long(&context) => return Err(LoginError::Shutdown),
+        };
+        let first = match first {
             // Port scanners and load balancers' checks say nothing.
             Err(OpeningError::Read(ReadError::Closed)) => return Ok(None),
             other => other?,
@@ -162,10 +178,18 @@ impl Handshake {
     }
 
     fn pass_cancel(&self, pid: u32, secret: Vec<u8>) {
-        let workers = &self.context.shared.workers;
-        if let Some(at) = Whereabouts::from_pid(pid, workers.len()) {
-            // A worker that is gone has no clients to cancel.
-            let _ = workers[at.worker].send(Command::Cancel { place: at.place, secret });
+        let Shared { workers, wrong_keys, .. } = &*self.context.shared;
+        let from = self.address;
+        if wrong_keys.is_over(from, Instant::now()) {
+            return debug!(address = %from, "a cancel request after too many wrong keys");
+        }
+        match Whereabouts::from_pid(pid, workers.len()) {
+            Some(at) => {
+                let command = Command::Cancel { place: at.place, secret, from };
+                // A worker that is gone has no clients to cancel.
+                let _ = workers[at.worker].send(command);
+            }
+            None => wrong_keys.note(from, Instant::now()),
         }
     }
 
@@ -249,8 +273,8 @@ impl Handshake {
         if let Some(credential) = learnt.credential {
             pool.set_credential(credential);
         }
-        if let Some(opened) = learnt.opened {
-            pool.offer(opened, self.context.index);
+        if let Some((opened, target)) = learnt.opened {
+            pool.offer(opened, &target, self.context.index);
         }
         Ok(self.context.handle(&pool))
     }

@@ -1,15 +1,14 @@
 //! What a worker shows of itself to whoever looks from outside. Each answer is made between two
 //! clients' turns, so each is small: numbers by pool, histograms of a few pools, a few clients.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::WorkerContext;
 use super::record::{ClientRecord, Phase};
 use crate::net::address::ClientAddress;
-use crate::pool::handle::PoolHandle;
 use crate::pool::shared::Pool;
+use crate::sql::feature::Features;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::totals::Totals;
 
@@ -89,6 +88,8 @@ pub struct SeenClient {
     pub connected_micros: u64,
     /// The process id of the server it holds; 0 without one.
     pub server_pid: u32,
+    /// What it keeps its server for between transactions.
+    pub pins: Features,
     /// Transactions so far.
     pub transactions: u64,
     /// The worker that serves it.
@@ -120,14 +121,15 @@ impl WorkerContext {
     #[must_use]
     pub fn tally(&self) -> Tally {
         let handles = self.handles_by_place();
-        let mut counts = vec![ClientCounts::default(); handles.len()];
+        let places = handles.last().map_or(0, |(place, _)| place + 1);
+        let mut counts = vec![ClientCounts::default(); places];
         for (_, client) in self.clients.borrow().iter() {
             counts[client.pool_place].count(client.phase.get());
         }
-        let pools = handles.iter().zip(counts).map(|(handle, clients)| PoolTally {
+        let pools = handles.iter().map(|(place, handle)| PoolTally {
             pool: Arc::clone(&handle.pool),
             totals: handle.meter.borrow().totals(),
-            clients,
+            clients: counts[*place],
         });
         Tally {
             pools: pools.collect(),
@@ -147,7 +149,6 @@ impl WorkerContext {
     #[must_use]
     pub fn seen_clients(&self, wanted: Wanted) -> SeenClients {
         let now = self.nanos(Instant::now());
-        let handles = self.handles_by_place();
         let clients = self.clients.borrow();
         let rank = |client: &ClientRecord| (client.phase.get() == Phase::Idle, client.since.get());
         let mut chosen: Vec<_> = clients
@@ -160,24 +161,26 @@ impl WorkerContext {
             chosen.select_nth_unstable_by_key(wanted.limit, |client| rank(client));
             chosen.truncate(wanted.limit);
         }
-        let seen = chosen.into_iter().map(|client| self.look_at(client, &handles, now));
+        let seen = chosen.into_iter().map(|client| self.look_at(client, now));
         SeenClients { clients: seen.collect(), matching }
     }
 
-    fn look_at(&self, client: &ClientRecord, handles: &[Rc<PoolHandle>], now: u64) -> SeenClient {
+    fn look_at(&self, client: &ClientRecord, now: u64) -> SeenClient {
         let since = |moment: u64| now.saturating_sub(moment) / 1_000;
         let server_pid = client.server_pid.get();
         SeenClient {
             id: client.id,
             names: Arc::clone(&client.names),
-            pool: Arc::clone(&handles[client.pool_place].pool),
+            pool: self.pool_at(client.pool_place),
             application: client.application.borrow().clone(),
             address: client.address,
             phase: client.phase.get(),
             phase_micros: since(client.since.get()),
-            transaction_micros: (server_pid != 0).then(|| since(client.transaction_since.get())),
+            transaction_micros: (server_pid != 0 && client.phase.get() != Phase::Idle)
+                .then(|| since(client.transaction_since.get())),
             connected_micros: since(client.connected_at),
             server_pid,
+            pins: client.pins.get(),
             transactions: client.transactions.get(),
             worker: self.index,
         }

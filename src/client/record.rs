@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::config::ClientTimeouts;
 use crate::net::address::ClientAddress;
+use crate::sql::feature::Features;
 
 /// What a client does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,10 @@ pub enum Phase {
 pub enum Kick {
     /// Look whether the client is still there.
     Probe,
-    /// `query_timeout`, or a cancel request.
+    /// A cancel request.
     Cancel,
+    /// `query_timeout`, perhaps.
+    QueryTimeout,
     /// `query_wait_timeout`.
     QueryWait,
     /// `client_idle_timeout`.
@@ -46,6 +49,15 @@ pub enum Kick {
     Killed,
     /// End now, because the program does.
     ShutdownNow,
+}
+
+/// A query that was cancelled because of `query_timeout` (worker's clock, nanoseconds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelledQuery {
+    /// When it began.
+    pub started: u64,
+    /// When it was cancelled.
+    pub cancelled: u64,
 }
 
 /// Who a client is.
@@ -66,6 +78,7 @@ impl std::fmt::Display for Kick {
         f.write_str(match self {
             Self::Probe => "client is gone",
             Self::Cancel => "cancelled",
+            Self::QueryTimeout => "query_timeout",
             Self::QueryWait => "query_wait_timeout",
             Self::ClientIdle => "client_idle_timeout",
             Self::IdleTransaction => "idle_transaction_timeout",
@@ -103,8 +116,12 @@ pub struct ClientRecord {
     pub transaction_since: Cell<u64>,
     /// The process id of the server it holds; 0 without one.
     pub server_pid: Cell<u32>,
+    /// What it keeps its server for between transactions.
+    pub pins: Cell<Features>,
     /// Transactions so far.
     pub transactions: Cell<u64>,
+    /// The query that `query_timeout` hit last.
+    pub cancelled: Cell<Option<CancelledQuery>>,
     kick: Cell<Option<Kick>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -126,7 +143,9 @@ impl ClientRecord {
             since: Cell::new(now),
             transaction_since: Cell::new(now),
             server_pid: Cell::new(0),
+            pins: Cell::new(Features::NONE),
             transactions: Cell::new(0),
+            cancelled: Cell::new(None),
             kick: Cell::new(None),
             waker: RefCell::default(),
         }

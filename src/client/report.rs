@@ -60,12 +60,21 @@ pub enum Report<'a> {
     NoServer(&'a ConnectError),
     /// The server refused settings it had accepted before.
     SettingsLost(&'a str),
+    /// The server refused to act as the client has become: its own words.
+    SettingsRefused {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: &'a str,
+    },
     /// `query_wait_timeout`.
     QueryWaitTimeout,
     /// A cancel request for a client that waits.
     Cancelled,
     /// `idle_transaction_timeout`.
     IdleTransactionTimeout,
+    /// `query_timeout`, where cancelling the query did not help.
+    QueryTimeout,
     /// `transaction_timeout`.
     TransactionTimeout,
     /// `client_idle_timeout`.
@@ -78,6 +87,8 @@ pub enum Report<'a> {
     DatabaseGone,
     /// The client broke the protocol.
     Violation(&'a Violation),
+    /// The client began a transaction in statement mode.
+    TransactionBlock,
     /// The server went away in the middle of something.
     ServerGone,
     /// The server broke the protocol.
@@ -118,22 +129,21 @@ impl Report<'_> {
             Self::Cancelled => {
                 error(SqlState::QUERY_CANCELED, "canceling statement due to user request", "")
             }
+            Self::SettingsRefused { code, message } => error(*code, *message, ""),
             Self::SettingsLost(message) => fatal(
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),
             ),
-            Self::IdleTransactionTimeout => fatal(
-                SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
-                "terminating connection due to idle_transaction_timeout",
-            ),
-            Self::TransactionTimeout => fatal(
-                SqlState::TRANSACTION_TIMEOUT,
-                "terminating connection due to transaction_timeout",
-            ),
-            Self::ClientIdleTimeout => fatal(
-                SqlState::IDLE_SESSION_TIMEOUT,
-                "terminating connection due to client_idle_timeout",
-            ),
+            Self::IdleTransactionTimeout => {
+                timed_out(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, "idle_transaction_timeout")
+            }
+            Self::QueryTimeout => timed_out(SqlState::QUERY_CANCELED, "query_timeout"),
+            Self::TransactionTimeout => {
+                timed_out(SqlState::TRANSACTION_TIMEOUT, "transaction_timeout")
+            }
+            Self::ClientIdleTimeout => {
+                timed_out(SqlState::IDLE_SESSION_TIMEOUT, "client_idle_timeout")
+            }
             Self::Shutdown => fatal(
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the pooler is shutting down",
@@ -146,15 +156,11 @@ impl Report<'_> {
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the database was removed from the pooler's configuration",
             ),
-            Self::Violation(violation) => {
-                let code = match violation {
-                    Violation::ParseTooLong(_) | Violation::NamesTooLong => {
-                        SqlState::PROGRAM_LIMIT_EXCEEDED
-                    }
-                    Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
-                };
-                fatal(code, violation.to_string())
-            }
+            Self::Violation(violation) => violated(violation),
+            Self::TransactionBlock => fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                "transaction blocks are not allowed with pool_mode = statement",
+            ),
             Self::ServerGone => {
                 fatal(SqlState::CONNECTION_FAILURE, "Postgres closed the connection unexpectedly")
             }
@@ -164,6 +170,14 @@ impl Report<'_> {
             ),
         }
     }
+}
+
+fn violated(violation: &Violation) -> Text<'static> {
+    let code = match violation {
+        Violation::ParseTooLong(_) | Violation::NamesTooLong => SqlState::PROGRAM_LIMIT_EXCEEDED,
+        Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
+    };
+    fatal(code, violation.to_string())
 }
 
 impl Denial<'_> {
@@ -294,4 +308,8 @@ fn error<'a>(
 
 fn fatal<'a>(code: SqlState, message: impl Into<std::borrow::Cow<'a, str>>) -> Text<'a> {
     Text { severity: Severity::Fatal, code, message: message.into(), hint: "" }
+}
+
+fn timed_out(code: SqlState, setting: &str) -> Text<'_> {
+    fatal(code, format!("terminating connection due to {setting}"))
 }

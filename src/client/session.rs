@@ -56,6 +56,9 @@ pub enum End {
     /// The client broke the protocol.
     #[error("protocol violation: {0}")]
     Violation(Violation),
+    /// The client began a transaction where `pool_mode = statement` allows none.
+    #[error("transaction block in statement mode")]
+    TransactionBlock,
     /// Postgres ended the session with a FATAL error, which the client got.
     #[error("ended by Postgres")]
     ServerFatal,
@@ -110,6 +113,8 @@ pub(super) enum Carried {
     Incomplete,
     /// To be looked at: replies of the server decide what they mean, or the login was before them.
     Uncertain,
+    /// To be looked at once the server has become who the client wants to be.
+    Held,
 }
 
 #[derive(Debug)]
@@ -117,6 +122,16 @@ pub(super) enum State {
     Idle,
     Waiting { ticket: Ticket, since: u64 },
     Active(PooledServer),
+}
+
+/// Is a server ready for the client's first request?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attached {
+    /// Yes; what it must be told goes ahead in the same write.
+    Ready,
+    /// It has been told to act as somebody else. Nothing else is sent before it has said yes, or a
+    /// request could run with rights that its client has given up.
+    Becoming,
 }
 
 /// What a step did.
@@ -145,6 +160,8 @@ pub struct Session {
     pub(super) unsent: Vec<u8>,
     pub(super) statements: ClientStatements,
     pub(super) settings: Arc<Settings>,
+    /// The settings at the session's start: what RESET goes back to.
+    pub(super) initial: Arc<Settings>,
     pub(super) record: Rc<ClientRecord>,
     pub(super) place: usize,
     pub(super) context: Rc<WorkerContext>,
@@ -166,7 +183,8 @@ impl Session {
             carried: Carried::Uncertain,
             carry: parts.carry,
             unsent: parts.first,
-            statements: ClientStatements::default(),
+            statements: ClientStatements::watched_by(parts.handle.queries.as_ref()),
+            initial: Arc::clone(&parts.settings),
             settings: parts.settings,
             record: parts.record,
             place: parts.place,
@@ -220,8 +238,13 @@ impl Session {
             Saying::Goodbye => return Step::Over(End::Terminated),
             Saying::Nothing => return Step::Over(End::ClientClosed),
         }
-        if self.context.draining.get() && self.carry.is_empty() {
-            return Step::Over(End::Kicked(Kick::Shutdown));
+        if self.carry.is_empty() {
+            if self.context.draining.get() {
+                return Step::Over(End::Kicked(Kick::Shutdown));
+            }
+            if self.handle.pool.is_gone() {
+                return Step::Over(End::Kicked(Kick::DatabaseGone));
+            }
         }
         if self.carried == Carried::Uncertain {
             self.carried = Carried::Incomplete;
@@ -280,8 +303,7 @@ impl Session {
             let now = Instant::now();
             match self.handle.checkout(now) {
                 Checkout::Ready(server) => {
-                    self.attach(server, now);
-                    return self.forward(input, now, cx, out);
+                    return self.begin(server, input, now, (cx, out));
                 }
                 Checkout::Wait(ticket) => {
                     let since = self.context.nanos(now);
@@ -302,6 +324,24 @@ impl Session {
         }
     }
 
+    /// The client has a server: its requests go there, as soon as the server is who it must be.
+    fn begin(
+        &mut self,
+        server: PooledServer,
+        input: &[u8],
+        now: Instant,
+        (cx, out): (&mut Context<'_>, &mut Vec<u8>),
+    ) -> Step {
+        match self.attach(server, now) {
+            Attached::Ready => self.forward(input, now, cx, out),
+            Attached::Becoming => {
+                self.carry.extend_from_slice(input);
+                self.carried = Carried::Held;
+                Step::Moved
+            }
+        }
+    }
+
     fn waiting(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
         let State::Waiting { ticket, since } = &mut self.state else { return Step::Stuck };
         let since = *since;
@@ -310,9 +350,9 @@ impl Session {
                 let now = Instant::now();
                 let waited = self.context.nanos(now).saturating_sub(since);
                 self.handle.meter.borrow_mut().wait.record(waited);
-                self.attach(server, now);
+                self.statements.waited(waited);
                 let input = std::mem::take(&mut self.carry);
-                self.forward(&input, now, cx, &mut buffers.out)
+                self.begin(server, &input, now, (cx, &mut buffers.out))
             }
             Some(Err(failure)) => {
                 self.state = State::Idle;
@@ -415,8 +455,11 @@ fn report(end: &End) -> Option<Report<'_>> {
             return None;
         }
         End::Violation(violation) => Report::Violation(violation),
+        End::TransactionBlock => Report::TransactionBlock,
         End::ServerGone => Report::ServerGone,
-        End::ServerFault(ServerFault::SettingsRefused(message)) => Report::SettingsLost(message),
+        End::ServerFault(ServerFault::SettingsRefused { message, .. }) => {
+            Report::SettingsLost(message)
+        }
         End::ServerFault(_) => Report::ServerBroken,
         End::Kicked(kick) => match kick {
             Kick::ClientIdle => Report::ClientIdleTimeout,
@@ -427,6 +470,7 @@ fn report(end: &End) -> Option<Report<'_>> {
             Kick::Killed => Report::Killed,
             Kick::QueryWait => Report::QueryWaitTimeout,
             Kick::Cancel => Report::Cancelled,
+            Kick::QueryTimeout => Report::QueryTimeout,
             Kick::Probe => return None,
         },
     })

@@ -19,12 +19,12 @@ pub fn overdue(client: &ClientRecord, now: u64) -> Option<Kick> {
         Phase::Idle => passed(limits.client_idle, since).then_some(Kick::ClientIdle),
         Phase::Waiting => passed(limits.query_wait, since).then_some(Kick::QueryWait),
         Phase::Running => {
-            transaction().or_else(|| passed(limits.query, since).then_some(Kick::Cancel))
+            transaction().or_else(|| passed(limits.query, since).then_some(Kick::QueryTimeout))
         }
         Phase::IdleInTransaction => transaction()
             .or_else(|| passed(limits.idle_transaction, since).then_some(Kick::IdleTransaction)),
         Phase::Orphaned => transaction()
-            .or_else(|| passed(limits.query, since).then_some(Kick::Cancel))
+            .or_else(|| passed(limits.query, since).then_some(Kick::QueryTimeout))
             .or(Some(Kick::Probe)),
     }
 }
@@ -59,7 +59,7 @@ mod tests {
         for (phase, seconds, kick) in [
             (Phase::Idle, 5, Kick::ClientIdle),
             (Phase::Waiting, 1, Kick::QueryWait),
-            (Phase::Running, 2, Kick::Cancel),
+            (Phase::Running, 2, Kick::QueryTimeout),
             (Phase::IdleInTransaction, 3, Kick::IdleTransaction),
         ] {
             client.enter(phase, 0);

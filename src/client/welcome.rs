@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
-use crate::pool::shared::{OpenFailure, Welcome};
+use crate::pool::shared::{OpenFailure, Reported, Welcome};
 use crate::pool::slots::Ticket;
 use crate::protocol::backend::write_parameter_status;
 use crate::protocol::sqlstate::SqlState;
@@ -20,6 +20,9 @@ const APPLICATION_NAME: &str = "application_name";
 
 /// Postgres cuts `application_name` at `NAMEDATALEN` - 1 bytes.
 const APPLICATION_NAME_BYTES: usize = 63;
+
+/// Reloads that may come in between while one client waits to hear what a fresh session reports.
+const MOST_RELOADS: usize = 10;
 
 /// Why a client cannot be welcomed.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +102,7 @@ pub async fn greet(
     parameters: &[(String, String)],
 ) -> Result<Greeting, WelcomeError> {
     let pool = &handle.pool;
-    if pool.base().is_none() {
-        take_server(handle).await?.give_back(Instant::now());
-    }
-    let base = pool.base().unwrap_or_default();
+    let base = base(handle).await?;
     let (application, others) = split(parameters);
     let changes = others.iter().filter(|(name, value)| {
         // What the server does anyway need not be said.
@@ -133,6 +133,18 @@ pub async fn greet(
     Ok(Greeting { settings, application, messages })
 }
 
+/// What a fresh session reports: asks for a server until one that logged in by the present plan has
+/// said it. A reload may come between the two.
+async fn base(handle: &Rc<PoolHandle>) -> Result<Arc<Reported>, WelcomeError> {
+    for _ in 0..MOST_RELOADS {
+        if let Some(base) = handle.pool.base() {
+            return Ok(base);
+        }
+        take_server(handle).await?.give_back(Instant::now());
+    }
+    Ok(handle.pool.base().unwrap_or_default())
+}
+
 async fn try_settings(
     handle: &Rc<PoolHandle>,
     asked: &Arc<Settings>,
@@ -159,8 +171,10 @@ async fn try_settings(
     });
     let settings = handle.pool.interner.with(asked, unchanged.map(|(name, _)| (name, None)));
     connection.applied = Applied::Known(Arc::clone(asked));
+    let generation = server.generation();
     server.give_back(Instant::now());
-    Ok(handle.pool.set_welcome(asked, Welcome { settings, reported: heard.reported }))
+    let welcome = Welcome { settings, reported: heard.reported };
+    Ok(handle.pool.set_welcome(asked, welcome, generation))
 }
 
 /// The application's name as Postgres will show it, and all other settings.

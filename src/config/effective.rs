@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::{Database, User};
+use super::settings::{Database, PinPolicy, PoolMode, ServerReset, User};
 use super::{Config, FALLBACK};
 
 /// The limits of the pool that serves a database and a user.
@@ -33,6 +33,19 @@ pub struct PoolLimits {
     pub server_idle_timeout: Option<Duration>,
     /// How long a server may be unused before its next use needs a check; zero is not at all.
     pub server_check_delay: Option<Duration>,
+}
+
+/// What clients may do to the session of a server, and what is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRules {
+    /// When a server goes back to its pool.
+    pub mode: PoolMode,
+    /// May a client keep its server for state that no other server has?
+    pub pin: PinPolicy,
+    /// The most clients of a pool that do; `u32::MAX` is no limit.
+    pub max_pinned: u32,
+    /// When a server gets `DISCARD ALL`.
+    pub reset: ServerReset,
 }
 
 /// How long a client may take; `None` is without limit.
@@ -92,6 +105,21 @@ impl Config {
             server_lifetime: database.server_lifetime.unwrap_or(server.server_lifetime),
             server_idle_timeout: server.server_idle_timeout,
             server_check_delay: server.server_check_delay,
+        })
+    }
+
+    /// The rules for sessions of the pool for clients that log in as `login_user`; the mode looks up the server's
+    /// user first.
+    pub fn session_rules(&self, database: &str, login_user: &str) -> Option<SessionRules> {
+        let database = self.database(database)?;
+        let user = self.users.get(database.server_user(login_user));
+        Some(SessionRules {
+            mode: of(user, |user| user.pool_mode)
+                .or(database.pool_mode)
+                .unwrap_or(self.pool.pool_mode),
+            pin: database.pin.unwrap_or(self.pool.pin),
+            max_pinned: database.max_pinned.unwrap_or(self.pool.max_pinned),
+            reset: self.pool.server_reset,
         })
     }
 

@@ -96,6 +96,12 @@ pub enum Problem {
     /// Not TOML. The text has the line and column but not the line itself, which may hold a secret.
     #[error("not valid TOML: {0}")]
     Syntax(String),
+    /// A `pgbouncer.ini`.
+    #[error(
+        "in PgBouncer's format, which is not read: write its settings as TOML (docs/MIGRATING.md \
+         says how; pooler.toml.example has them all), then `pooler check` says what fits"
+    )]
+    PgBouncerFormat,
     /// A line of the user list.
     #[error(transparent)]
     UserList(#[from] LineProblem),
@@ -187,9 +193,6 @@ pub enum Problem {
 /// Values that are each possible but not together, or not today.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Conflict {
-    /// `pool_mode` is one of PgBouncer's others.
-    #[error("pool_mode {0} is not available; only \"transaction\" is")]
-    PoolMode(&'static str),
     /// An admin address that others can reach.
     #[error("{0} is not a loopback address; the admin API has no authentication yet")]
     AdminNotLoopback(std::net::SocketAddr),
@@ -222,11 +225,6 @@ pub enum Conflict {
     /// A mode of TLS without a file that it needs.
     #[error("needs {0} beside it")]
     TlsNeeds(&'static str),
-    /// Versions of TLS that nobody should speak.
-    #[error(
-        "{0} is not available; TLS 1.2 (\"secure\") is the oldest, and \"tlsv1.3\" the other choice"
-    )]
-    OldTls(&'static str),
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,

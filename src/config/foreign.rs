@@ -33,8 +33,8 @@ const NO_PEERS: Foreign = Refused("one process uses every core; see workers in [
 const BY_CLIENT: Foreign =
     Refused("clients set it at login; for all of them use ALTER DATABASE ... SET");
 const NO_RESET_QUERY: Foreign =
-    Refused("servers change hands after each transaction, without a query between");
-const NO_EMPTYING: Foreign = Refused("empty pools cost next to nothing and stay");
+    Refused("what a client left is undone as needed; see server_reset in [pool]");
+const NO_EMPTYING: Foreign = Refused("unused pools go by themselves, unless they are configured");
 const ONE_METHOD: Foreign = Refused("auth_type holds for every client");
 const EVERY_PARAMETER: Foreign = NotNeeded("every startup parameter is honoured");
 
@@ -64,7 +64,7 @@ const BY_NAME: &[(&str, Foreign)] = &[
         "server_login_retry",
         Refused("an unreachable Postgres is tried again with a growing delay, from 100ms"),
     ),
-    ("server_fast_close", Refused("it is for session mode; only transaction mode is available")),
+    ("server_fast_close", Refused("a server that is still in use is never closed")),
     ("connect_query", Refused("set it in Postgres: ALTER ROLE ... SET or ALTER DATABASE ... SET")),
     ("load_balance_hosts", Refused("a database has one host")),
     ("reserve_pool", Refused("write reserve_pool_size")),

@@ -137,9 +137,25 @@ fn read_file(path: &Path) -> Result<Tree, Fault> {
     let fault = |problem| Fault { place: Place::File(path.to_owned()), problem };
     let text = read_text(path, MAX_CONFIG_BYTES).map_err(fault)?;
     let origin = format!("{FILE}{}", path.display());
-    FileFormat::Toml
-        .parse(Some(&origin), &text)
-        .map_err(|error| fault(Problem::Syntax(without_quoted_lines(&error.to_string()))))
+    FileFormat::Toml.parse(Some(&origin), &text).map_err(|error| {
+        fault(if is_pgbouncers(&text) {
+            Problem::PgBouncerFormat
+        } else {
+            Problem::Syntax(without_quoted_lines(&error.to_string()))
+        })
+    })
+}
+
+/// Is this a `pgbouncer.ini`? No TOML file of ours has its section, or connection strings without
+/// quotes for its databases.
+fn is_pgbouncers(text: &str) -> bool {
+    let starts_connection_string = |value: &str| {
+        ["host=", "port=", "dbname=", "user="].iter().any(|key| value.trim_start().starts_with(key))
+    };
+    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
+        line.eq_ignore_ascii_case("[pgbouncer]")
+            || line.split_once('=').is_some_and(|(_, value)| starts_connection_string(value))
+    })
 }
 
 /// The parser's message on one line, without the lines of the file that it quotes: they may hold a
@@ -198,6 +214,20 @@ impl Source for Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pgbouncer_ini_is_known_by_its_section_or_its_connection_strings() {
+        for theirs in [
+            "[databases]\n* = host=127.0.0.1\n[pgbouncer]\nlisten_port = 6432\n",
+            "[PgBouncer]\n",
+            "[databases]\nshop = dbname=shop host=db\n",
+        ] {
+            assert!(is_pgbouncers(theirs), "{theirs}");
+        }
+        for ours in ["[databases.shop]\nhost = \"db\"\nport = \n", "[pool]\nx\n"] {
+            assert!(!is_pgbouncers(ours), "{ours}");
+        }
+    }
 
     #[test]
     fn a_syntax_error_keeps_its_place_and_loses_the_quoted_line() {

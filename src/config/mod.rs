@@ -29,15 +29,15 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits};
+pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits, SessionRules};
 pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
 pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
-    Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, PoolDefaults,
-    PoolMode, ServerSettings, TABLES, Timeouts, Tls, User,
+    Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, PinPolicy,
+    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, User,
 };
 pub use table::Table;
 pub use tls::{SslMode, TlsProtocols};

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::endpoint::{
     AdminAddresses, FileMode, FilePath, Host, HostName, ListenAddresses, SocketFolder,
 };
-use super::fault::Conflict;
 use super::key::Preset::{Flag, Text, Unset, Whole};
 use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
@@ -37,8 +36,14 @@ settings! {
 
     /// How many servers a pool has. A pool is a database together with a user.
     "pool" => PoolDefaults {
-        /// When a server goes back to its pool: after each transaction, the only mode there is.
+        /// When a server goes back to its pool: after each transaction, when its client leaves (session), or after each statement (statement, which forbids BEGIN).
         pool_mode: PoolMode = Text("transaction") => OneOf::words(), Live;
+        /// Whether a client may keep its server for state that no other server has: LISTEN, session advisory locks, temporary tables, cursors WITH HOLD, PREPARE, LOAD. allow or reject, which answers with an error.
+        pin: PinPolicy = Text("allow") => OneOf::words(), Live;
+        /// The most clients of a pool that keep a server so; 0 is no limit.
+        max_pinned: u32 = Whole(0) => Cap, Live;
+        /// Whether a server gets DISCARD ALL before its next client: auto (only where something may be left that cannot be read), always, or never.
+        server_reset: ServerReset = Text("auto") => OneOf::words(), Live;
         /// The most servers of a pool; 0 is no limit.
         default_pool_size: u32 = Whole(20) => Cap, Live;
         /// The servers to keep open even when nobody needs them.
@@ -159,6 +164,8 @@ settings! {
     "admin" => Admin {
         /// The addresses with ports, with commas; loopback only, as there is no authentication yet; empty is off.
         admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
+        /// Whether statements are counted and timed by fingerprint, for /queries.
+        query_stats: bool = Flag(true) => Switch, Restart;
     }
 
     /// What is logged, to standard error.
@@ -209,6 +216,12 @@ settings! {
         max_db_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global max_db_client_connections.
         max_db_client_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global pool_mode.
+        pool_mode: Option<PoolMode> = Unset { sample: "\"transaction\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global pin.
+        pin: Option<PinPolicy> = Unset { sample: "\"allow\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global max_pinned.
+        max_pinned: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global server_lifetime.
         server_lifetime: Option<Option<Duration>> = Unset { sample: "\"1h\"" } => Opt(FROM_ZERO), Live;
         /// In place of the global query_wait_timeout.
@@ -227,6 +240,8 @@ settings! {
         max_user_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global max_user_client_connections.
         max_user_client_connections: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the database's pool_mode, for servers that log in as this user.
+        pool_mode: Option<PoolMode> = Unset { sample: "\"transaction\"" } => Opt(OneOf::words()), Live;
         /// In place of the global query_timeout, for servers that log in as this user.
         query_timeout: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
         /// In place of the database's query_wait_timeout.
@@ -245,6 +260,30 @@ settings! {
 pub enum PoolMode {
     /// After each transaction.
     Transaction,
+    /// When its client leaves.
+    Session,
+    /// After each statement; a transaction of several ends the client's session.
+    Statement,
+}
+
+/// May a client keep its server for state that no other server has?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinPolicy {
+    /// Yes, as long as the state lasts.
+    Allow,
+    /// No: what makes such state is an error.
+    Reject,
+}
+
+/// When a server gets `DISCARD ALL` before its next client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerReset {
+    /// Where something may be left that cannot be read.
+    Auto,
+    /// Always.
+    Always,
+    /// Never, but for what is known to be left.
+    Never,
 }
 
 /// How clients prove who they are.
@@ -279,12 +318,21 @@ impl AuthType {
 }
 
 impl Word for PoolMode {
-    const WORDS: &'static [(&'static str, Self)] = &[("transaction", Self::Transaction)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("transaction", Self::Transaction),
+        ("session", Self::Session),
+        ("statement", Self::Statement),
+    ];
+}
 
-    fn refusal(given: &str) -> Option<Conflict> {
-        let mode = ["session", "statement"].into_iter().find(|mode| *mode == given)?;
-        Some(Conflict::PoolMode(mode))
-    }
+impl Word for PinPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("allow", Self::Allow), ("reject", Self::Reject)];
+}
+
+impl Word for ServerReset {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 }
 
 impl Word for AuthType {
@@ -339,6 +387,8 @@ mod tests {
             }
         }
         check::<PoolMode>();
+        check::<PinPolicy>();
+        check::<ServerReset>();
         check::<AuthType>();
         check::<LogFormat>();
         let words = |method| match method {

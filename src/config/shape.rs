@@ -188,21 +188,32 @@ pub(super) fn quoted(name: &str) -> String {
     }
 }
 
-/// The name that differs least from `given`, if it differs little: by up to a third of its letters.
+/// The name that differs least from `given`, if it differs little: by up to a third of its letters,
+/// or by one letter where `given` goes on in full that the name abbreviates (`listen_adress`).
 fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let within = |name: &str| (name.len() / 3).max(1);
     names
         // What is far longer or shorter cannot be near; this also bounds the work for a huge key.
         .filter(|name| name.len().abs_diff(given.len()) <= within(name))
-        .map(|name| (distance(given, name), name))
-        .filter(|(distance, name)| *distance <= within(name))
+        .map(|name| (distance(name, given), beginning(name, given), name))
+        .filter(|(whole, beginning, name)| *whole <= within(name) || *beginning <= 1)
         .min()
-        .map(|(_, name)| name)
+        .map(|(_, _, name)| name)
 }
 
 /// How many letters must be put in, left out, replaced or swapped with the next to get from `a` to `b`
 /// (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
+    distances(a, b).pop().unwrap_or(0)
+}
+
+/// As [`distance`], to the beginning of `b` that is nearest.
+fn beginning(a: &str, b: &str) -> usize {
+    distances(a, b).into_iter().min().unwrap_or(0)
+}
+
+/// The distances from `a` to each beginning of `b`, from the empty one to all of it.
+fn distances(a: &str, b: &str) -> Vec<usize> {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
@@ -218,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
         }
         before_last = std::mem::replace(&mut last, row);
     }
-    last[b.len()]
+    last
 }
 
 #[cfg(test)]
@@ -247,6 +258,11 @@ mod tests {
         let names = ["default_pool_size", "min_pool_size", "port"];
         assert_eq!(nearest("defualt_pool_size", names.into_iter()), Some("default_pool_size"));
         assert_eq!(nearest("mni_poolsize", names.into_iter()), Some("min_pool_size"));
+        let names = ["listen_addr", "listen_port", "listen_backlog"];
+        for full in ["listen_adress", "listen_address"] {
+            assert_eq!(nearest(full, names.into_iter()), Some("listen_addr"));
+        }
+        let names = ["default_pool_size", "min_pool_size", "port"];
         assert_eq!(nearest("colour", names.into_iter()), None);
         assert_eq!(nearest(&"x".repeat(100_000), names.into_iter()), None);
     }

@@ -10,12 +10,13 @@ use tracing::{debug, info, warn};
 use super::limits::Place;
 use super::roster::ServerFacts;
 use super::shared::{Entry, Pool};
-use super::slots::Outlook;
+use super::slots::{Need, Outlook};
+use super::wear::Parting;
 use crate::net::framed::ReadError;
 use crate::net::tls::session::HandshakeError;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::dial::DialError;
-use crate::server::login::{self, ConnectError, Opened};
+use crate::server::login::{self, ConnectError, Opened, Target};
 
 /// With `server_connect_timeout = 0` a login may still not take for ever.
 const LONGEST_CONNECT: Duration = Duration::from_secs(600);
@@ -24,8 +25,18 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 struct Permit {
     pool: Arc<Pool>,
+    /// None while they are looked for.
     places: Option<[Place; 2]>,
     worker: usize,
+    state: Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// Counted as "opening".
+    UnderWay,
+    /// It came to an end, good or bad, and is counted as that.
+    Ended,
 }
 
 impl Pool {
@@ -51,33 +62,43 @@ impl Pool {
     }
 
     fn permit(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Permit> {
-        if !self.with_slots(|slots| slots.wants_open(now)) {
-            return None;
-        }
-        let places = self.places()?;
-        // Another worker may have been faster since.
-        self.with_slots(|slots| slots.wants_open(now).then(|| slots.begin_open()))?;
-        Some(Permit { pool: Arc::clone(self), places: Some(places), worker })
+        // Counted before a place is looked for, or two workers would look for the same open, and
+        // close a sibling's server each.
+        let need = self.with_slots(|slots| {
+            let need = slots.wants_open(now)?;
+            slots.begin_open();
+            Some(need)
+        })?;
+        let state = Open::UnderWay;
+        let mut permit = Permit { pool: Arc::clone(self), places: None, worker, state };
+        permit.places = self.places(need);
+        permit.places.is_some().then_some(permit)
     }
 
-    /// Places within the shared limits, if need be at the cost of a sibling's idle server.
-    fn places(self: &Arc<Self>) -> Option<[Place; 2]> {
+    /// Places within the shared limits; for a client that waits, if need be at the cost of a
+    /// sibling's idle server.
+    fn places(self: &Arc<Self>, need: Need) -> Option<[Place; 2]> {
         loop {
             let database = self.database.servers.take();
             let user = self.user.servers.take();
             if let (Some(database), Some(user)) = (database, user) {
                 return Some([database, user]);
             }
-            if !self.evict() {
-                self.database.servers.set_starved();
-                self.user.servers.set_starved();
-                return None;
+            match need {
+                // Pools whose minima do not fit together would take turns in closing and opening.
+                Need::Minimum => return None,
+                Need::Client if self.evict() => {}
+                Need::Client => {
+                    self.database.servers.set_starved();
+                    self.user.servers.set_starved();
+                    return None;
+                }
             }
         }
     }
 
     /// Closes the server that has been idle longest among the pools that share the exhausted
-    /// limit. Was there one?
+    /// limit, those with more than their `min_pool_size` first. Was there one?
     fn evict(self: &Arc<Self>) -> bool {
         let full_database = self.database.servers.used() >= self.database.servers.limit();
         let shares = |pool: &Arc<Self>| {
@@ -90,13 +111,17 @@ impl Pool {
         };
         let candidates = self.siblings().into_iter().filter(shares);
         let longest = candidates
-            .filter_map(|pool| Some((pool.with_slots(|s| s.longest_idle())?, pool)))
-            .min_by_key(|(since, _)| *since);
+            .filter_map(|pool| {
+                let (since, spare) = pool.with_slots(|s| (s.longest_idle(), s.spare()));
+                Some(((spare == 0, since?), pool))
+            })
+            .min_by_key(|(order, _)| *order);
         let Some((_, victim)) = longest else { return false };
         let Some(mut entry) = victim.with_slots(|s| s.take_longest_idle()) else { return true };
         entry.connection.say_goodbye();
         debug!(database = %victim.key.database, user = %victim.key.user, "closed an idle server to make room for another pool");
         drop(entry);
+        victim.wear.count_closed(Parting::Eviction);
         victim.with_slots(|s| s.lost());
         true
     }
@@ -105,8 +130,7 @@ impl Pool {
 /// Not cancel safe: it is a task of its own.
 async fn open(permit: Permit) {
     let pool = Arc::clone(&permit.pool);
-    let plan = pool.plan();
-    let generation = pool.generation();
+    let (plan, generation) = pool.numbered_plan();
     let started = Instant::now();
     let limit = plan.connect_timeout.unwrap_or(LONGEST_CONNECT);
     let none = pool.interner.none();
@@ -132,6 +156,7 @@ async fn open(permit: Permit) {
 impl Permit {
     fn succeed(mut self, opened: Opened, generation: u32) {
         let Some(places) = self.places.take() else { return };
+        self.state = Open::Ended;
         let (pool, worker) = (Arc::clone(&self.pool), self.worker);
         let recovered = pool.with_slots(|slots| {
             let failed = slots.failure().is_some();
@@ -145,8 +170,8 @@ impl Permit {
     }
 
     fn fail(mut self, error: ConnectError) {
-        let Some(places) = self.places.take() else { return };
-        drop(places);
+        drop(self.places.take());
+        self.state = Open::Ended;
         let (pool, now) = (&self.pool, Instant::now());
         pool.connects.lock().failures += 1;
         let outlook = outlook(&error);
@@ -165,8 +190,13 @@ impl Permit {
 }
 
 impl Pool {
-    /// A server that logged in for another reason joins the pool if there is room, else it goes.
-    pub fn offer(self: &Arc<Self>, opened: Opened, worker: usize) {
+    /// A server that logged in for another reason, by `target`, joins the pool if there is room and
+    /// the pool is still run so, else it goes.
+    pub fn offer(self: &Arc<Self>, opened: Opened, target: &Target, worker: usize) {
+        let (plan, generation) = self.numbered_plan();
+        if !plan.target.is_same_place(target) {
+            return;
+        }
         let places = self.database.servers.take().zip(self.user.servers.take());
         let room = self.with_slots(|slots| {
             let free = slots.counts().total() < slots.limits().size && places.is_some();
@@ -178,9 +208,9 @@ impl Pool {
         });
         match places {
             Some((database, user)) if room => {
-                self.adopt(opened, self.generation(), [database, user], worker);
+                self.adopt(opened, generation, [database, user], worker);
             }
-            _ => self.set_base(opened.reported),
+            _ => self.set_base(opened.reported, generation),
         }
     }
 
@@ -193,7 +223,7 @@ impl Pool {
         worker: usize,
     ) {
         let now = Instant::now();
-        self.set_base(opened.reported);
+        self.set_base(opened.reported, generation);
         // Up to a tenth earlier, each server otherwise, so that they do not all go at once.
         let expires = self.plan().lifetime.map(|lifetime| {
             let share = (opened.connection.id.wrapping_mul(0x9e37_79b9) % 1_000) as u32;
@@ -214,8 +244,7 @@ impl Pool {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // Still armed: the open was given up before it came to an end.
-        if self.places.take().is_some() {
+        if self.state == Open::UnderWay {
             self.pool.with_slots(|slots| slots.open_abandoned());
         }
     }

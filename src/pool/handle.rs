@@ -1,28 +1,32 @@
 //! A worker's side of a pool: taking a server, giving it back, and what must happen in between.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::shared::{Entry, OpenFailure, Pool};
 use super::slots::{Asked, Ticket};
+use super::wear::Parting;
+use crate::config::ServerReset;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
-use crate::server::cancel::cancel;
-use crate::server::connection::{Body, CancelInFlight, CancelKey, Dirt, ServerConnection};
+use crate::server::cancel::Cancels;
+use crate::server::connection::{Body, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
+use crate::sql::feature::{Feature, Features};
 use crate::stats::meter::Meter;
+use crate::stats::queries::QueryLog;
 
 /// Cleaning a server must not take longer: it is closed instead.
 const CLEAN_LIMIT: Duration = Duration::from_secs(10);
@@ -36,9 +40,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The most bytes made up to complete a message that was half sent.
 const MOST_PADDING: usize = 1024 * 1024;
 
-/// A server is not waited for longer than this while a cancel request is on its way to it.
-const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-
 /// A pool, as one worker sees it.
 #[derive(Debug)]
 pub struct PoolHandle {
@@ -50,8 +51,10 @@ pub struct PoolHandle {
     pub worker: usize,
     /// What this worker has seen of the pool.
     pub meter: RefCell<Meter>,
+    /// What this worker notes of the pool's statements, if they are counted.
+    pub queries: Option<Rc<QueryLog>>,
     /// Bounds the cancel requests on their way, of all workers.
-    pub cancels: Arc<Semaphore>,
+    pub cancels: Arc<Cancels>,
 }
 
 /// A server that a client holds. Dropping it closes the connection; [`Self::give_back`] is how it
@@ -59,6 +62,15 @@ pub struct PoolHandle {
 #[derive(Debug)]
 pub struct PooledServer {
     entry: Option<Entry>,
+    handle: Rc<PoolHandle>,
+    pin: Option<Pin>,
+}
+
+/// A client that keeps its server, in the pool's books as long as this is not dropped.
+#[derive(Debug)]
+struct Pin {
+    since: Instant,
+    pins: Features,
     handle: Rc<PoolHandle>,
 }
 
@@ -125,8 +137,12 @@ impl PoolHandle {
         }
     }
 
-    /// A server taken from the pool, made ready for this worker, unless it is dead.
+    /// A server taken from the pool, made ready for this worker, unless it is dead or stale.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
+        if entry.generation != self.pool.generation() {
+            self.pool.close(entry, Parting::Outdated, self.worker, Instant::now());
+            return None;
+        }
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
             drop(entry);
             self.pool.lost(self.worker, Instant::now());
@@ -142,7 +158,7 @@ impl PoolHandle {
                 }
             }
         }
-        Some(PooledServer { entry: Some(entry), handle: Rc::clone(self) })
+        Some(PooledServer { entry: Some(entry), handle: Rc::clone(self), pin: None })
     }
 }
 
@@ -177,15 +193,18 @@ impl PooledServer {
         &mut self.entry.as_mut().expect("a server is taken out only when it is given up").connection
     }
 
+    /// The number of the plan it was opened by.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.entry.as_ref().expect("a server is taken out only when it is given up").generation
+    }
+
     /// Gives the server back: at once if it is clean, else after it was cleaned in the background.
     #[inline]
     pub fn give_back(mut self, now: Instant) {
+        let always = self.handle.pool.rules.reset() == ServerReset::Always;
         let server = self.connection();
-        if server.dirt == Dirt::Settings {
-            server.applied = Applied::Unknown;
-            server.dirt = Dirt::Clean;
-        }
-        if server.is_reusable() && server.dirt == Dirt::Clean && !server.cancels.is_busy() {
+        if server.is_reusable() && server.is_clean() && !server.cancels.is_busy() && !always {
             if let Some(entry) = self.entry.take() {
                 self.handle.pool.put(entry, self.handle.worker, now);
             }
@@ -199,11 +218,7 @@ impl PooledServer {
     pub fn leave(mut self, how: Leave, last: Body) {
         let server = self.connection();
         if !complete(server, last) || server.owed.is_ambiguous() {
-            if server.owed.is_running() {
-                // Postgres would notice the closed socket only when it is done.
-                self.cancel();
-            }
-            self.close();
+            self.discard();
         } else if server.owed.is_free() {
             self.give_back(Instant::now());
         } else {
@@ -211,10 +226,34 @@ impl PooledServer {
         }
     }
 
-    /// Closes the connection.
-    pub fn close(mut self) {
+    /// Closes the connection, and cancels what runs: Postgres would notice the closed socket only
+    /// when it is done.
+    pub fn discard(mut self) {
+        if self.connection().owed.is_running() {
+            self.cancel();
+        }
+        let why = if self.connection().cancels.is_lost() {
+            let (key, server) = (&self.handle.pool.key, self.entry.as_ref());
+            let server = server.map(|entry| entry.connection.id);
+            info!(
+                database = %key.database, user = %key.user, server,
+                "closed a server: a cancel request was given up and might reach its next client"
+            );
+            Parting::CancelLost
+        } else {
+            Parting::Unclean
+        };
+        self.part(why);
+    }
+
+    /// Closes the connection, which Postgres has given up.
+    pub fn close(self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(mut self, why: Parting) {
         if let Some(entry) = self.entry.take() {
-            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+            self.handle.pool.close(entry, why, self.handle.worker, Instant::now());
         }
     }
 
@@ -223,16 +262,56 @@ impl PooledServer {
     pub fn cancel(&mut self) {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
-        spawn_local(send_cancel(key, in_flight, Arc::clone(&self.handle.cancels)));
+        let cancels = Arc::clone(&self.handle.cancels);
+        self.handle.pool.wear.count_cancel();
+        spawn_local(async move { cancels.send(key, in_flight).await });
+    }
+
+    /// Keeps the server for its client between transactions, as long as it holds state that no
+    /// other one has; gives whether it does.
+    pub fn keep(&mut self, now: Instant) -> bool {
+        let pins = self.connection().pins;
+        if pins.is_empty() {
+            self.pin = None;
+            return false;
+        }
+        self.may_be_kept();
+        if let Some(pin) = &mut self.pin
+            && pin.pins.is_empty()
+        {
+            (pin.since, pin.pins) = (now, pins);
+            self.handle.pool.rules.pin(pins);
+        }
+        true
+    }
+
+    /// Its client does something that may keep the server: it counts for `max_pinned` from now on.
+    pub fn may_be_kept(&mut self) {
+        if self.pin.is_none() {
+            self.handle.pool.rules.reserve();
+            let (since, pins) = (Instant::now(), Features::NONE);
+            self.pin = Some(Pin { since, pins, handle: Rc::clone(&self.handle) });
+        }
+    }
+
+    /// Is it kept for its client between transactions?
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.pin.as_ref().is_some_and(|pin| !pin.pins.is_empty())
     }
 
     async fn abort(&mut self) -> Result<Result<bool, ExecError>, Elapsed> {
-        let permits = Arc::clone(&self.handle.cancels);
-        timeout(CLEAN_LIMIT, abort(self.connection(), permits)).await
+        let cancels = Arc::clone(&self.handle.cancels);
+        if self.connection().owed.is_running() {
+            self.handle.pool.wear.count_cancel();
+        }
+        let reset = self.handle.pool.rules.reset();
+        timeout(CLEAN_LIMIT, abort(self.connection(), cancels, reset)).await
     }
 
     /// A task of its own: ends with the server clean in its pool, or closed.
     async fn clean(mut self, how: Leave) {
+        self.pin = None;
         let cleaned = match how {
             Leave::Finish => {
                 // Should they not end in time, aborting goes on with what is still owed.
@@ -246,6 +325,7 @@ impl PooledServer {
         };
         match cleaned {
             Ok(Ok(true)) => {
+                self.handle.pool.wear.count_cleaned();
                 let now = Instant::now();
                 if let Some(entry) = self.entry.take() {
                     self.handle.pool.put(entry, self.handle.worker, now);
@@ -253,22 +333,14 @@ impl PooledServer {
                 return;
             }
             Ok(Ok(false)) => debug!("a server that may be out of step is closed"),
-            Ok(Err(error)) => debug!(%error, "a server was lost while it was cleaned"),
+            Ok(Err(ExecError::Io(_) | ExecError::Closed)) => {
+                debug!("a server was lost while it was cleaned");
+                return self.close();
+            }
+            Ok(Err(error)) => debug!(%error, "a server that cannot be cleaned is closed"),
             Err(_) => debug!("cleaning a server took too long"),
         }
-        self.close();
-    }
-}
-
-async fn send_cancel(key: CancelKey, in_flight: CancelInFlight, permits: Arc<Semaphore>) {
-    let sending = async {
-        let _permit = permits.acquire_owned().await;
-        cancel(key, in_flight).await
-    };
-    match timeout(CANCEL_LIMIT, sending).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a cancel request failed"),
-        Err(_) => debug!("a cancel request took too long"),
+        self.discard();
     }
 }
 
@@ -291,20 +363,26 @@ fn complete(server: &mut ServerConnection, last: Body) -> bool {
 
 /// Cleans a server whose client is gone: what runs is cancelled, and as often as something else of
 /// the same client runs after it.
-async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result<bool, ExecError> {
-    // What it did in its session, and not only in its transaction, cannot be known.
-    server.dirt = Dirt::Session;
-    // COPY from a client that is gone ends with CopyFail, and needs no cancelling.
-    if !server.owed.is_running() || server.owed.is_copying_in() {
-        return tidy(server).await;
+async fn abort(
+    server: &mut ServerConnection,
+    cancels: Arc<Cancels>,
+    reset: ServerReset,
+) -> Result<bool, ExecError> {
+    if server.touched.is_some() || server.asked.is_some() {
+        // What became of it, nobody asks any more.
+        server.dirt = Dirt::Unknown;
+    }
+    // COPY whose data will not end ends with CopyFail, and needs no cancelling.
+    if !server.owed.is_running() || server.owed.awaits_copy_data() {
+        return tidy(server, reset).await;
     }
     let (key, gate) = (server.key.clone(), Arc::clone(&server.cancels));
     let cancelling = async {
         loop {
             // A task of its own: a request that has set out is never given up half way, or it
             // could hit the server's next client.
-            let sending = send_cancel(key.clone(), gate.enter(), Arc::clone(&permits));
-            let _ = spawn_local(sending).await;
+            let (key, in_flight, cancels) = (key.clone(), gate.enter(), Arc::clone(&cancels));
+            let _ = spawn_local(async move { cancels.send(key, in_flight).await }).await;
             sleep(CANCEL_AGAIN).await;
         }
     };
@@ -312,7 +390,7 @@ async fn abort(server: &mut ServerConnection, permits: Arc<Semaphore>) -> Result
         settled = settle_all(server) => settled?,
         () = cancelling => {}
     }
-    tidy(server).await
+    tidy(server, reset).await
 }
 
 /// Ends COPY and batch, and reads what is owed.
@@ -334,30 +412,70 @@ async fn settle_all(server: &mut ServerConnection) -> Result<(), ExecError> {
 }
 
 /// Ends COPY, batch, transaction, and what else was left; true if the server is clean now.
-async fn tidy(server: &mut ServerConnection) -> Result<bool, ExecError> {
+async fn tidy(server: &mut ServerConnection, reset: ServerReset) -> Result<bool, ExecError> {
     settle_all(server).await?;
     server.cancels.wait().await;
     if server.owed.status() != TransactionStatus::Idle {
         exec::run(server, "ROLLBACK").await?;
     }
-    if server.dirt == Dirt::Session {
-        let heard = exec::run(server, "DISCARD ALL").await?;
-        if heard.error.is_some() {
-            return Ok(false);
-        }
+    if server.pins.contains(Feature::Load) {
+        // Postgres has no way to unload a library.
+        return Ok(false);
+    }
+    let sql = reset_sql(server, reset);
+    if !sql.is_empty() && exec::run(server, &sql).await?.error.is_some() {
+        return Ok(false);
+    }
+    if sql.contains(FORGETS_ALL[0]) || sql.contains(FORGETS_ALL[1]) {
         server.statements.clear();
     }
     // A cancelled or rolled back SET is not worth telling apart from one that was not.
     server.applied = Applied::Unknown;
     server.reported.clear();
-    server.dirt = Dirt::Clean;
+    (server.touched, server.asked) = (None, None);
+    server.pins = Features::NONE;
+    server.dirt = Dirt::Known;
     Ok(server.is_reusable())
+}
+
+/// What makes Postgres forget prepared statements, those that clients share too.
+const FORGETS_ALL: [&str; 2] = ["DISCARD ALL", "DEALLOCATE ALL"];
+
+/// What takes back exactly what a client left, as far as that is known.
+fn reset_sql(server: &ServerConnection, reset: ServerReset) -> Cow<'static, str> {
+    let unknown = server.dirt == Dirt::Unknown
+        || server.pins.contains(Feature::Session)
+        || server.pins.contains(Feature::Unreadable);
+    let all = match reset {
+        ServerReset::Always => true,
+        ServerReset::Auto => unknown,
+        ServerReset::Never => false,
+    };
+    if all {
+        return FORGETS_ALL[0].into();
+    }
+    let each = server.pins.iter().filter_map(|feature| match feature {
+        Feature::Listen => Some("UNLISTEN *"),
+        Feature::AdvisoryLock => Some("SELECT pg_catalog.pg_advisory_unlock_all()"),
+        Feature::TemporaryTable => Some("DISCARD TEMP"),
+        Feature::HoldCursor => Some("CLOSE ALL"),
+        Feature::Prepare => Some(FORGETS_ALL[1]),
+        Feature::Load | Feature::Session | Feature::Unreadable => None,
+    });
+    each.collect::<Vec<_>>().join(";").into()
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.handle.pool.rules.unpin(self.pins, self.since.elapsed());
+    }
 }
 
 impl Drop for PooledServer {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+            let (why, worker) = (Parting::Unclean, self.handle.worker);
+            self.handle.pool.close(entry, why, worker, Instant::now());
         }
     }
 }

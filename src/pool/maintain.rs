@@ -10,7 +10,8 @@ use tracing::{debug, info};
 
 use super::handle::still_alive;
 use super::shared::{Entry, Plan, Pool};
-use super::slots::{Idle, Slots};
+use super::slots::Idle;
+use super::wear::Parting;
 use crate::server::exec;
 
 /// A check that takes longer has failed.
@@ -19,31 +20,33 @@ const CHECK_LIMIT: Duration = Duration::from_secs(5);
 /// What is to be done with an idle server.
 enum Duty {
     Look,
-    Close(&'static str),
+    Close(Parting),
     Check,
 }
 
 impl Pool {
     /// One round for the idle servers of `worker`, which must be the current one.
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
-        let plan = self.plan();
-        let generation = self.generation();
-        let (mut budget, taken) = self.with_slots(|slots| {
-            let again = Budget::of(slots);
-            let mut budget = Budget::of(slots);
-            let taken = slots.take_where(worker, |idle| {
-                duty(&plan, idle, generation, now, &mut budget).is_some()
-            });
-            (again, taken)
+        let (plan, generation) = self.numbered_plan();
+        let taken = self.with_slots(|slots| {
+            let mut budget = Budget { spare: slots.spare(), surplus: slots.surplus() };
+            let taken =
+                slots.take_where(worker, |idle| duty(&plan, idle, generation, now, &mut budget));
+            for (_, duty) in &taken {
+                // Gone from the numbers at once, or the next worker would close as many again.
+                if matches!(duty, Duty::Close(_)) {
+                    slots.lost();
+                }
+            }
+            taken
         });
-        for idle in taken {
-            match duty(&plan, &idle, generation, now, &mut budget) {
-                Some(Duty::Close(reason)) => self.retire(idle, worker, reason),
-                Some(Duty::Look) => self.look(idle, worker, now),
-                Some(Duty::Check) => {
+        for (idle, duty) in taken {
+            match duty {
+                Duty::Close(why) => self.retire(idle, worker, why),
+                Duty::Look => self.look(idle, worker, now),
+                Duty::Check => {
                     spawn_local(Arc::clone(self).check(idle, Arc::clone(&plan), worker));
                 }
-                None => self.restore(idle, worker, now),
             }
         }
         if worker == self.keeper {
@@ -51,12 +54,13 @@ impl Pool {
         }
     }
 
-    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, reason: &str) {
+    /// Closes an idle server that the numbers know to be gone.
+    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, why: Parting) {
         debug!(
             database = %self.key.database, user = %self.key.user,
-            server = idle.server.connection.id, reason, "closed an idle server"
+            server = idle.server.connection.id, reason = why.word(), "closed an idle server"
         );
-        self.close(idle.server, worker, Instant::now());
+        self.part(idle.server, why, worker, Instant::now());
     }
 
     /// Something came while the server was idle.
@@ -100,17 +104,6 @@ struct Budget {
     surplus: u32,
 }
 
-impl Budget {
-    fn of<S, E: Clone>(slots: &Slots<S, E>) -> Self {
-        let (counts, limits) = (slots.counts(), slots.limits());
-        let most = limits.size.saturating_add(limits.reserve);
-        Self {
-            spare: (counts.idle + counts.active).saturating_sub(limits.min),
-            surplus: counts.total().saturating_sub(most),
-        }
-    }
-}
-
 fn duty(
     plan: &Plan,
     idle: &Idle<Entry>,
@@ -124,19 +117,21 @@ fn duty(
     if idle.server.connection.stream.seems_readable() {
         return Some(Duty::Look);
     }
-    if idle.server.generation != generation {
-        return Some(Duty::Close("the configuration changed"));
-    }
-    if idle.server.expires.is_some_and(|at| now >= at) {
-        return Some(Duty::Close("server_lifetime"));
-    }
-    if budget.surplus > 0 {
-        budget.surplus -= 1;
-        return Some(Duty::Close("pool_size"));
-    }
-    if passed(plan.idle_timeout, idle.since) && budget.spare > 0 {
-        budget.spare -= 1;
-        return Some(Duty::Close("server_idle_timeout"));
+    let why = if idle.server.generation != generation {
+        Some(Parting::Outdated)
+    } else if idle.server.expires.is_some_and(|at| now >= at) {
+        Some(Parting::Lifetime)
+    } else if budget.surplus > 0 {
+        Some(Parting::Surplus)
+    } else if passed(plan.idle_timeout, idle.since) && budget.spare > 0 {
+        Some(Parting::Idle)
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        budget.surplus = budget.surplus.saturating_sub(1);
+        budget.spare = budget.spare.saturating_sub(1);
+        return Some(Duty::Close(why));
     }
     passed(plan.check_delay.filter(|d| !d.is_zero()), idle.checked).then_some(Duty::Check)
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::compat::Compat;
 use super::limits::Quota;
 use super::shared::{Database, Plan, Pool, PoolKey, User};
 use super::slots::Limits;
@@ -16,19 +16,20 @@ use crate::config::{Config, Host, SecretText, ServerSettings};
 use crate::net::address::ServerAddress;
 use crate::net::keepalive::Keepalive;
 use crate::net::tls::material::TlsMaterial;
+use crate::server::cancel::Cancels;
 use crate::server::login::{Credential, LoginContext, ServerIds, Target};
 use crate::server::statement::StatementRegistry;
 
 /// Every pool there is.
 pub struct Pools {
     running: RwLock<Running>,
-    pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
-    databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
-    users: Mutex<HashMap<Box<str>, Arc<User>>>,
+    pub(super) pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
+    pub(super) databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
+    pub(super) users: Mutex<HashMap<Box<str>, Arc<User>>>,
     /// `max_client_conn`.
     pub clients: Arc<Quota>,
-    /// `max_cancel_connections`.
-    pub cancels: Arc<Semaphore>,
+    /// Cancel requests to Postgres.
+    pub cancels: Arc<Cancels>,
     /// What all logins to Postgres share.
     pub logins: Arc<LoginContext>,
     workers: usize,
@@ -47,7 +48,10 @@ impl Pools {
     pub fn new(config: Arc<Config>, tls: Arc<TlsMaterial>, workers: usize) -> Self {
         Self {
             clients: Quota::new(config.limits.max_client_conn),
-            cancels: Arc::new(Semaphore::new(config.limits.max_cancel_connections as usize)),
+            cancels: Arc::new(Cancels::new(
+                config.limits.max_cancel_connections as usize,
+                config.timeouts.cancel_wait_timeout,
+            )),
             logins: Arc::new(LoginContext {
                 keys: Mutex::new(KeyCache::new(DEFAULT_CAPACITY)),
                 ids: ServerIds::default(),
@@ -86,17 +90,21 @@ impl Pools {
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
+        let (key, _) = plan(&self.running(), database, login_user)?;
+        if let Some(pool) = self.pools.read().get(&key) {
+            pool.set_used();
+            return Some(Arc::clone(pool));
+        }
+        let mut pools = self.pools.write();
+        // Read with the table locked: a reload changes it before it goes through the table.
         let running = self.running();
         let (key, plan) = plan(&running, database, login_user)?;
         let config = running.config;
-        if let Some(pool) = self.pools.read().get(&key) {
+        if let Some(pool) = pools.get(&key) {
+            pool.set_used();
             return Some(Arc::clone(pool));
         }
         let limits = config.pool_limits(database, login_user)?;
-        let mut pools = self.pools.write();
-        if let Some(pool) = pools.get(&key) {
-            return Some(Arc::clone(pool));
-        }
         let database = self.database(&config, &key.database);
         let user = self.user(&config, &key.user);
         database.servers.set_limit(limits.max_db_connections);
@@ -118,6 +126,8 @@ impl Pools {
         let running = Running { config: Arc::clone(&config), tls };
         *self.running.write() = running.clone();
         self.clients.set_limit(config.limits.max_client_conn);
+        let most_cancels = config.limits.max_cancel_connections as usize;
+        self.cancels.set_bounds(most_cancels, config.timeouts.cancel_wait_timeout);
         let mut gone = Vec::new();
         for pool in self.all() {
             let PoolKey { database, user } = &pool.key;
@@ -125,6 +135,7 @@ impl Pools {
                 (plan(&running, database, user), config.pool_limits(database, user))
             else {
                 warn!(%database, "the database is not configured any more");
+                pool.set_gone();
                 gone.push(pool);
                 continue;
             };
@@ -136,8 +147,12 @@ impl Pools {
             pool.user.servers.set_limit(limits.max_user_connections);
             let clients = config.client_limits(database, user);
             pool.database.clients.set_limit(clients.max_db_client_connections);
-            pool.user.clients.set_limit(clients.max_user_client_connections);
             pool.set_plan(new);
+        }
+        // By the name that clients log in with, which need not be that of a pool's user.
+        for (name, user) in &*self.users.lock() {
+            let limits = config.client_limits("", name);
+            user.clients.set_limit(limits.max_user_client_connections);
         }
         gone
     }
@@ -155,6 +170,7 @@ impl Pools {
             Arc::new(Database {
                 name: name.into(),
                 registry: StatementRegistry::new(rand::random()),
+                compat: Compat::default(),
                 servers: Quota::new(u32::MAX),
                 clients: Quota::new(clients),
                 pools: Mutex::default(),
@@ -239,6 +255,7 @@ fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Pla
         idle_timeout: limits.server_idle_timeout,
         check_delay: limits.server_check_delay,
         check_query: config.server.server_check_query.as_str().into(),
+        rules: config.session_rules(name, login_user)?,
     };
     Some((PoolKey { database: name.into(), user: user.into() }, plan))
 }

@@ -1,16 +1,20 @@
 //! One pool: the servers of a database and user, shared by all workers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::compat::Compat;
 use super::limits::{Place, Quota};
 use super::roster::{Listed, Roster};
+use super::rules::Rules;
 use super::slots::{Asked, Counts, Idle, Limits, Released, Slots, Ticket};
+use super::wear::{Parting, Wear};
+use crate::config::SessionRules;
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
 use crate::server::parameters::{Interner, Settings};
@@ -52,6 +56,8 @@ pub struct Plan {
     pub check_delay: Option<Duration>,
     /// `server_check_query`.
     pub check_query: Box<str>,
+    /// What clients may do to a session.
+    pub rules: SessionRules,
 }
 
 /// What the pools of one database share.
@@ -61,6 +67,8 @@ pub struct Database {
     pub name: Box<str>,
     /// Prepared statements.
     pub registry: StatementRegistry,
+    /// What its applications do to their sessions.
+    pub compat: Compat,
     /// `max_db_connections`.
     pub servers: Arc<Quota>,
     /// `max_db_client_connections`.
@@ -113,6 +121,16 @@ pub struct Welcome {
     pub reported: Reported,
 }
 
+/// Does the configuration have a pool's database, and does anybody use the pool? Kept as a number in an atomic, since every client
+/// looks after each transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Standing {
+    Configured,
+    Gone,
+    Removed,
+}
+
 /// A pool.
 pub struct Pool {
     /// Its name.
@@ -125,13 +143,20 @@ pub struct Pool {
     pub interner: Interner,
     /// What opening connections came to.
     pub connects: Mutex<Connects>,
+    /// What became of servers.
+    pub wear: Wear,
     /// The servers there are.
     pub roster: Arc<Roster>,
+    /// What clients may do to a session, and how many do.
+    pub rules: Rules,
     /// The worker that looks after it when nobody else does.
     pub keeper: usize,
     slots: Mutex<Slots<Entry, OpenFailure>>,
     plan: RwLock<Arc<Plan>>,
     generation: AtomicU32,
+    standing: AtomicU8,
+    /// Since the last sweep.
+    pub(super) used: AtomicBool,
     base: RwLock<Option<Arc<Reported>>>,
     welcomes: Mutex<HashMap<Arc<Settings>, Arc<Welcome>>>,
     logins: Arc<LoginContext>,
@@ -154,17 +179,24 @@ impl Pool {
             user,
             interner: Interner::default(),
             connects: Mutex::default(),
+            wear: Wear::default(),
             roster: Arc::default(),
+            rules: Rules::new(plan.rules),
             keeper,
             slots: Mutex::new(Slots::new(count, plan.limits)),
             plan: RwLock::new(Arc::new(plan)),
             generation: AtomicU32::new(0),
+            standing: AtomicU8::new(Standing::Configured as u8),
+            used: AtomicBool::new(true),
             base: RwLock::new(None),
             welcomes: Mutex::default(),
             logins,
         });
-        pool.database.pools.lock().push(Arc::downgrade(&pool));
-        pool.user.pools.lock().push(Arc::downgrade(&pool));
+        for siblings in [&pool.database.pools, &pool.user.pools] {
+            let mut siblings = siblings.lock();
+            siblings.retain(|sibling| sibling.strong_count() > 0);
+            siblings.push(Arc::downgrade(&pool));
+        }
         pool
     }
 
@@ -184,18 +216,57 @@ impl Pool {
     /// address, user or database), they are closed as they are given back.
     pub fn set_plan(&self, plan: Plan) {
         let mut current = self.plan.write();
-        let moved = plan.target.address != current.target.address
-            || plan.target.tls != current.target.tls
-            || plan.target.user != current.target.user
-            || plan.target.database != current.target.database
-            || plan.target.max_statements != current.target.max_statements;
-        self.slots.lock().set_limits(plan.limits);
+        let moved = !plan.target.is_same_place(&current.target);
+        let mut slots = self.slots.lock();
+        slots.set_limits(plan.limits);
+        slots.forget_failure();
+        drop(slots);
+        self.rules.set(plan.rules);
         *current = Arc::new(plan);
+        self.standing.store(Standing::Configured as u8, Ordering::Relaxed);
         if moved {
-            self.generation.fetch_add(1, Ordering::Relaxed);
-            *self.base.write() = None;
-            self.welcomes.lock().clear();
+            self.outdate();
         }
+    }
+
+    /// The configuration does not have its database any more: servers are opened for the clients
+    /// that are there, and no others; those there are now go.
+    pub fn set_gone(&self) {
+        let current = self.plan.write();
+        self.slots.lock().set_limits(Limits { min: 0, ..current.limits });
+        self.standing.store(Standing::Gone as u8, Ordering::Relaxed);
+        self.outdate();
+    }
+
+    /// Are its clients to end at their next boundary, as the database is not configured any more?
+    #[inline]
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == Standing::Gone as u8
+    }
+
+    /// It is not in the table of pools any more, and nobody uses it.
+    pub(super) fn set_removed(&self) {
+        self.standing.store(Standing::Removed as u8, Ordering::Relaxed);
+    }
+
+    /// Was it taken out of the table of pools?
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == Standing::Removed as u8
+    }
+
+    /// Somebody uses it: it stays at least until the sweep after next.
+    pub fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// All servers of now are stale. To be called with the plan locked for writing: whoever reads
+    /// plan and generation under that lock gets a pair.
+    fn outdate(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        *self.base.write() = None;
+        self.welcomes.lock().clear();
     }
 
     /// The next servers log in with this.
@@ -206,9 +277,17 @@ impl Pool {
     }
 
     /// The plan's number; an [`Entry`] with another one is stale.
+    #[inline]
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    /// How it is run now, and that plan's number.
+    #[must_use]
+    pub fn numbered_plan(&self) -> (Arc<Plan>, u32) {
+        let plan = self.plan.read();
+        (Arc::clone(&plan), self.generation())
     }
 
     /// What a fresh session reports, once a server has logged in.
@@ -217,9 +296,13 @@ impl Pool {
         self.base.read().clone()
     }
 
-    /// A server has logged in and reported this.
-    pub fn set_base(&self, reported: Reported) {
-        if self.base.read().as_ref().is_some_and(|known| **known == reported) {
+    /// A server that was opened by the plan of this number has logged in and reported this.
+    pub fn set_base(&self, reported: Reported, generation: u32) {
+        // Held, so that the plan is not replaced meanwhile.
+        let _plan = self.plan.read();
+        if generation != self.generation()
+            || self.base.read().as_ref().is_some_and(|known| **known == reported)
+        {
             return;
         }
         *self.base.write() = Some(Arc::new(reported));
@@ -233,9 +316,18 @@ impl Pool {
         self.welcomes.lock().get(asked).cloned()
     }
 
-    /// A set of startup settings was tried.
-    pub fn set_welcome(&self, asked: &Arc<Settings>, welcome: Welcome) -> Arc<Welcome> {
+    /// A set of startup settings was tried on a server of this generation.
+    pub fn set_welcome(
+        &self,
+        asked: &Arc<Settings>,
+        welcome: Welcome,
+        generation: u32,
+    ) -> Arc<Welcome> {
         let welcome = Arc::new(welcome);
+        let _plan = self.plan.read();
+        if generation != self.generation() {
+            return welcome;
+        }
         let mut known = self.welcomes.lock();
         if known.len() >= MOST_WELCOMES {
             known.clear();
@@ -268,14 +360,17 @@ impl Pool {
 
     /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
     pub fn put(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
-        if self.is_stale(&entry, now) || self.yields_to_sibling(now) {
-            self.close(entry, worker, now);
+        if let Some(why) = self.unwanted(&entry, now) {
+            self.close(entry, why, worker, now);
             return;
         }
         let mut slots = self.slots.lock();
-        if slots.is_oversized() {
+        let unwanted = self.is_gone() && slots.oldest_wait().is_none();
+        if slots.surplus() > 0 || unwanted {
+            // Gone from the numbers at once, or another worker would close as many again.
+            slots.lost();
             drop(slots);
-            self.close(entry, worker, now);
+            self.part(entry, Parting::Surplus, worker, now);
             return;
         }
         let released = slots.release(entry, worker, now);
@@ -290,14 +385,28 @@ impl Pool {
     }
 
     /// A server that was taken is closed, and what may be opened in its stead is.
-    pub fn close(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+    pub fn close(self: &Arc<Self>, entry: Entry, why: Parting, worker: usize, now: Instant) {
+        self.slots.lock().lost();
+        self.part(entry, why, worker, now);
+    }
+
+    /// Closes a server that the numbers know to be gone.
+    pub(super) fn part(
+        self: &Arc<Self>,
+        mut entry: Entry,
+        why: Parting,
+        worker: usize,
+        now: Instant,
+    ) {
+        self.wear.count_closed(why);
         entry.connection.say_goodbye();
         drop(entry);
-        self.lost(worker, now);
+        self.room_was_made(worker, now);
     }
 
     /// A server that was taken is gone.
     pub fn lost(self: &Arc<Self>, worker: usize, now: Instant) {
+        self.wear.count_closed(Parting::Lost);
         self.slots.lock().lost();
         self.room_was_made(worker, now);
     }
@@ -320,12 +429,18 @@ impl Pool {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// Why a server that comes back is not to be kept, if so.
     #[inline]
-    fn is_stale(&self, entry: &Entry, now: Instant) -> bool {
-        entry.generation != self.generation()
-            || entry.expires.is_some_and(|at| now >= at)
-            || self.database.servers.is_exceeded()
-            || self.user.servers.is_exceeded()
+    fn unwanted(&self, entry: &Entry, now: Instant) -> Option<Parting> {
+        if entry.generation != self.generation() {
+            Some(Parting::Outdated)
+        } else if entry.expires.is_some_and(|at| now >= at) {
+            Some(Parting::Lifetime)
+        } else if self.database.servers.is_exceeded() || self.user.servers.is_exceeded() {
+            Some(Parting::Surplus)
+        } else {
+            self.yields_to_sibling(now).then_some(Parting::Eviction)
+        }
     }
 
     /// Under a shared limit the pool whose client has waited longest goes first.
@@ -338,7 +453,7 @@ impl Pool {
         // Who may not open another one for reasons of his own has no use for the room.
         let wait = |pool: Arc<Self>| {
             let slots = pool.slots.lock();
-            slots.oldest_wait().filter(|_| slots.wants_open(now))
+            slots.oldest_wait().filter(|_| slots.wants_open(now).is_some())
         };
         let theirs = self.siblings().into_iter().filter_map(wait).min();
         match (ours, theirs) {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+pub use super::numbers::{Counts, Limits, Need};
+
 /// A freed server goes to a waiter of the same worker although one of another worker came first,
 /// if that one has waited no longer than this: moving a socket between workers costs several
 /// microseconds and a wake-up, and this bounds what staying saves.
@@ -25,21 +27,6 @@ const BACKOFF_LONGEST: Duration = Duration::from_millis(800);
 /// Places in a queue whose clients have left are cleared up once there are this many, and more
 /// than those in use: each is cleared once, so leaving stays cheap.
 const SWEEP_AT: usize = 64;
-
-/// How many servers a pool may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `pool_size`.
-    pub size: u32,
-    /// `min_pool_size`.
-    pub min: u32,
-    /// `reserve_pool_size`: further servers once a client has waited for `reserve_after`.
-    pub reserve: u32,
-    /// `reserve_pool_timeout`; `None`: the reserve is never used.
-    pub reserve_after: Option<Duration>,
-    /// Opens under way at once.
-    pub concurrent_opens: u32,
-}
 
 /// An idle server.
 #[derive(Debug)]
@@ -100,27 +87,6 @@ pub enum Outlook {
     Doubtful,
     /// Somebody has to do something.
     Lasting,
-}
-
-/// What a server does at the moment, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Ready to be taken.
-    pub idle: u32,
-    /// With a client, being cleaned or checked.
-    pub active: u32,
-    /// Being opened.
-    pub opening: u32,
-    /// Clients in the queue.
-    pub waiting: u32,
-}
-
-impl Counts {
-    /// All servers, whatever they do.
-    #[must_use]
-    pub fn total(&self) -> u32 {
-        self.idle + self.active + self.opening
-    }
 }
 
 #[derive(Debug)]
@@ -273,14 +239,14 @@ impl<S, E: Clone> Slots<S, E> {
         self.counts.active -= 1;
     }
 
-    /// Should another server be opened now? The caller, who may be bound by limits beyond this
-    /// pool, says so with [`Self::begin_open`].
+    /// Should another server be opened now, and for what? The caller says with
+    /// [`Self::begin_open`] that it tries.
     #[must_use]
-    pub fn wants_open(&self, now: Instant) -> bool {
+    pub fn wants_open(&self, now: Instant) -> Option<Need> {
         if self.backoff.as_ref().is_some_and(|b| now < b.until)
             || self.counts.opening >= self.limits.concurrent_opens
         {
-            return false;
+            return None;
         }
         let total = self.counts.total();
         let starved = self.limits.reserve_after.is_some_and(|after| {
@@ -288,7 +254,13 @@ impl<S, E: Clone> Slots<S, E> {
         });
         let allowed =
             self.limits.size.saturating_add(if starved { self.limits.reserve } else { 0 });
-        total < allowed && (self.counts.opening < self.counts.waiting || total < self.limits.min)
+        if total >= allowed {
+            None
+        } else if self.counts.opening < self.counts.waiting {
+            Some(Need::Client)
+        } else {
+            (total < self.limits.min).then_some(Need::Minimum)
+        }
     }
 
     /// An open begins.
@@ -342,17 +314,20 @@ impl<S, E: Clone> Slots<S, E> {
         wakers
     }
 
-    /// Takes out the idle servers of one worker that `choose` wants, oldest use first, to be
-    /// closed or checked; they count as taken.
-    pub fn take_where(
+    /// Takes out the idle servers of one worker that `choose` finds something for, oldest use
+    /// first; they count as taken.
+    pub fn take_where<D>(
         &mut self,
         worker: usize,
-        mut choose: impl FnMut(&Idle<S>) -> bool,
-    ) -> Vec<Idle<S>> {
+        mut choose: impl FnMut(&Idle<S>) -> Option<D>,
+    ) -> Vec<(Idle<S>, D)> {
         let stack = &mut self.idle[worker];
         let (mut kept, mut taken) = (Vec::with_capacity(stack.len()), Vec::new());
         for idle in stack.drain(..) {
-            if choose(&idle) { taken.push(idle) } else { kept.push(idle) }
+            match choose(&idle) {
+                Some(found) => taken.push((idle, found)),
+                None => kept.push(idle),
+            }
         }
         *stack = kept;
         // A stack is never longer than the pool is large.
@@ -383,6 +358,19 @@ impl<S, E: Clone> Slots<S, E> {
         self.queues.iter().filter_map(|q| q.front()).map(|t| self.waiters[t.key].since).min()
     }
 
+    /// How many servers there are beyond `min_pool_size`.
+    #[must_use]
+    pub fn spare(&self) -> u32 {
+        (self.counts.idle + self.counts.active).saturating_sub(self.limits.min)
+    }
+
+    /// How many servers there are beyond the limits, the reserve included.
+    #[must_use]
+    pub fn surplus(&self) -> u32 {
+        let most = self.limits.size.saturating_add(self.limits.reserve);
+        self.counts.total().saturating_sub(most)
+    }
+
     /// The numbers now.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -400,16 +388,22 @@ impl<S, E: Clone> Slots<S, E> {
         self.limits = limits;
     }
 
-    /// Are there more servers than the limits (the reserve included) allow?
-    #[must_use]
-    pub fn is_oversized(&self) -> bool {
-        self.counts.total() > self.limits.size.saturating_add(self.limits.reserve)
-    }
-
     /// The reason of the last failed open, until one succeeds.
     #[must_use]
     pub fn failure(&self) -> Option<&E> {
         self.backoff.as_ref().map(|b| &b.reason)
+    }
+
+    /// The reason of the last failed open, if it failed after `since` and none has succeeded.
+    #[must_use]
+    pub fn failure_since(&self, since: Instant) -> Option<&E> {
+        let recent = |backoff: &&Backoff<E>| backoff.until > since + backoff.pause;
+        self.backoff.as_ref().filter(recent).map(|b| &b.reason)
+    }
+
+    /// Another try makes sense at once: how to open has changed.
+    pub fn forget_failure(&mut self) {
+        self.backoff = None;
     }
 
     /// The idle servers, for looking at.

@@ -137,8 +137,9 @@ impl Model {
             }
             Operation::Open(outcome) => self.open(outcome),
             Operation::TakeIdle(worker, odd) => {
-                let taken = self.slots.take_where(worker, |idle| idle.server % 2 == odd);
-                for idle in taken {
+                let taken =
+                    self.slots.take_where(worker, |idle| (idle.server % 2 == odd).then_some(()));
+                for (idle, ()) in taken {
                     assert!(self.idle.remove(&idle.server));
                     self.checking.push(idle);
                 }
@@ -265,11 +266,11 @@ impl Model {
                 } else {
                     assert_eq!(woken, 0);
                 }
-                assert!(!self.slots.wants_open(self.now), "a pause follows a failed open");
+                assert!(self.slots.wants_open(self.now).is_none(), "a pause follows a failed open");
                 let soon = self.now + Duration::from_millis(999);
                 let enough = self.opening >= 2 || self.opening as usize >= self.queue.len();
                 assert!(
-                    enough || self.is_full() || self.slots.wants_open(soon),
+                    enough || self.is_full() || self.slots.wants_open(soon).is_some(),
                     "no try within 1 s"
                 );
             }
@@ -308,7 +309,7 @@ impl Model {
             let total = self.slots.counts().total();
             let useful = total < min || (self.opening as usize) < self.queue.len();
             let wanted = total < allowed && self.opening < concurrent_opens && useful;
-            let wants = self.slots.wants_open(self.now);
+            let wants = self.slots.wants_open(self.now).is_some();
             assert!(wants == wanted || paused && !wants, "{:?}", self.slots.counts());
             if !wants {
                 return;
@@ -409,10 +410,10 @@ fn however_long_postgres_was_away_the_next_try_is_within_a_second() {
     let mut slots: Slots<u64, u32> = Slots::new(1, limits(1, 0));
     let mut now = Instant::now();
     for failures in 0..20 {
-        assert!(slots.wants_open(now), "no try after {failures} failures");
+        assert!(slots.wants_open(now).is_some(), "no try after {failures} failures");
         slots.begin_open();
         slots.open_failed(&1, Outlook::Passing, now);
-        assert!(!slots.wants_open(now), "a pause follows a failed open");
+        assert!(slots.wants_open(now).is_none(), "a pause follows a failed open");
         now += Duration::from_millis(999);
     }
 }

@@ -30,6 +30,8 @@ pub struct ErrorFields<'a> {
     pub code: &'a [u8],
     /// Primary message (field `M`).
     pub message: &'a [u8],
+    /// The function in Postgres' source that raised it (field `R`).
+    pub routine: &'a [u8],
 }
 
 impl<'a> ErrorFields<'a> {
@@ -48,6 +50,7 @@ impl<'a> ErrorFields<'a> {
                 b'V' => fields.severity = value,
                 b'C' => fields.code = value,
                 b'M' => fields.message = value,
+                b'R' => fields.routine = value,
                 _ => {}
             }
             body = rest;

@@ -7,8 +7,10 @@ pub mod buffers;
 pub mod local;
 pub mod names;
 pub mod prepared;
+mod preparing;
 pub mod replies;
 pub mod requests;
+mod watch;
 
 #[cfg(test)]
 mod local_tests;

@@ -1,15 +1,18 @@
 //! A client's prepared statements: its names, and what they mean.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
 use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
 use crate::server::statement::{Statement, StatementRegistry};
+use crate::stats::queries::QueryLog;
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
 /// analysed anew by Postgres, and so it is here. More than a driver closes between the two.
@@ -26,9 +29,25 @@ pub struct ClientStatements {
     unnamed_changed: Option<u64>,
     /// Does something run that may make Postgres forget all of them?
     doubted: bool,
+    /// What is counted of what they run; none: nothing.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl ClientStatements {
+    /// Those of a new client, noted in this log if there is one.
+    #[must_use]
+    pub fn watched_by(log: Option<&Rc<QueryLog>>) -> Self {
+        let watch = log.map(|log| Box::new(Watch::new(Rc::clone(log))));
+        Self { watch, ..Self::default() }
+    }
+
+    /// The client had to wait for the server it has now, nanoseconds.
+    pub fn waited(&mut self, nanos: u64) {
+        if let Some(watch) = &mut self.watch {
+            watch.waited(nanos);
+        }
+    }
+
     /// What a name means; the empty one is the unnamed statement.
     #[inline]
     #[must_use]
@@ -126,6 +145,14 @@ impl ClientStatements {
         }
     }
 
+    /// `DEALLOCATE` of one statement was run.
+    pub fn deallocated(&mut self, server: &ServerConnection) {
+        if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
+            self.remember_closed(statement.id);
+            self.named.remove(name);
+        }
+    }
+
     /// `DEALLOCATE ALL` was run: the client has no named statement but those it has asked for
     /// since.
     pub fn clear(&mut self, server: &ServerConnection) {
@@ -140,6 +167,7 @@ impl ClientStatements {
                 }
                 Undo::ParsedUnnamed { .. }
                 | Undo::Queried(_)
+                | Undo::Deallocated { .. }
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
@@ -182,7 +210,7 @@ impl ClientStatements {
                     };
                 }
             }
-            Undo::Queried(before) => {
+            Undo::Queried(before) | Undo::Deallocated { unnamed: Some(before), .. } => {
                 self.unnamed.get_or_insert(before);
             }
             Undo::Closed { name, statement } => {
@@ -190,7 +218,11 @@ impl ClientStatements {
                     self.define(&name, statement);
                 }
             }
-            Undo::Injected(_) | Undo::InjectedUnnamed | Undo::Duplicate(_) | Undo::Evicted(_) => {}
+            Undo::Deallocated { unnamed: None, .. }
+            | Undo::Injected(_)
+            | Undo::InjectedUnnamed
+            | Undo::Duplicate(_)
+            | Undo::Evicted(_) => {}
         }
     }
 }

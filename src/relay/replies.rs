@@ -23,6 +23,10 @@ use crate::stats::meter::Meter;
 /// error, the fields within this are read, and the rest passes.
 const WHOLE_LIMIT: usize = 32 * 1024;
 
+/// Where Postgres says "cached plan must not change result type" (plancache.c); the text itself may
+/// be translated.
+const CHANGED_RESULT_ROUTINE: &[u8] = b"RevalidateCachedQuery";
+
 /// The server said what no server says: the connection cannot be trusted any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerFault {
@@ -43,9 +47,14 @@ pub enum ServerFault {
     /// A message whose body makes no sense.
     #[error("malformed message of type {0:#04x} from the server")]
     Malformed(u8),
-    /// The server refused the client's settings: the body of its error.
-    #[error("the server refused the client's settings: {0}")]
-    SettingsRefused(String),
+    /// The server refused the client's settings.
+    #[error("the server refused the client's settings: {message}")]
+    SettingsRefused {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: String,
+    },
 }
 
 /// How far the replies were taken.
@@ -95,6 +104,12 @@ impl Replies<'_> {
             }
             let end = at + head.frame_length();
             let verdict = match head.tag {
+                server_tag::DATA_ROW if self.is_answer() => {
+                    if end > input.len() && end - at <= WHOLE_LIMIT {
+                        break;
+                    }
+                    self.answer(&input[at + HEADER_LENGTH..end.min(input.len())])?
+                }
                 server_tag::DATA_ROW | server_tag::COPY_DATA => {
                     let (verdict, _) = self.server.owed.received(head.tag, self.now)?;
                     let end = self.rows(head.tag, verdict, at, input);
@@ -181,11 +196,29 @@ impl Replies<'_> {
         }
         if verdict == Verdict::Forward && tag == server_tag::DATA_ROW {
             self.meter.rows += count;
+            self.watch_rows(count);
         }
         at
     }
 
+    /// Is this row an answer to a question of ours?
+    #[inline]
+    fn is_answer(&self) -> bool {
+        self.server.asked.is_some() && self.server.owed.front_is_ours()
+    }
+
+    #[cold]
+    fn answer(&mut self, body: &[u8]) -> Result<Verdict, ServerFault> {
+        if let Some(inventory) = &mut self.server.asked {
+            inventory.row(body);
+        }
+        self.any(server_tag::DATA_ROW)
+    }
+
     fn any(&mut self, tag: u8) -> Result<Verdict, ServerFault> {
+        if tag == server_tag::PORTAL_SUSPENDED {
+            self.watch_suspension();
+        }
         let (verdict, done) = self.server.owed.received(tag, self.now)?;
         self.note(done);
         Ok(verdict)
@@ -203,12 +236,15 @@ impl Replies<'_> {
             server_tag::COMMAND_COMPLETE => {
                 match effect(command_tag(body)) {
                     Effect::None => {}
-                    effect @ (Effect::Settings
-                    | Effect::Session
-                    | Effect::Schema
+                    effect @ (Effect::Schema
+                    | Effect::Results
+                    | Effect::Deallocated
                     | Effect::DeallocatedAll
-                    | Effect::Discarded) => self.effect(effect),
+                    | Effect::Discarded) => {
+                        self.effect(effect);
+                    }
                 }
+                self.watch_end(command_tag(body));
                 self.any(head.tag)
             }
             server_tag::PARAMETER_STATUS => {
@@ -247,8 +283,10 @@ impl Replies<'_> {
         self.server.note_effect(effect);
         match effect {
             Effect::Schema => self.registry.schema_changed(),
+            Effect::Results => self.registry.results_changed(),
+            Effect::Deallocated => self.statements.deallocated(self.server),
             Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
-            Effect::None | Effect::Settings | Effect::Session => {}
+            Effect::None => {}
         }
     }
 
@@ -262,6 +300,7 @@ impl Replies<'_> {
         let code = fields.sqlstate();
         *fatal |= fields.is_fatal();
         let cause = Cause::of(code);
+        self.watch_failure(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
         let verdict = owed.received_error(cause, |undo, how| {
@@ -276,10 +315,11 @@ impl Replies<'_> {
             // Postgres' last words, whatever was asked.
             _ if fields.is_fatal() => Ok(Verdict::Forward),
             ErrorVerdict::Forward => {
-                if code == Some(SqlState::FEATURE_NOT_SUPPORTED) {
-                    // "cached plan must not change result type", perhaps: whoever prepares the
-                    // text again means the schema as it is now.
-                    self.registry.schema_changed();
+                if code == Some(SqlState::FEATURE_NOT_SUPPORTED)
+                    && fields.routine == CHANGED_RESULT_ROUTINE
+                {
+                    // The schema was changed behind the pooler's back.
+                    self.registry.results_changed();
                 }
                 Ok(Verdict::Forward)
             }
@@ -288,21 +328,29 @@ impl Replies<'_> {
                 Ok(Verdict::Forward)
             }
             ErrorVerdict::DuplicateStatement => {
-                write_error(
-                    splice.insert(),
-                    Severity::Error,
-                    SqlState::DUPLICATE_PREPARED_STATEMENT,
-                    &format!(
-                        "prepared statement \"{}\" already exists",
-                        String::from_utf8_lossy(&duplicate)
-                    ),
-                    "",
-                );
+                let name = String::from_utf8_lossy(&duplicate);
+                let text = format!("prepared statement \"{name}\" already exists");
+                let code = SqlState::DUPLICATE_PREPARED_STATEMENT;
+                write_error(splice.insert(), Severity::Error, code, &text, "");
                 Ok(Verdict::Swallow)
             }
-            ErrorVerdict::OurQuery => Err(ServerFault::SettingsRefused(
-                String::from_utf8_lossy(fields.message).into_owned(),
-            )),
+            ErrorVerdict::Refused(feature) => {
+                let text =
+                    format!("the pooler's settings for pins refuse this: {}", feature.name());
+                let code = SqlState::FEATURE_NOT_SUPPORTED;
+                write_error(splice.insert(), Severity::Error, code, &text, feature.advice());
+                Ok(Verdict::Swallow)
+            }
+            ErrorVerdict::OurQuery => match &mut self.server.asked {
+                Some(inventory) => {
+                    inventory.fail();
+                    Ok(Verdict::Swallow)
+                }
+                None => Err(ServerFault::SettingsRefused {
+                    code: code.unwrap_or(SqlState::INTERNAL_ERROR),
+                    message: String::from_utf8_lossy(fields.message).into_owned(),
+                }),
+            },
         }
     }
 

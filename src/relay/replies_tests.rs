@@ -9,7 +9,8 @@ use super::rig::{
     sync,
 };
 use crate::protocol::backend::write_parameter_status;
-use crate::server::connection::{Body, Dirt};
+use crate::protocol::sqlstate::SqlState;
+use crate::server::connection::Body;
 use crate::server::owed::{Answer, Request};
 
 /// A client that has asked for this.
@@ -84,7 +85,7 @@ fn what_the_settings_bring_is_ours() {
     let mut told = rig.reply(&mut client, start);
     told.extend(rig.reply(&mut client, rest));
     assert_eq!(told, theirs);
-    assert!(rig.server.reported.is_empty() && rig.server.dirt == Dirt::Clean);
+    assert!(rig.server.reported.is_empty() && rig.server.is_clean());
     assert_eq!((rig.meter.rows, rig.meter.transactions), (0, 1));
 }
 
@@ -94,7 +95,13 @@ fn settings_that_are_refused_end_the_session() {
     let mut out = Vec::new();
     let input = error("22023", "no such zone");
     let (passed, told) = rig.pass(&mut client, &input, &mut out);
-    assert_eq!(passed.unwrap_err(), ServerFault::SettingsRefused("no such zone".into()));
+    assert_eq!(
+        passed.unwrap_err(),
+        ServerFault::SettingsRefused {
+            code: SqlState::parse(b"22023").unwrap(),
+            message: "no such zone".into()
+        }
+    );
     assert!(told.is_empty());
 }
 
@@ -117,7 +124,7 @@ fn last_words_are_the_clients_whatever_was_asked() {
 
 #[test]
 fn settings_the_client_changed_are_remembered_once() {
-    let (mut rig, mut client) = asked(&[&query("set")]);
+    let (mut rig, mut client) = asked(&[&query("set timezone = 'CET'")]);
     let input = all(&[
         &setting("TimeZone", "UTC"),
         &setting("TimeZone", "CET"),
@@ -126,7 +133,7 @@ fn settings_the_client_changed_are_remembered_once() {
     ]);
     assert_eq!(rig.reply(&mut client, &input), input);
     assert_eq!(rig.server.reported, [("TimeZone".into(), "CET".into())]);
-    assert_eq!(rig.server.dirt, Dirt::Settings);
+    assert!(rig.server.touched.is_some(), "Postgres is asked what became of it");
 }
 
 #[test]

@@ -1,21 +1,18 @@
 //! The client's requests on their way to the server it holds: what is passed on as it is, what is
 //! rewritten, what is answered here, and what each of them makes Postgres owe us.
 
-use std::sync::Arc;
-
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
-use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::{
     self, HEADER_LENGTH, Header, InvalidLength, LARGE_MESSAGE_LIMIT, SMALL_MESSAGE_LIMIT,
     client_tag, server_tag,
 };
-use crate::protocol::frontend::{self, Bind, Parse, Target};
+use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::owed::{Answer, Request};
-use crate::server::statement::{
-    SHARED_PREFIX, SharedName, Statement, StatementRegistry, Unnamed, forgets,
-};
+use crate::server::statement::{Statement, StatementRegistry, forgets};
+use crate::sql::effects::Effects;
+use crate::sql::feature::{Feature, Features};
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -23,8 +20,15 @@ pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
 /// The names at the start of a Bind must fit this; Postgres itself cuts names at 63 bytes.
 const NAMES_LIMIT: usize = 16 * 1024;
 
+/// A Query up to this length is passed on only when it is there in full, so that what it does to the
+/// session can be read. A longer one may do anything.
+const QUERY_READ_WHOLE: usize = 64 * 1024;
+
+/// A Query that is sure to fail; the server's log shows it.
+const REFUSED: &str = "refused by pooler: pin = reject, or max_pinned is reached";
+
 /// A portal that nobody opens: executing it is sure to fail.
-const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
+pub(super) const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
 
 /// What a client must not send. It is told, and disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,8 @@ pub struct Taken {
     pub consumed: usize,
     /// What the client wants beside that.
     pub wish: Wish,
+    /// Session state that was refused.
+    pub refused: Features,
 }
 
 /// What a client wants beside having its requests passed on.
@@ -77,8 +83,21 @@ pub struct Requests<'a> {
     pub registry: &'a StatementRegistry,
     /// The server the client holds.
     pub server: &'a mut ServerConnection,
+    /// May the client bind state to its server?
+    pub pinning: Pinning,
+    /// What it was refused.
+    pub refused: Features,
     /// The relay's clock, nanoseconds.
     pub now: u64,
+}
+
+/// May a client have session state that keeps its server to it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// Yes.
+    Allowed,
+    /// No: what makes some is refused.
+    Refused,
 }
 
 /// Checks a client's header against the limits of Postgres' `SocketBackend`.
@@ -131,7 +150,7 @@ pub fn continue_body(body: &mut Body, input: usize) -> (usize, bool) {
 }
 
 /// What to do with a frame.
-enum Fate {
+pub(super) enum Fate {
     /// Pass it on as it is, in parts if need be.
     Forward,
     /// Nothing of it goes on.
@@ -156,7 +175,7 @@ impl Requests<'_> {
         if forward {
             splice.forward(0..at);
         }
-        let mut taken = Taken { consumed: at, wish: Wish::None };
+        let mut taken = Taken { consumed: at, wish: Wish::None, refused: Features::NONE };
         while at < input.len() {
             let Some(head) = frame::header(&input[at..])? else { break };
             check(head)?;
@@ -193,6 +212,7 @@ impl Requests<'_> {
             at += there;
         }
         taken.consumed = at;
+        taken.refused = self.refused;
         Ok(taken)
     }
 
@@ -205,18 +225,10 @@ impl Requests<'_> {
         let whole = frame.len() == head.frame_length();
         match head.tag {
             client_tag::BIND => self.bind(head, frame, splice),
-            client_tag::QUERY => {
-                self.server.statements.doubt_unnamed();
-                if forgets(&frame[HEADER_LENGTH..]) {
-                    self.statements.doubt_all();
-                }
-                let undo = self.statements.remove(b"").map(|statement| {
-                    self.statements.note_change(b"", self.server.owed.segment());
-                    Box::new(Undo::Queried(statement))
-                });
-                self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
-                Fate::Forward
+            client_tag::QUERY if !whole && head.body as usize <= QUERY_READ_WHOLE => {
+                Fate::Incomplete
             }
+            client_tag::QUERY => self.query(head, frame, splice),
             client_tag::COPY_DATA => {
                 self.server.owed.feed();
                 Fate::Forward
@@ -228,9 +240,9 @@ impl Requests<'_> {
             client_tag::EXECUTE if self.server.bound_forgets => {
                 self.server.bound_forgets = false;
                 self.statements.doubt_all();
-                self.plain(Request::Execute)
+                self.execute(frame)
             }
-            client_tag::EXECUTE => self.plain(Request::Execute),
+            client_tag::EXECUTE => self.execute(frame),
             client_tag::SYNC => self.plain(Request::Sync),
             client_tag::FLUSH => Fate::Forward,
             client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
@@ -241,100 +253,75 @@ impl Requests<'_> {
         }
     }
 
-    fn plain(&mut self, request: Request) -> Fate {
+    /// A simple Query, or as much of it as is there.
+    fn query(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let text = &frame[HEADER_LENGTH..];
+        if frame.len() == head.frame_length()
+            && let Some(name) = Effects::deallocated(text)
+            && self.statements.get(name.as_bytes()).is_some()
+        {
+            return self.deallocate(name.as_bytes(), splice);
+        }
+        self.server.statements.doubt_unnamed();
+        if forgets(text) {
+            self.statements.doubt_all();
+        }
+        let undo = self.statements.remove(b"").map(|statement| {
+            self.statements.note_change(b"", self.server.owed.segment());
+            Box::new(Undo::Queried(statement))
+        });
+        let effects = if frame.len() == head.frame_length() {
+            Effects::read(text)
+        } else {
+            Some(Effects::unreadable())
+        };
+        if let Some(effects) = effects {
+            if let Some(feature) = Self::forbidden(self.pinning, &effects, self.server.pins) {
+                self.refused.insert(feature);
+                frontend::write_query(splice.insert(), REFUSED);
+                self.server.owed.push(Request::Query, Answer::Refused(feature), undo, self.now);
+                return Fate::Drop;
+            }
+            self.server.touch(&effects);
+        }
+        self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
+        self.watch_query(text);
+        Fate::Forward
+    }
+
+    fn execute(&mut self, frame: &[u8]) -> Fate {
+        self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
+        self.watch_execute(&frame[HEADER_LENGTH..]);
+        Fate::Forward
+    }
+
+    /// What a rule forbids of what these effects would make.
+    fn forbidden(pinning: Pinning, effects: &Effects, pins: Features) -> Option<Feature> {
+        match pinning {
+            Pinning::Allowed => None,
+            Pinning::Refused => effects.begins.without(pins).iter().next(),
+        }
+    }
+
+    pub(super) fn plain(&mut self, request: Request) -> Fate {
         self.server.owed.push(request, Answer::Forward, None, self.now);
         Fate::Forward
     }
 
-    fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
+    pub(super) fn owe(&mut self, request: Request, answer: Answer, undo: Undo) {
         self.server.owed.push(request, answer, Some(Box::new(undo)), self.now);
-    }
-
-    fn parse(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
-        let Ok(parse) = Parse::read(&frame[HEADER_LENGTH..]) else {
-            // Postgres says what is wrong with it.
-            return self.plain(Request::Parse);
-        };
-        if parse.name.is_empty() {
-            self.parse_unnamed(parse.statement);
-            return Fate::Forward;
-        }
-        if self.is_uncertain(parse.name) {
-            return Fate::Uncertain;
-        }
-        if self.statements.get(parse.name).is_some() {
-            if self.may_hold() {
-                // What runs may be DEALLOCATE ALL.
-                return Fate::Uncertain;
-            }
-            self.parse_taken(parse, splice);
-            return Fate::Drop;
-        }
-        let statement = self.statements.intern(self.registry, parse.statement);
-        if self.is_statement_uncertain(&statement) {
-            return Fate::Uncertain;
-        }
-        self.parse_named(parse.name, statement, splice);
-        Fate::Drop
-    }
-
-    /// Always passed on: a statement that was planned for one value must not serve another.
-    fn parse_unnamed(&mut self, body: &[u8]) {
-        let segment = self.server.owed.segment();
-        let statement = self.statements.intern(self.registry, body);
-        self.server.statements.set_unnamed(Unnamed::Known(statement.id), segment);
-        let before = self.statements.remove(b"");
-        self.statements.define(b"", Arc::clone(&statement));
-        self.statements.note_change(b"", segment);
-        self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed { statement, before });
-    }
-
-    /// A name that is taken: what is wrong with the text is said first, as Postgres does.
-    fn parse_taken(&mut self, parse: Parse<'_>, splice: &mut Splice<'_>) {
-        self.server.statements.set_unnamed(Unnamed::Unknown, self.server.owed.segment());
-        frontend::write_parse(splice.insert(), b"", parse.statement);
-        self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
-        frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
-        let undo = Undo::Duplicate(parse.name.into());
-        self.owe(Request::Execute, Answer::DuplicateStatement, undo);
-    }
-
-    fn parse_named(&mut self, name: &[u8], statement: Arc<Statement>, splice: &mut Splice<'_>) {
-        let segment = self.server.owed.segment();
-        self.statements.define(name, Arc::clone(&statement));
-        self.statements.note_change(name, segment);
-        let name = Box::from(name);
-        let body = &*statement.body;
-        let owed = &self.server.owed;
-        let (failed, status_due) =
-            (owed.status() == TransactionStatus::Failed, owed.is_status_due());
-        let knows = self.server.statements.knows(statement.id);
-        let (answer, sent) = if failed || knows && status_due {
-            // Postgres refuses all but the end of a failed transaction; only it can tell which
-            // this is.
-            self.server.statements.forget_unnamed();
-            frontend::write_parse(splice.insert(), b"", body);
-            (Answer::Forward, false)
-        } else if knows {
-            (Answer::Fake(server_tag::PARSE_COMPLETE), false)
-        } else {
-            self.make_room(statement.id, splice);
-            frontend::write_parse(splice.insert(), statement.shared_name().as_bytes(), body);
-            (Answer::Forward, true)
-        };
-        self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent });
     }
 
     /// May a request wait until all that was sent is answered? Not for a COPY, which waits for the
     /// client.
     #[inline]
-    fn may_hold(&self) -> bool {
+    pub(super) fn may_hold(&self) -> bool {
         self.server.owed.is_running() && !self.server.owed.is_copying_in()
     }
 
     /// Is it open what a name of the client means, or whether the server knows what it means?
     #[inline]
-    fn is_uncertain(&self, name: &[u8]) -> bool {
+    pub(super) fn is_uncertain(&self, name: &[u8]) -> bool {
         if !self.may_hold() {
             return false;
         }
@@ -351,7 +338,7 @@ impl Requests<'_> {
     }
 
     /// Is it open whether the server knows a statement, or what has to go for it?
-    fn is_statement_uncertain(&self, statement: &Statement) -> bool {
+    pub(super) fn is_statement_uncertain(&self, statement: &Statement) -> bool {
         let ServerConnection { owed, statements, .. } = &*self.server;
         let changed = statements.changed_in(statement.id);
         let evicts = !statements.has(statement.id) && statements.is_full();
@@ -372,13 +359,26 @@ impl Requests<'_> {
                 Fate::Incomplete
             };
         };
+        self.renew(bind.statement);
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
-        self.server.bound_forgets |=
-            self.statements.get(bind.statement).is_some_and(|statement| statement.forgets);
+        if let Some(statement) = self.statements.get(bind.statement) {
+            self.server.bound_forgets |= statement.forgets;
+            if let Some(effects) = &statement.effects {
+                if let Some(feature) = Self::forbidden(self.pinning, effects, self.server.pins) {
+                    self.refused.insert(feature);
+                    frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
+                    let answer = Answer::Refused(feature);
+                    self.server.owed.push(Request::Execute, answer, None, self.now);
+                    return Fate::Drop;
+                }
+                self.server.touch(effects);
+            }
+        }
         let name = self.server_name(bind.statement, splice);
         self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
+        self.watch_bind(bind.portal, bind.statement);
         let Some(name) = name else { return Fate::Forward };
         let length = head.body as usize + 4 + name.as_bytes().len() - bind.statement.len();
         let out = splice.insert();
@@ -395,6 +395,7 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Describe);
         };
+        self.renew(name);
         if self.is_uncertain(name) {
             return Fate::Uncertain;
         }
@@ -423,62 +424,6 @@ impl Requests<'_> {
             None => self.server.owed.push(Request::Close, answer, None, self.now),
         }
         Fate::Drop
-    }
-
-    /// The name the server is to be told in place of the client's; `None`: the client's own will
-    /// do. Sees to it that the server knows the statement.
-    fn server_name(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Option<SharedName> {
-        match self.statements.get(name) {
-            Some(statement) if name.is_empty() => {
-                let known = Unnamed::Known(statement.id);
-                if self.server.statements.unnamed() != known {
-                    self.server.statements.set_unnamed(known, self.server.owed.segment());
-                    frontend::write_parse(splice.insert(), b"", &statement.body);
-                    self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
-                }
-                None
-            }
-            Some(statement) => {
-                let shared = statement.shared_name();
-                if !self.server.statements.knows(statement.id) {
-                    let statement = Arc::clone(statement);
-                    self.inject(&statement, splice);
-                }
-                Some(shared)
-            }
-            None if name.is_empty() => {
-                // The client has none, but another one's may stand there.
-                if self.server.statements.unnamed() != Unnamed::Absent {
-                    let segment = self.server.owed.segment();
-                    self.server.statements.set_unnamed(Unnamed::Absent, segment);
-                    frontend::write_close_statement(splice.insert(), b"");
-                    self.owe(Request::Close, Answer::Swallow, Undo::InjectedUnnamed);
-                }
-                None
-            }
-            // Postgres says that there is no such statement: make sure that it is so.
-            None if name.starts_with(SHARED_PREFIX) => Some(SharedName::new(u64::MAX)),
-            None => None,
-        }
-    }
-
-    fn inject(&mut self, statement: &Statement, splice: &mut Splice<'_>) {
-        self.make_room(statement.id, splice);
-        let name = statement.shared_name();
-        frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
-        self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
-    }
-
-    /// The server is about to learn a statement: the one that has to go for it is closed.
-    fn make_room(&mut self, id: u64, splice: &mut Splice<'_>) {
-        let segment = self.server.owed.segment();
-        self.server.statements.note_change(id, segment);
-        self.server.statements.learn(id);
-        while let Some(gone) = self.server.statements.surplus() {
-            self.server.statements.note_change(gone, segment);
-            frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
-            self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
-        }
     }
 }
 

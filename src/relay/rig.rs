@@ -11,13 +11,14 @@ use tokio::runtime::Runtime;
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
 use super::replies::{Passed, Replies, ServerFault};
-use super::requests::{Requests, Taken, Violation, Wish};
+use super::requests::{Pinning, Requests, Taken, Violation, Wish};
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::owed::Owed;
 use crate::server::parameters::Applied;
 use crate::server::statement::{ServerStatements, StatementRegistry};
+use crate::sql::feature::Features;
 use crate::stats::meter::Meter;
 
 /// A client's side of the relay.
@@ -34,6 +35,7 @@ pub(super) struct Rig {
     pub(super) server: ServerConnection,
     pub(super) registry: Arc<StatementRegistry>,
     pub(super) meter: Meter,
+    pub(super) pinning: Pinning,
     _peer: UnixStream,
     // Last, so that the sockets go before the runtime they are registered with.
     _runtime: Runtime,
@@ -69,13 +71,23 @@ impl Rig {
             statements: ServerStatements::new(max_statements),
             applied: Applied::Unknown,
             reported: Vec::new(),
-            dirt: Dirt::Clean,
+            dirt: Dirt::Known,
+            touched: None,
+            asked: None,
+            pins: Features::NONE,
             key: CancelKey { address, tls: None, pid: 1, secret: Box::default() },
             cancels: Arc::default(),
             opened_at: Instant::now(),
             taken_at: 0,
         };
-        Self { server, registry, meter: Meter::default(), _peer: peer, _runtime: runtime }
+        Self {
+            server,
+            registry,
+            meter: Meter::default(),
+            pinning: Pinning::Allowed,
+            _peer: peer,
+            _runtime: runtime,
+        }
     }
 
     /// What goes to the server of a client's bytes, and where it lies.
@@ -87,6 +99,8 @@ impl Rig {
     ) -> (Result<Taken, Violation>, &'a [u8]) {
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
+            pinning: self.pinning,
+            refused: Features::NONE,
             statements: &mut client.statements,
             body: &mut client.body,
             registry: &self.registry,

@@ -1,8 +1,14 @@
 //! Cancelling what a server runs: a connection of its own that carries the server's key, encrypted if
-//! the server's own is.
+//! the server's own is, and the bounds on how many of those there are.
 
 use std::future::poll_fn;
 use std::io;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::connection::{CancelInFlight, CancelKey, poll_end};
 use super::dial::{Attempt, DialError, dial};
@@ -20,6 +26,64 @@ pub enum CancelError {
     Io(#[from] io::Error),
 }
 
+/// A cancel request that has set out is not waited for longer: its server is closed then.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bounds the cancel requests to Postgres, of all workers.
+#[derive(Debug)]
+pub struct Cancels {
+    permits: Semaphore,
+    bounds: Mutex<Bounds>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    most: usize,
+    wait: Option<Duration>,
+}
+
+impl Cancels {
+    /// At most `most` at once (`max_cancel_connections`); one that has waited for `wait`
+    /// (`cancel_wait_timeout`) for its turn is given up.
+    #[must_use]
+    pub fn new(most: usize, wait: Option<Duration>) -> Self {
+        Self { permits: Semaphore::new(most), bounds: Mutex::new(Bounds { most, wait }) }
+    }
+
+    /// Other bounds. Those on their way go on, also where fewer are allowed now.
+    pub fn set_bounds(&self, most: usize, wait: Option<Duration>) {
+        let mut bounds = self.bounds.lock();
+        bounds.wait = wait;
+        if most > bounds.most {
+            self.permits.add_permits(most - bounds.most);
+            bounds.most = most;
+        } else {
+            // What is in use stays until the next change.
+            bounds.most -= self.permits.forget_permits(bounds.most - most);
+        }
+    }
+
+    /// Sends a cancel request when it is its turn, and waits until it has ended. Cancel safe, but
+    /// one that has set out may arrive all the same; the gate knows.
+    pub async fn send(&self, key: CancelKey, in_flight: CancelInFlight) {
+        let wait = self.bounds.lock().wait;
+        let turn = self.permits.acquire();
+        let turn = match wait {
+            Some(limit) => timeout(limit, turn).await.ok(),
+            None => Some(turn.await),
+        };
+        let Some(Ok(_permit)) = turn else {
+            debug!("cancel_wait_timeout: a cancel request is given up");
+            return in_flight.finish();
+        };
+        match timeout(CANCEL_LIMIT, cancel(key, in_flight)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "a cancel request failed"),
+            Err(_) => debug!("a cancel request took too long"),
+        }
+    }
+}
+
 /// Sends a cancel request and waits until Postgres has acted on it, which it says by closing the
 /// connection (`processCancelRequest`, src/backend/tcop/backend_startup.c: the signal is sent
 /// before). Only then is `in_flight` over, so that a late cancel cannot hit the server's next
@@ -27,7 +91,7 @@ pub enum CancelError {
 ///
 /// # Errors
 /// When Postgres cannot be reached.
-pub async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> Result<(), CancelError> {
+async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> Result<(), CancelError> {
     let mut stream = match connect(&key).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -50,4 +114,56 @@ async fn connect(key: &CancelKey) -> Result<Stream, DialError> {
             .map_err(|source| DialError::Connect { address: key.address.clone(), source });
     };
     dial(&key.address, connector, Attempt::Encrypted).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::connection::CancelGate;
+    use super::*;
+    use crate::net::address::ServerAddress;
+
+    fn key(port: u16) -> CancelKey {
+        CancelKey {
+            address: ServerAddress::new("127.0.0.1", port),
+            tls: None,
+            pid: 1,
+            secret: Box::new([0; 4]),
+        }
+    }
+
+    #[test]
+    fn a_request_whose_turn_does_not_come_is_given_up_and_hits_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // It accepts in the backlog, and never closes.
+            let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = silent.local_addr().unwrap().port();
+            let cancels = Arc::new(Cancels::new(1, Some(Duration::from_millis(20))));
+            let (first, second) = (Arc::<CancelGate>::default(), Arc::<CancelGate>::default());
+            let stuck = {
+                let (cancels, flight) = (Arc::clone(&cancels), first.enter());
+                tokio::spawn(async move { cancels.send(key(port), flight).await })
+            };
+            tokio::task::yield_now().await;
+            cancels.send(key(port), second.enter()).await;
+            assert!(first.is_busy() && !second.is_busy());
+            assert!(!second.is_lost(), "its server can be used again");
+            stuck.abort();
+        });
+    }
+
+    #[test]
+    fn the_bounds_follow_the_configuration() {
+        let cancels = Cancels::new(2, None);
+        cancels.set_bounds(5, None);
+        assert_eq!(cancels.permits.available_permits(), 5);
+        let held = cancels.permits.try_acquire_many(4).unwrap();
+        cancels.set_bounds(2, None);
+        assert_eq!(cancels.permits.available_permits(), 0);
+        drop(held);
+        cancels.set_bounds(2, None);
+        assert_eq!(cancels.permits.available_permits(), 2);
+    }
 }

@@ -9,14 +9,17 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::effects::Effect;
-use super::owed::Owed;
-use super::parameters::Applied;
+use super::inventory::Inventory;
+use super::owed::{Answer, Owed, Request};
+use super::parameters::{Applied, Settings, transition};
 use super::statement::{ServerStatements, Statement};
 use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
 use crate::net::tls::connector::Connector;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
+use crate::sql::effects::Effects;
+use crate::sql::feature::Features;
 
 /// What must be taken back when Postgres discards a request.
 #[derive(Debug)]
@@ -39,6 +42,16 @@ pub enum Undo {
     },
     /// A simple Query, and the unnamed statement that it drops.
     Queried(Arc<Statement>),
+    /// A simple `DEALLOCATE` of a statement that was prepared by protocol: the name stands until it
+    /// is done. With it the unnamed statement, which goes as with every Query.
+    Deallocated {
+        /// The client's name.
+        name: Box<[u8]>,
+        /// What it means.
+        statement: Arc<Statement>,
+        /// The unnamed statement that goes with it.
+        unnamed: Option<Arc<Statement>>,
+    },
     /// A Parse we injected.
     Injected(u64),
     /// A Parse or Close of the unnamed statement that we injected.
@@ -66,6 +79,7 @@ impl Undo {
             | Self::Parsed { .. }
             | Self::ParsedUnnamed { .. }
             | Self::Queried(_)
+            | Self::Deallocated { .. }
             | Self::Injected(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
@@ -74,15 +88,13 @@ impl Undo {
     }
 }
 
-/// How clean a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is known of a session's state, beside its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dirt {
-    /// As new, but for the settings that are known.
-    Clean,
-    /// Settings or the role are not known any more: they are set anew before the next use.
-    Settings,
-    /// More than settings: `DISCARD ALL` is due before anybody else may have it.
-    Session,
+    /// It has none but what [`ServerConnection::pins`] says.
+    Known,
+    /// It may have any: `DISCARD ALL` is due before anybody else may have it.
+    Unknown,
 }
 
 /// Where a message that is larger than the read buffer goes on to.
@@ -159,8 +171,14 @@ pub struct ServerConnection {
     pub applied: Applied,
     /// Settings it reported while the present client has it.
     pub reported: Vec<(Box<str>, Box<str>)>,
-    /// What the present client may have left behind.
+    /// What is known of what the present client may have left behind.
     pub dirt: Dirt,
+    /// What the present client may have changed in the session since Postgres was asked last.
+    pub touched: Option<Box<Effects>>,
+    /// The question about it that is on its way or answered.
+    pub asked: Option<Box<Inventory>>,
+    /// State of the present client that only this connection has.
+    pub pins: Features,
     /// How to cancel what it runs.
     pub key: CancelKey,
     /// Cancel requests on their way to it.
@@ -201,20 +219,60 @@ impl ServerConnection {
 
     /// Notes what a completed command says about the session.
     pub fn note_effect(&mut self, effect: Effect) {
-        let dirt = match effect {
-            Effect::None => return,
-            Effect::Settings => Dirt::Settings,
-            Effect::Session | Effect::Schema => Dirt::Session,
-            Effect::DeallocatedAll => {
-                self.forget_statements();
-                return;
+        match effect {
+            Effect::None | Effect::Schema | Effect::Results => {}
+            Effect::Deallocated => {
+                if let Some(Undo::Deallocated { statement, .. }) = self.owed.front_undo() {
+                    self.statements.forget(statement.id);
+                }
             }
-            Effect::Discarded => {
-                self.forget_statements();
-                Dirt::Settings
-            }
-        };
-        self.dirt = self.dirt.max(dirt);
+            Effect::DeallocatedAll | Effect::Discarded => self.forget_statements(),
+        }
+    }
+
+    /// Notes what a request that is about to be sent may do to the session.
+    #[cold]
+    pub fn touch(&mut self, effects: &Effects) {
+        self.touched.get_or_insert_default().merge(effects);
+    }
+
+    /// Gives the session these settings; false: it has them already.
+    #[inline]
+    pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+        match &self.applied {
+            Applied::Known(known) if Arc::ptr_eq(known, settings) => false,
+            Applied::Known(_) | Applied::Unknown => self.change_settings(settings, now),
+        }
+    }
+
+    #[cold]
+    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+        let sql = transition(&self.applied, settings);
+        self.applied = Applied::Known(Arc::clone(settings));
+        if !sql.is_empty() {
+            frontend::write_query(&mut self.unsent, &sql);
+            self.statements.doubt_unnamed();
+            self.owed.push(Request::Query, Answer::Swallow, None, now);
+        }
+        !sql.is_empty()
+    }
+
+    /// Asks Postgres what is left in the session; the answer gathers in [`Self::asked`].
+    pub fn ask(&mut self, question: Box<Inventory>, now: u64) {
+        frontend::write_query(&mut self.unsent, &question.sql());
+        self.statements.doubt_unnamed();
+        self.owed.push(Request::Query, Answer::Swallow, None, now);
+        self.asked = Some(question);
+    }
+
+    /// Is everything known that the session holds, and nothing of it bound to the connection?
+    #[inline]
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.dirt == Dirt::Known
+            && self.pins.is_empty()
+            && self.touched.is_none()
+            && self.asked.is_none()
     }
 
     /// The server has forgotten all statements but those it is being told about just now.
@@ -229,6 +287,7 @@ impl ServerConnection {
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried(_)
+                | Undo::Deallocated { .. }
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
@@ -332,6 +391,7 @@ impl ServerStatements {
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
             | Undo::Queried(_)
+            | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_) => {}
         }

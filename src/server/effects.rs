@@ -1,20 +1,19 @@
-//! What a command tag says about the session: the cheap half of knowing whether a server is clean.
+//! What a command tag says about the session.
 //!
 //! Tags: src/include/tcop/cmdtaglist.h. What happens inside functions has no tag of its own.
 
-/// What a completed command may have left behind.
+/// What a completed command did beside what its text says (`sql::effects`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing that outlives the transaction.
+    /// Nothing.
     None,
-    /// Settings or the role may differ from the session's start.
-    Settings,
-    /// State that only `DISCARD ALL` takes back: listening, temporary tables, cursors, SQL-level
-    /// prepared statements, loaded libraries.
-    Session,
-    /// The schema changed: statements prepared before may have another meaning now. A created
-    /// table may be a temporary one, so the session may differ too.
+    /// The schema changed: statements prepared before may have another meaning now.
     Schema,
+    /// The schema changed in a way that may give statements another result: one that was prepared
+    /// before would fail with "cached plan must not change result type".
+    Results,
+    /// `DEALLOCATE` of one statement.
+    Deallocated,
     /// `DEALLOCATE ALL`: this server knows no prepared statement any more.
     DeallocatedAll,
     /// `DISCARD ALL`: this server is as new.
@@ -29,14 +28,11 @@ pub fn effect(tag: &[u8]) -> Effect {
         [b'S', b'E', b'L', ..] | [b'I', b'N', ..] | [b'U' | b'M' | b'F' | b'B' | b'N', ..] => {
             Effect::None
         }
-        b"SET" | b"RESET" => Effect::Settings,
         b"DEALLOCATE ALL" => Effect::DeallocatedAll,
         b"DISCARD ALL" => Effect::Discarded,
-        b"LISTEN" | b"LOAD" | b"PREPARE" | b"DEALLOCATE" | b"DECLARE CURSOR" | b"DO" => {
-            Effect::Session
-        }
-        [b'A', b'L', b'T', ..]
-        | [b'D', b'R', b'O', b'P', ..]
+        b"DEALLOCATE" => Effect::Deallocated,
+        [b'A', b'L', b'T', ..] | b"CREATE VIEW" => Effect::Results,
+        [b'D', b'R', b'O', b'P', ..]
         | [b'C', b'R', b'E', ..]
         | [b'C', b'O', b'M', b'M', b'E', ..]
         | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
@@ -57,17 +53,18 @@ mod tests {
             ("SET CONSTRAINTS", Effect::None),
             ("SAVEPOINT", Effect::None),
             ("DELETE 3", Effect::None),
-            ("SET", Effect::Settings),
-            ("RESET", Effect::Settings),
-            ("LISTEN", Effect::Session),
-            ("PREPARE", Effect::Session),
+            ("SET", Effect::None),
+            ("RESET", Effect::None),
+            ("LISTEN", Effect::None),
+            ("PREPARE", Effect::None),
             ("PREPARE TRANSACTION", Effect::None),
-            ("DECLARE CURSOR", Effect::Session),
+            ("DECLARE CURSOR", Effect::None),
             ("CREATE TABLE", Effect::Schema),
-            ("ALTER TABLE", Effect::Schema),
+            ("ALTER TABLE", Effect::Results),
             ("DROP TYPE", Effect::Schema),
             ("DEALLOCATE ALL", Effect::DeallocatedAll),
-            ("DEALLOCATE", Effect::Session),
+            ("DEALLOCATE", Effect::Deallocated),
+            ("CREATE VIEW", Effect::Results),
             ("DISCARD ALL", Effect::Discarded),
             ("DISCARD PLANS", Effect::None),
         ] {

@@ -28,6 +28,7 @@ use crate::protocol::frame::server_tag;
 use crate::protocol::frontend;
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::PROTOCOL_3_0;
+use crate::sql::feature::Features;
 
 /// The longest message of a login: far above what Postgres says, far below what would hurt.
 const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -63,6 +64,18 @@ pub struct Target {
     pub keepalive: Keepalive,
     /// Named statements to keep on the server.
     pub max_statements: u32,
+}
+
+impl Target {
+    /// Is a server that logged in by `other` as good as one that logs in by this?
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.tls == other.tls
+            && self.user == other.user
+            && self.database == other.database
+            && self.max_statements == other.max_statements
+    }
 }
 
 /// A connection fresh from login, and what it said.
@@ -189,7 +202,10 @@ async fn open_by(
         statements: ServerStatements::new(target.max_statements),
         applied: Applied::Known(Arc::clone(none)),
         reported: Vec::new(),
-        dirt: Dirt::Clean,
+        dirt: Dirt::Known,
+        touched: None,
+        asked: None,
+        pins: Features::NONE,
         key,
         cancels: Arc::new(CancelGate::default()),
         opened_at: Instant::now(),

@@ -10,20 +10,13 @@
 
 use std::collections::VecDeque;
 
+use super::entry::Entry;
 pub use super::request::{
-    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict,
+    Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
-
-#[derive(Debug)]
-struct Entry<U> {
-    request: Request,
-    answer: Answer,
-    /// When it was sent, in the caller's clock (nanoseconds).
-    sent_at: u64,
-    undo: Option<Box<U>>,
-}
+use crate::stats::queries::Watched;
 
 /// Where `COPY` stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,16 +165,23 @@ impl<U> Owed<U> {
         self.trust == Trust::Doubtful
     }
 
-    /// When the oldest request that is still unanswered was sent.
+    /// Since when Postgres has been at the oldest request that is still unanswered: when it was
+    /// sent, or the statement before it ended.
     #[must_use]
     pub fn oldest(&self) -> Option<u64> {
-        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at)
+        self.queue.iter().find(|e| !e.is_silent()).map(|e| e.sent_at.max(self.last_done))
     }
 
     /// Is `COPY FROM STDIN` reading what the client sends?
     #[must_use]
     pub fn is_copying_in(&self) -> bool {
         self.copy != Copy::None
+    }
+
+    /// Does `COPY FROM STDIN` read, and has the end of its data not been sent?
+    #[must_use]
+    pub fn awaits_copy_data(&self) -> bool {
+        self.is_copying_in() && !self.queue.iter().any(|e| e.request == Request::CopyEnd)
     }
 
     /// Is the request at the front one of ours?
@@ -212,10 +212,27 @@ impl<U> Owed<U> {
                 }
             }
         }
-        let entry = Entry { request, answer, sent_at: now, undo };
+        let entry = Entry { request, answer, sent_at: now, undo, watched: None };
         self.outstanding += u32::from(!entry.is_silent());
         self.segments.sent += u64::from(entry.brings_ready());
         self.queue.push_back(entry);
+    }
+
+    /// The request that was pushed last runs these statements.
+    #[inline]
+    pub fn watch(&mut self, watched: Watched) {
+        if let Some(last) = self.queue.back_mut() {
+            last.watched = Some(watched);
+        }
+    }
+
+    /// The statements of the request at the front, and when Postgres can have begun with it (see
+    /// [`Done::started_at`]).
+    #[inline]
+    pub fn watched(&mut self) -> Option<(&mut Watched, u64)> {
+        let front = self.queue.front_mut()?;
+        let began = front.sent_at.max(self.last_done);
+        front.watched.as_mut().map(|watched| (watched, began))
     }
 
     /// Notes that data for a `COPY FROM STDIN` is sent.
@@ -234,7 +251,9 @@ impl<U> Owed<U> {
                 self.skip_copy_ends();
                 Some(tag)
             }
-            Answer::Forward | Answer::Swallow | Answer::DuplicateStatement => None,
+            Answer::Forward | Answer::Swallow | Answer::DuplicateStatement | Answer::Refused(_) => {
+                None
+            }
         }
     }
 
@@ -316,6 +335,7 @@ impl<U> Owed<U> {
         match (answer, request) {
             (Answer::Swallow, Request::Query) => ErrorVerdict::OurQuery,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
+            (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
             (Answer::Forward | Answer::Swallow | Answer::Fake(_), _) => ErrorVerdict::Forward,
         }
     }
@@ -349,6 +369,12 @@ impl<U> Owed<U> {
             }
             Some(_) | None => Err(Unexpected(server_tag::READY_FOR_QUERY)),
         }
+    }
+
+    /// What travels with the request that is being answered.
+    #[must_use]
+    pub fn front_undo(&self) -> Option<&U> {
+        self.queue.front()?.undo.as_deref()
     }
 
     /// What travels with the requests that are still in the queue, oldest first.
@@ -448,41 +474,4 @@ impl<U> Owed<U> {
             }
         }
     }
-}
-
-impl<U> Entry<U> {
-    fn verdict(&self) -> Verdict {
-        match self.answer {
-            Answer::Swallow => Verdict::Swallow,
-            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement => Verdict::Forward,
-        }
-    }
-
-    /// What Postgres says of itself while it does something of ours is for the client, but for
-    /// settings that a Query of ours changes.
-    fn verdict_on(&self, tag: u8) -> Verdict {
-        match tag {
-            server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION
-                if self.request != Request::Query =>
-            {
-                Verdict::Forward
-            }
-            _ => self.verdict(),
-        }
-    }
-
-    fn brings_ready(&self) -> bool {
-        matches!(self.request, Request::Query | Request::FunctionCall | Request::Sync)
-    }
-
-    /// Was nothing sent that Postgres would answer?
-    fn is_silent(&self) -> bool {
-        self.request == Request::CopyEnd || matches!(self.answer, Answer::Fake(_))
-    }
-}
-
-/// May a server say this unasked? Errors too, but those end the connection.
-#[must_use]
-pub fn is_asynchronous(tag: u8) -> bool {
-    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

@@ -116,6 +116,21 @@ impl Interner {
     }
 }
 
+/// Who acts: given up first and taken on last, because it decides what may be set at all.
+/// `session_authorization` comes first, since setting it ends the role.
+const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
+/// Goes back to the user that logged in.
+const NOBODY_ELSE: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;";
+
+impl Settings {
+    /// Does it say who acts? A server that refuses that must not be given a request.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        IDENTITY.iter().any(|name| self.get(name).is_some())
+    }
+}
+
 /// The SQL that takes a server from `applied` to `wanted`; empty when nothing is to be done.
 ///
 /// Values go through `set_config`, which reads them as a startup packet's (`a, b` of a search path
@@ -123,25 +138,31 @@ impl Interner {
 #[must_use]
 pub fn transition(applied: &Applied, wanted: &Settings) -> String {
     let mut sql = String::new();
-    let known = match applied {
-        Applied::Known(known) => {
-            for (name, _) in known.iter().filter(|(name, _)| wanted.get(name).is_none()) {
-                sql.push_str("RESET ");
-                quote(&mut sql, name, '"');
-                sql.push(';');
-            }
-            Some(&**known)
-        }
+    let mut known = None;
+    match applied {
         Applied::Unknown => {
-            sql.push_str("SET SESSION AUTHORIZATION DEFAULT;RESET ALL;");
-            None
+            sql.push_str(NOBODY_ELSE);
+            sql.push_str("RESET ALL;");
         }
-    };
+        Applied::Known(settings) => {
+            if settings.has_identity() {
+                sql.push_str(NOBODY_ELSE);
+            }
+            for (name, _) in settings.iter().filter(|(name, _)| wanted.get(name).is_none()) {
+                if !IDENTITY.contains(&name) {
+                    sql.push_str("RESET ");
+                    quote(&mut sql, name, '"');
+                    sql.push(';');
+                }
+            }
+            known = Some(&**settings);
+        }
+    }
+    let differs = |(name, value): &(&str, &str)| known.and_then(|k| k.get(name)) != Some(value);
+    let others = wanted.iter().filter(|(name, _)| !IDENTITY.contains(name)).filter(differs);
+    let identity = IDENTITY.iter().filter_map(|name| Some((*name, wanted.get(name)?)));
     let mut separator = "SELECT ";
-    for (name, value) in wanted.iter() {
-        if known.and_then(|k| k.get(name)) == Some(value) {
-            continue;
-        }
+    for (name, value) in others.chain(identity) {
         let _ = write!(sql, "{separator}pg_catalog.set_config(E");
         quote(&mut sql, name, '\'');
         sql.push_str(",E");
@@ -152,7 +173,8 @@ pub fn transition(applied: &Applied, wanted: &Settings) -> String {
     sql
 }
 
-fn quote(sql: &mut String, text: &str, mark: char) {
+/// Appends `text` between quotes: an identifier's, or those of an `E''` string.
+pub(super) fn quote(sql: &mut String, text: &str, mark: char) {
     sql.push(mark);
     for c in text.chars().filter(|&c| c != '\0') {
         if c == mark || (mark == '\'' && c == '\\') {
@@ -210,7 +232,21 @@ mod tests {
         let a = set(&interner, &[("a", "1")]);
         assert_eq!(
             transition(&Applied::Unknown, &a),
-            "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;SELECT pg_catalog.set_config(E'a',E'1',false)"
+            "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;SELECT pg_catalog.set_config(E'a',E'1',false)"
+        );
+    }
+
+    #[test]
+    fn who_acts_is_given_up_first_and_taken_on_last() {
+        let interner = Interner::default();
+        let a = set(&interner, &[("role", "r"), ("x", "1")]);
+        let b = set(&interner, &[("role", "q"), ("session_authorization", "s"), ("z", "1")]);
+        assert_eq!(
+            transition(&Applied::Known(a), &b),
+            "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET \"x\";\
+             SELECT pg_catalog.set_config(E'z',E'1',false),\
+             pg_catalog.set_config(E'session_authorization',E's',false),\
+             pg_catalog.set_config(E'role',E'q',false)"
         );
     }
 

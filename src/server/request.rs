@@ -1,7 +1,9 @@
 //! The words for requests to Postgres and for what its replies mean to them; [`super::owed`] keeps
 //! the books.
 
+use crate::protocol::frame::server_tag;
 use crate::protocol::sqlstate::SqlState;
+use crate::sql::feature::Feature;
 
 /// A request that Postgres answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub enum Answer {
     /// What was sent is sure to fail; the client gets `42P05 duplicate_prepared_statement`
     /// in place of that failure.
     DuplicateStatement,
+    /// What was sent is sure to fail, because a rule forbids what the client asked for; it gets
+    /// `0A000 feature_not_supported` in place of that failure.
+    Refused(Feature),
 }
 
 /// What to do with a message of the server.
@@ -69,6 +74,8 @@ pub enum ErrorVerdict {
     Forward,
     /// Pass on `42P05` in its place.
     DuplicateStatement,
+    /// Pass on `0A000` in its place.
+    Refused(Feature),
     /// A Query of ours failed: the caller decides who hears of it.
     OurQuery,
     /// Nothing was asked: the server speaks for itself, and is about to close.
@@ -124,4 +131,10 @@ impl Cause {
             Some(_) | None => Self::Request,
         }
     }
+}
+
+/// May a server say this unasked? Errors too, but those end the connection.
+#[must_use]
+pub fn is_asynchronous(tag: u8) -> bool {
+    matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTICE | server_tag::NOTIFICATION)
 }

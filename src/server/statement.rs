@@ -3,13 +3,16 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lru::LruCache;
 use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
+
+use crate::sql::effects::Effects;
+use crate::sql::query::Query;
 
 /// Every shared name starts with this; a client's own name that does is never sent as it is.
 pub const SHARED_PREFIX: &[u8] = b"pooler_";
@@ -29,6 +32,10 @@ pub struct Statement {
     epoch: u64,
     /// May running it make Postgres forget prepared statements (DEALLOCATE, DISCARD)?
     pub forgets: bool,
+    /// What running it may do to the session.
+    pub effects: Option<Box<Effects>>,
+    /// What its text runs, once anybody who counts has asked.
+    pub query: OnceLock<Arc<Query>>,
     /// Has Postgres accepted it?
     proven: AtomicBool,
 }
@@ -44,6 +51,8 @@ pub struct SharedName {
 pub struct StatementRegistry {
     known: Mutex<Known>,
     epoch: AtomicU64,
+    /// Statements prepared before this epoch may have another result by now.
+    stale_before: AtomicU64,
 }
 
 struct Known {
@@ -141,6 +150,7 @@ impl StatementRegistry {
                 sweep_at: KEEP_UNUSED,
             }),
             epoch: AtomicU64::new(0),
+            stale_before: AtomicU64::new(0),
         }
     }
 
@@ -157,7 +167,18 @@ impl StatementRegistry {
         }
         let proven = AtomicBool::new(false);
         let (id, forgets) = (known.next_id, forgets(body));
-        let statement = Arc::new(Statement { id, body: body.into(), epoch, forgets, proven });
+        // The text ends at its NUL.
+        let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
+        let body = body.into();
+        let statement = Arc::new(Statement {
+            id,
+            body,
+            epoch,
+            forgets,
+            effects,
+            query: OnceLock::new(),
+            proven,
+        });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();
@@ -176,6 +197,20 @@ impl StatementRegistry {
     /// The schema has changed: texts that are prepared from now on are analysed anew.
     pub fn schema_changed(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The schema has changed in a way that may give statements another result: they are prepared
+    /// anew before they are used again, so that no client sees the change as an error.
+    pub fn results_changed(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        self.stale_before.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// Must it be prepared anew before it is used again?
+    #[inline]
+    #[must_use]
+    pub fn is_stale(&self, statement: &Statement) -> bool {
+        statement.epoch < self.stale_before.load(Ordering::Relaxed)
     }
 
     /// How many statements are known.

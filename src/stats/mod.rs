@@ -1,5 +1,7 @@
 //! Counting and timing: recorded by each worker for itself, merged when somebody looks.
 
+pub mod ledger;
 pub mod meter;
+pub mod queries;
 pub mod spread;
 pub mod totals;

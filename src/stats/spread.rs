@@ -21,6 +21,21 @@ impl Spread {
         self
     }
 
+    /// With those of another.
+    pub fn add(&mut self, other: &Self) {
+        for &(time, count) in &other.0 {
+            match self.0.binary_search_by_key(&time, |(time, _)| *time) {
+                Ok(at) => self.0[at].1 += count,
+                Err(at) => self.0.insert(at, (time, count)),
+            }
+        }
+    }
+
+    /// Times and how often each was seen, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().copied()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -83,6 +98,13 @@ mod tests {
         assert_eq!(later.since(&earlier), Spread::new([(2, 4), (3, 2), (9, 1)]));
         assert_eq!(later.since(&later), Spread::default());
         assert_eq!(later.since(&Spread::default()), later);
+    }
+
+    #[test]
+    fn spreads_add_up() {
+        let mut sum = Spread::new([(2, 1), (5, 1)]);
+        sum.add(&Spread::new([(1, 3), (5, 4), (9, 1)]));
+        assert_eq!(sum.iter().collect::<Vec<_>>(), [(1, 3), (2, 1), (5, 5), (9, 1)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Protocol, RawClient, Scenario, World, query};
+use crate::support::{Protocol, RawClient, Scenario, World, query, send_cancel};
 
 /// Would make a test fail by its length if it were not cancelled.
 const LONG_QUERY: &str = "SELECT pg_sleep(60)";
@@ -224,5 +224,28 @@ fn a_cancel_comes_through_the_unix_socket_too() {
     client.send(&query(LONG_QUERY));
     world.wait_for_query("pg_sleep(60)");
     client.cancel();
+    assert_eq!(client.read_readies(1).shape(), CANCELLED);
+}
+
+#[test]
+fn after_many_wrong_keys_no_key_from_there_is_looked_at() {
+    const MOST_WRONG: usize = 64;
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    client.send(&query(LONG_QUERY));
+    world.wait_for_query("pg_sleep(60)");
+    let mut wrong = client.cancel_key.clone().unwrap();
+    wrong.secret[0] ^= 1;
+    for _ in 0..MOST_WRONG {
+        send_cancel(&world.pooler.address(), &wrong);
+    }
+    // The worker that looks at the keys has seen them once it has answered.
+    let _clients = world.pooler.admin().clients();
+    client.cancel();
+    client.patience(Duration::from_millis(300));
+    assert!(client.try_frame().is_err(), "cancelled by somebody who guesses");
+    // Not through the network, it is another's.
+    send_cancel(&world.pooler.socket(), &client.cancel_key.clone().unwrap());
+    client.patience(Duration::from_secs(20));
     assert_eq!(client.read_readies(1).shape(), CANCELLED);
 }

@@ -298,3 +298,31 @@ fn among_clients_that_come_and_go_every_answer_is_ones_own() {
     assert_eq!(world.client().value("SELECT count(*) FROM item"), "0");
     assert!(world.backends().len() <= 3);
 }
+
+#[test]
+fn a_copy_whose_data_has_ended_is_cancelled_when_its_client_dies() {
+    let world = Scenario::new().pool_size(1).start();
+    world.prepare(
+        "CREATE TABLE item (n int);
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+         CREATE TRIGGER slow AFTER INSERT ON item EXECUTE FUNCTION slow()",
+    );
+    let mut client = world.client();
+    let backend = client.backend();
+    client.send(&query("COPY item FROM STDIN"));
+    client.read_tag('G');
+    client.send(&Batch::new().copy_data("1\n").copy_done());
+    wait_for(Duration::from_secs(10), "the trigger to run", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        match world.superuser().value(sql).as_str() {
+            "1" => Ok(()),
+            count => Err(count.to_owned()),
+        }
+    });
+    client.kill();
+    let mut next = world.client();
+    next.patience(Duration::from_secs(5));
+    assert_eq!(next.backend(), backend, "cancelled and cleaned, not closed after a long while");
+    assert_eq!(next.value("SELECT count(*) FROM item"), "0");
+}

@@ -218,3 +218,26 @@ fn a_login_that_hangs_at_postgres_holds_up_no_other() {
     // Ends the login that hangs.
     drop(server);
 }
+
+#[test]
+fn a_password_that_postgres_refuses_makes_the_pooler_unready() {
+    let mut world = Scenario::new()
+        .set_database("user", "other")
+        .set_database("password", "not_the_password")
+        .start();
+    let ready = |world: &World| world.pooler.admin().get("/readyz", "text/plain");
+    assert!(RawClient::try_login(&world.login()).is_err());
+    let answer = ready(&world);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("password authentication failed"), "{answer:?}");
+    // Put right, it is known at once: no client has to try first.
+    let password = format!("databases.{}.password", world.database);
+    world.pooler.reload(|config| {
+        config.set(&password, "other_secret");
+    });
+    wait_for(FAST, "readiness", || match ready(&world) {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(answer.body),
+    });
+    assert_eq!(world.client().value("SELECT current_user"), "other");
+}

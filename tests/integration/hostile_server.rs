@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    FakeServer, FakeSession, Login, RawClient, Scenario, ServerError, World, query,
+    FakeServer, FakeSession, Login, RawClient, Scenario, ServerError, World, query, wait_for,
 };
 
 /// Nothing here is worth waiting for.
@@ -258,4 +258,41 @@ fn rows_without_end_end_with_their_client() {
     assert_eq!(world.client().value("SELECT 1"), "1");
     assert!(start.elapsed() < SOON);
     assert_eq!(RawClient::login(&world.login().database("fake")).value("next"), "next");
+}
+
+#[test]
+fn what_a_server_that_is_out_of_step_runs_is_cancelled() {
+    let server = after_login(|session| {
+        let _query = session.frame();
+        // The answer to another question.
+        session.send(b'1', &[]);
+        session.echo();
+    });
+    broken_off(&server);
+    wait_for(SOON, "a cancel request", || match server.cancelled() {
+        1 => Ok(()),
+        count => Err(count.to_string()),
+    });
+}
+
+#[test]
+fn a_server_that_cannot_be_cleaned_in_time_is_cancelled_and_closed() {
+    const CLEAN_LIMIT: Duration = Duration::from_secs(10);
+    let server = after_login(|session| {
+        let _query = session.frame();
+        session.send(b'C', b"BEGIN\0");
+        session.send(b'Z', b"T");
+        // ROLLBACK is not answered.
+        while session.frame().is_some() {}
+    });
+    let world = world(&server);
+    let login = world.login().database("fake");
+    let mut client = RawClient::login(&login);
+    client.query("BEGIN");
+    client.kill();
+    wait_for(CLEAN_LIMIT + SOON, "a cancel request", || match server.cancelled() {
+        1 => Ok(()),
+        count => Err(count.to_string()),
+    });
+    assert_eq!(RawClient::login(&login).value("next"), "next");
 }

@@ -152,6 +152,27 @@ fn an_idle_server_of_a_sibling_makes_room_at_max_db_connections() {
 }
 
 #[test]
+fn minima_that_do_not_fit_a_shared_limit_leave_servers_in_peace() {
+    let scenario = Scenario::new().set("pool.min_pool_size", 2);
+    let world = scenario.set_database("max_db_connections", 2).start();
+    let mut ours = world.client();
+    ours.query("SELECT 1");
+    let mut theirs = RawClient::login(&other(&world));
+    theirs.query("SELECT 1");
+    let before = wait_for(SOON, "two servers", || match world.backends() {
+        backends if backends.len() == 2 => Ok(backends),
+        backends => Err(backends.join(" ")),
+    });
+    // Ten rounds of maintenance.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(500) {
+        assert_eq!(world.backends(), before);
+    }
+    assert_eq!(theirs.value("SELECT current_user"), "other");
+    assert_eq!(ours.value("SELECT current_user"), "app");
+}
+
+#[test]
 fn at_max_db_connections_the_pool_whose_client_waits_longest_is_next() {
     let world = Scenario::new().set_database("max_db_connections", 1).start();
     // Both pools are known before the limit is reached, so that logging in needs no server.

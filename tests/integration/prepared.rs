@@ -320,8 +320,9 @@ fn a_changed_result_type_is_met_by_preparing_again() {
     let run = batch().run("s", &[]).sync();
     assert_eq!(client.run(&run).shape(), "2 D(1) C(SELECT 1) Z(I)");
     world.prepare("ALTER TABLE item ADD COLUMN b int DEFAULT 2");
-    // As Postgres itself; who prepares again gets the table as it is now.
+    // As Postgres itself; from then on it is prepared as the table is now.
     assert_eq!(client.run(&run).shape(), "E(0A000) Z(I)");
+    assert_eq!(client.run(&run).shape(), "2 D(1|2) C(SELECT 1) Z(I)");
     let again = batch().close('S', "s").parse("s", "SELECT * FROM item").run("s", &[]).sync();
     assert_eq!(client.run(&again).shape(), "3 1 2 D(1|2) C(SELECT 1) Z(I)");
     let mut other = world.client();
@@ -339,6 +340,56 @@ fn a_changed_result_type_fails_an_open_transaction() {
     client.query("BEGIN");
     assert_eq!(client.run(&batch().run("s", &[]).sync()).shape(), "E(0A000) Z(E)");
     client.query("ROLLBACK");
+}
+
+/// Who changes the schema through the pooler lets nobody see the change as an error.
+#[test]
+fn a_schema_that_changes_under_prepared_statements_is_not_noticed() {
+    let world = Scenario::new().pool_size(2).start();
+    world.prepare("CREATE TABLE item (a int); INSERT INTO item VALUES (1); GRANT ALL ON item TO app; ALTER TABLE item OWNER TO app");
+    let mut client = world.client();
+    client.run(&batch().parse("s", "SELECT * FROM item").run("s", &[]).sync());
+    let run = batch().run("s", &[]).sync();
+    let mut migration = world.client();
+    let mut row = String::from("1");
+    for column in 2..6 {
+        migration.query(&format!("ALTER TABLE item ADD COLUMN c{column} int DEFAULT {column}"));
+        row = format!("{row}|{column}");
+        let wanted = format!("2 D({row}) C(SELECT 1) Z(I)");
+        assert_eq!(client.run(&run).shape(), wanted);
+        client.query("BEGIN");
+        assert_eq!(client.run(&run).shape(), wanted.replace("Z(I)", "Z(T)"));
+        client.query("COMMIT");
+        let described = client.run(&batch().describe('S', "s").sync());
+        assert_eq!(described.frames[1].fields().len(), column);
+    }
+}
+
+/// PHP's PDO prepares by protocol and deallocates in SQL.
+#[test]
+fn deallocate_in_sql_ends_a_statement_of_the_protocol() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut pair = world.pair();
+    let mut other = world.client();
+    for sql in ["DEALLOCATE Pdo_1", "deallocate prepare \"pdo_1\";"] {
+        pair.same(&batch().parse("pdo_1", "SELECT 'pdo'").sync());
+        other.run(&batch().parse("mine", "SELECT 'pdo'").sync());
+        pair.expect(&batch().run("pdo_1", &[]).sync(), "2 D(pdo) C(SELECT 1) Z(I)");
+        pair.expect(&query(sql), "C(DEALLOCATE) Z(I)");
+        pair.expect(&batch().run("pdo_1", &[]).sync(), "E(26000) Z(I)");
+        pair.expect(&query(sql), "E(26000) Z(I)");
+        let reply = other.run(&batch().run("mine", &[]).close('S', "mine").sync());
+        assert_eq!(reply.shape(), "2 D(pdo) C(SELECT 1) 3 Z(I)");
+    }
+    // In a transaction that failed it is not done; and requests behind it do not overtake it.
+    pair.same(&batch().parse("pdo_1", "SELECT 'pdo'").sync());
+    pair.expect(&query("BEGIN; SELECT 1/0"), "C(BEGIN) E(22012) Z(E)");
+    pair.expect(&query("DEALLOCATE pdo_1"), "E(25P02) Z(E)");
+    pair.expect(&query("ROLLBACK"), "C(ROLLBACK) Z(I)");
+    pair.expect(&batch().run("pdo_1", &[]).sync(), "2 D(pdo) C(SELECT 1) Z(I)");
+    let behind = batch().parse("pdo_1", "SELECT 'again'").run("pdo_1", &[]).sync();
+    let reply = pair.same(&query("DEALLOCATE pdo_1").then(behind));
+    assert_eq!(reply.shape(), "C(DEALLOCATE) Z(I) 1 2 D(again) C(SELECT 1) Z(I)");
 }
 
 fn expect_fresh(pair: &mut Pair, name: &str) {

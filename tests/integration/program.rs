@@ -46,6 +46,19 @@ fn a_faulty_file_ends_it_with_every_fault() {
 }
 
 #[test]
+fn a_pgbouncer_ini_is_called_by_its_name() {
+    let folder = TempDir::new();
+    let ini =
+        "[databases]\nshop = host=db password=hunter2\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\n";
+    let file = folder.write("pgbouncer.ini", ini);
+    let output = pooler(&["check", "--config", file.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output);
+    assert!(said.contains("PgBouncer's format") && said.contains("MIGRATING.md"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn a_missing_file_ends_it() {
     let output = pooler(&["--config", "/no/such/pooler.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));

@@ -43,6 +43,25 @@ fn a_smaller_pool_closes_what_is_too_much_as_it_falls_free() {
 }
 
 #[test]
+fn a_smaller_pool_keeps_as_many_idle_servers_as_it_may_have() {
+    const WORKERS: i64 = 4;
+    let mut world = Scenario::new().pool_size(12).set("general.workers", WORKERS).start();
+    let mut clients = world.clients(12);
+    for size in [8, 6, 4, 2] {
+        clients.iter_mut().for_each(|client| client.send(&query("SELECT pg_sleep(0.05)")));
+        clients.iter_mut().for_each(|client| drop(client.read_readies(1)));
+        world.pooler.reload(|config| {
+            config.set("pool.default_pool_size", size);
+        });
+        wait_for(SOON, "the pool to shrink", || match world.backends().len() {
+            count if count as i64 <= size => Ok(()),
+            count => Err(count.to_string()),
+        });
+        assert_eq!(world.backends().len() as i64, size);
+    }
+}
+
+#[test]
 fn users_come_change_and_go() {
     let mut world = Scenario::new().start();
     let mut old = RawClient::login(&world.login().user("other", "other_secret"));
@@ -178,4 +197,67 @@ fn a_database_that_does_not_answer_holds_up_no_reload() {
     // The pooler goes first; that ends the login that was stuck.
     drop(world);
     assert!(!matches!(stuck.join().unwrap(), Ok(Some(()))), "nobody answered");
+}
+
+#[test]
+fn sessions_of_a_removed_database_end_at_their_next_boundary() {
+    let mut world = Scenario::new().pool_size(1).set("pool.min_pool_size", 1).start();
+    let (mut idle, mut busy, mut waiting) = (world.client(), world.client(), world.client());
+    busy.query("BEGIN");
+    waiting.send(&query("SELECT 'served'"));
+    world.wait_for_waiting(1);
+    let database = format!("databases.{}", world.database);
+    world.pooler.reload(|config| {
+        // Without any, there would be one for all names.
+        config.remove(&database).set("databases.another.host", "127.0.0.1");
+    });
+    assert_eq!(idle.read_to_end().shape(), "E(57P01) closed");
+    assert_eq!(busy.value("SELECT 'in a transaction'"), "in a transaction");
+    assert_eq!(busy.run(&query("COMMIT")).shape(), "C(COMMIT) Z(I)");
+    assert_eq!(busy.read_to_end().shape(), "E(57P01) closed");
+    assert_eq!(waiting.read_readies(1).value(), "served");
+    assert_eq!(waiting.read_to_end().shape(), "E(57P01) closed");
+    // Nor is a server kept ready for nobody.
+    wait_for(SOON, "the servers to go", || match world.backends().len() {
+        0 => Ok(()),
+        count => Err(count.to_string()),
+    });
+}
+
+#[test]
+fn no_server_of_the_old_place_is_given_out_after_a_reload() {
+    const ROUNDS: usize = 8;
+    let mut world = Scenario::new().start();
+    let key = format!("databases.{}.dbname", world.database);
+    let mut client = world.client();
+    for (round, dbname) in
+        ["postgres", &world.database.clone()].iter().cycle().take(ROUNDS).enumerate()
+    {
+        world.pooler.reload(|config| {
+            config.set(&key, *dbname);
+        });
+        wait_for(SOON, "the reload", || {
+            let reloads = world.pooler.log().matches("the configuration is reloaded").count();
+            if reloads == round + 1 { Ok(()) } else { Err(reloads.to_string()) }
+        });
+        assert_eq!(client.value("SELECT current_database()"), **dbname, "round {round}");
+        let new = world.client();
+        assert!(new.parameters.iter().any(|(name, _)| name == "server_version"), "{round}");
+    }
+}
+
+#[test]
+fn a_new_limit_on_the_clients_of_a_user_holds_where_the_database_forces_another() {
+    let mut world = Scenario::new()
+        .set_database("user", "other")
+        .set_database("password", "other_secret")
+        .start();
+    let (_one, _two) = (world.client(), world.client());
+    world.pooler.reload(|config| {
+        config.set("users.app.max_user_client_connections", 2);
+    });
+    wait_for(SOON, "the new limit", || match RawClient::try_login(&world.login()) {
+        Err(error) if error.message.contains("max_user_client_connections") => Ok(()),
+        other => Err(format!("{:?}", other.map(drop))),
+    });
 }

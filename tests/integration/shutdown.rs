@@ -168,3 +168,18 @@ fn a_drain_under_load_breaks_off_no_transaction() {
     });
     exits_well(world);
 }
+
+#[test]
+fn connections_that_say_nothing_do_not_hold_up_the_end() {
+    let world = Scenario::new().start();
+    let mut silent = RawClient::connect(&world.pooler.address());
+    let mut half = RawClient::connect(&world.pooler.address());
+    half.send_bytes(&world.login().startup()[..6]);
+    // Accepted before, so that both have been seen.
+    drop(world.client());
+    world.pooler.signal(Signal::Terminate);
+    for client in [&mut silent, &mut half] {
+        assert_eq!(client.read_to_end().shape(), "E(57P01) closed");
+    }
+    exits_well(world);
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Batch, RawClient, Scenario, World, query};
+use crate::support::{Batch, RawClient, Scenario, World, query, wait_for};
 
 const SHORT: &str = "300ms";
 
@@ -81,6 +81,46 @@ fn a_query_that_runs_too_long_is_cancelled() {
     assert_eq!(reply.error().sqlstate, "57014", "{:?}", reply.error());
     assert!(reply.error().message.contains("query_timeout") || reply.error().severity == "ERROR");
     server_goes_on(&world, &backend);
+}
+
+#[test]
+fn query_timeout_is_for_each_query_of_a_pipeline() {
+    let world = world("timeouts.query_timeout");
+    let mut client = world.client();
+    let short = "SELECT pg_sleep(0.1)";
+    let pipeline = query(short).query(short).query(short).query(short).query(short).query(short);
+    assert!(!client.run(&pipeline).has_error());
+    // Never quiet: the next is sent before the one before it is answered.
+    client.send(&query(short));
+    for _ in 0..7 {
+        client.send(&query(short));
+        assert!(!client.read_readies(1).has_error());
+    }
+    assert!(!client.read_readies(1).has_error());
+    assert!(client.run(&query("SELECT pg_sleep(60)")).has_error());
+}
+
+#[test]
+fn a_query_that_cannot_be_cancelled_ends_its_session() {
+    let world = world("timeouts.query_timeout");
+    // Postgres waits for the rest of the query.
+    let mut half = world.client();
+    half.query("SELECT 1");
+    let long = query(&format!("SELECT 1 -- {}", "x".repeat(1_000_000)));
+    half.send_bytes(&long.bytes[..500_000]);
+    assert_eq!(half.read_to_end().shape(), "E(57014) closed");
+    // Postgres waits for a client that reads nothing.
+    let mut deaf = world.client();
+    deaf.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)"));
+    world.wait_for_query("generate_series");
+    wait_for(Duration::from_secs(20), "the session to end", || {
+        match world.pooler.admin().clients().len() {
+            0 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    });
+    world.pooler.wait_for_log("query_timeout");
+    assert_eq!(world.client().value("SELECT 1"), "1");
 }
 
 #[test]

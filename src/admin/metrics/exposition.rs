@@ -82,7 +82,7 @@ impl Metric {
                 Kind::Gauge => "gauge",
             },
             Read::PoolTimes(_) => "histogram",
-            Read::PoolErrors(_) | Read::Errors(_) => "counter",
+            Read::PoolErrors(_) | Read::PoolReasons(_) | Read::Errors(_) => "counter",
             Read::Version | Read::Workers(_) => "gauge",
         }
     }
@@ -97,6 +97,7 @@ impl Metric {
             Read::Workers(_) => "worker",
             Read::Pool(..) | Read::PoolTimes(_) => "database, user",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
+            Read::PoolReasons(_) => "database, user, reason",
             Read::Errors(_) => "sqlstate_class",
             Read::Database(..) => "database",
             Read::Version => "version",
@@ -160,6 +161,14 @@ impl Page {
                         let [database, user] = pool.labels();
                         let labels = [database, user, ("sqlstate_class", class.as_str())];
                         self.sample(name, &labels, count as f64);
+                    }
+                }
+            }
+            Read::PoolReasons(read) => {
+                for pool in pools {
+                    for (reason, value) in read(pool) {
+                        let [database, user] = pool.labels();
+                        self.sample(name, &[database, user, ("reason", reason)], value);
                     }
                 }
             }

@@ -17,6 +17,7 @@ use super::routes::{gather, silent};
 use crate::control::census::{Count, Measured, Measures, PoolCount};
 use crate::control::health::DatabaseHealth;
 use crate::pool::shared::Connects;
+use crate::stats::ledger::LedgerState;
 use exposition::Exposition;
 use table::METRICS;
 
@@ -56,6 +57,10 @@ pub(super) async fn page(
 }
 
 impl Scene {
+    fn ledger(&self) -> Option<LedgerState> {
+        Some(self.sources.shared.ledger.as_ref()?.state())
+    }
+
     fn pools(&self) -> Vec<PoolScene<'_>> {
         let scene = |count| {
             let PoolCount { pool, .. }: &PoolCount = count;

@@ -11,6 +11,8 @@ use crate::admin::process;
 use crate::control::census::Measured;
 use crate::control::health::{DatabaseHealth, State};
 use crate::lifecycle::Stage;
+use crate::pool::wear::Parting;
+use crate::sql::feature::Feature;
 use crate::stats::meter::ErrorClasses;
 use crate::stats::spread::Spread;
 
@@ -38,6 +40,8 @@ pub(super) enum Read {
     PoolTimes(fn(&PoolScene<'_>) -> (Spread, u64)),
     /// Counts for each pool and SQLSTATE class.
     PoolErrors(fn(&Measured) -> &ErrorClasses),
+    /// Numbers that only grow, for each pool and reason.
+    PoolReasons(fn(&PoolScene<'_>) -> Vec<(&'static str, f64)>),
     /// Counts for each SQLSTATE class.
     Errors(fn(&Scene) -> &ErrorClasses),
     /// One for each database; none where it is not known.
@@ -99,6 +103,21 @@ pub(super) const METRICS: &[Metric] = &[
         "Clients that hold a server and send nothing.",
         |p| f64::from(p.count.clients.idle_in_transaction),
     ),
+    gauge(
+        "pooler_pools_client_pinned_connections",
+        "Clients that keep a server between transactions, for state that no other one has.",
+        |p| f64::from(p.count.pool.rules.pinned()),
+    ),
+    metric(
+        "pooler_pins_total",
+        "Times a client came to keep its server, by what for.",
+        Read::PoolReasons(|p| reasons(p.count.pool.rules.pins(), 1.0)),
+    ),
+    metric(
+        "pooler_pinned_seconds_total",
+        "How long clients kept their servers, by what for; those that do it now not counted.",
+        Read::PoolReasons(|p| reasons(p.count.pool.rules.pinned_micros(), 1e-6)),
+    ),
     gauge("pooler_pools_client_waiting_connections", "Clients in the queue for a server.", |p| {
         f64::from(p.count.clients.waiting)
     }),
@@ -158,6 +177,20 @@ pub(super) const METRICS: &[Metric] = &[
         p.connects.failures as f64
     }),
     metric(
+        "pooler_servers_closed_total",
+        "Servers closed, by the reason.",
+        Read::PoolReasons(|p| {
+            let wear = &p.count.pool.wear;
+            Parting::ALL.into_iter().map(|why| (why.word(), wear.closed(why) as f64)).collect()
+        }),
+    ),
+    counter("pooler_servers_cleaned_total", "Times a server was cleaned after a client.", |p| {
+        p.count.pool.wear.cleaned() as f64
+    }),
+    counter("pooler_servers_cancelled_total", "Cancel requests for what servers run.", |p| {
+        p.count.pool.wear.cancels() as f64
+    }),
+    metric(
         "pooler_errors_total",
         "Errors sent to clients, Postgres' and our own, by the class of the SQLSTATE.",
         Read::PoolErrors(|measured| &measured.errors),
@@ -173,6 +206,22 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     times("pooler_server_connect_seconds", "Time to connect to Postgres and log in.", |p| {
         (p.connects.times.spread(), p.connects.times.total_micros())
+    }),
+    process("pooler_fingerprints_tracked", "Statements that are told apart.", |s| {
+        Some(s.ledger()?.tracked as f64)
+    }),
+    metric(
+        "pooler_fingerprint_evictions_total",
+        "Statements summed up with others for lack of room.",
+        Read::Process(Kind::Counter, |s| Some(s.ledger()?.evictions as f64)),
+    ),
+    metric(
+        "pooler_events_dropped_total",
+        "Statements that ended and were not counted.",
+        Read::Process(Kind::Counter, |s| Some(s.ledger()?.dropped as f64)),
+    ),
+    process("pooler_query_stats_bytes", "Memory of what is counted of statements.", |s| {
+        Some(s.ledger()?.bytes as f64)
     }),
     process("process_start_time_seconds", "When the program started, since 1970.", |s| {
         Some(s.sources.started.1.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
@@ -209,6 +258,10 @@ const fn database(
     read: fn(&DatabaseHealth) -> Option<f64>,
 ) -> Metric {
     metric(name, help, Read::Database(Kind::Gauge, read))
+}
+
+fn reasons(counts: Vec<(Feature, u64)>, unit: f64) -> Vec<(&'static str, f64)> {
+    counts.into_iter().map(|(feature, count)| (feature.name(), count as f64 * unit)).collect()
 }
 
 const fn gauge(name: &'static str, help: &'static str, read: fn(&PoolScene<'_>) -> f64) -> Metric {

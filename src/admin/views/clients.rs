@@ -13,6 +13,7 @@ use crate::admin::table::{Table, name, number as column};
 use crate::client::look::{SeenClient, SeenClients, Wanted};
 use crate::client::record::Phase;
 use crate::control::census::Silent;
+use crate::sql::feature::Feature;
 
 /// The most clients that are shown at once: what a worker can tell of within a millisecond.
 const MOST_SHOWN: usize = 1_000;
@@ -69,6 +70,8 @@ struct ClientRow {
     connected_ms: f64,
     /// The backend's process id; `null` without a server.
     server_pid: Option<u32>,
+    /// What it keeps its server for between transactions, with commas.
+    pinned: String,
     transactions: u64,
     worker: usize,
 }
@@ -127,6 +130,7 @@ impl From<SeenClient> for ClientRow {
             transaction_ms: client.transaction_micros.map(millis),
             connected_ms: millis(client.connected_micros),
             server_pid: (client.server_pid != 0).then_some(client.server_pid),
+            pinned: client.pins.iter().map(Feature::name).collect::<Vec<_>>().join(", "),
             transactions: client.transactions,
             worker: client.worker,
         }
@@ -149,6 +153,7 @@ impl View for ClientsView {
             column("for"),
             column("xact"),
             column("server"),
+            name("PINNED", 6),
             column("xacts"),
             column("connected"),
         ]);
@@ -162,6 +167,7 @@ impl View for ClientsView {
                 human::millis(row.state_ms),
                 row.transaction_ms.map_or_else(String::new, human::millis),
                 row.server_pid.map_or_else(String::new, |pid| pid.to_string()),
+                row.pinned.clone(),
                 row.transactions.to_string(),
                 human::millis(row.connected_ms),
             ]);

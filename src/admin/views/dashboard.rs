@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::databases::{self, DatabaseRow};
 use super::pools::{self, PoolRow, PoolsView};
+use super::queries::{self, QueryRow};
 use super::{silence, wrapped};
 use crate::admin::answer::View;
 use crate::admin::human;
@@ -14,6 +15,9 @@ const MOST_POOLS: usize = 20;
 
 /// Databases that fit on the screen; those that are down come first.
 const MOST_DATABASES: usize = 10;
+
+/// Statements that fit on the screen.
+pub(crate) const TOP_QUERIES: usize = 5;
 
 /// Everything in short.
 #[derive(Debug, Serialize)]
@@ -30,6 +34,8 @@ pub(crate) struct Dashboard {
     #[serde(flatten)]
     pub(crate) pools: PoolsView,
     pub(crate) databases: Vec<DatabaseRow>,
+    /// Those that took the most time since the start.
+    pub(crate) queries: Vec<QueryRow>,
 }
 
 impl Dashboard {
@@ -75,6 +81,10 @@ impl View for Dashboard {
             text.push_str(&pools::table(busiest.iter().copied().take(MOST_POOLS)));
             text.push_str(&more(busiest.len(), MOST_POOLS, "/pools"));
         }
+        if !self.queries.is_empty() {
+            text.push_str("\nTOP BY TOTAL TIME\n");
+            text.push_str(&queries::table(&self.queries));
+        }
         text.push('\n');
         let urgent = databases::by_urgency(&self.databases);
         text.push_str(&databases::table(urgent.iter().copied().take(MOST_DATABASES)));
@@ -104,6 +114,7 @@ mod tests {
             clients_active: 9,
             clients_waiting: 180,
             clients_idle: 1200,
+            clients_pinned: 0,
             clients_idle_in_transaction: 1,
             servers_active: 20,
             servers_idle: 0,
@@ -155,6 +166,7 @@ mod tests {
             max_client_conn: 10_000,
             pools: PoolsView { rel_error: 0.01, silent_workers: Vec::new(), pools },
             databases: vec![database("crm", None), database("shop", Some("connection refused"))],
+            queries: Vec::new(),
         }
     }
 

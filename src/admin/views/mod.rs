@@ -1,10 +1,13 @@
 //! The pages: what each shows, in both forms. How a page is asked for is left to `routes`.
 
 pub(super) mod clients;
+pub(super) mod compat;
 pub(super) mod dashboard;
 pub(super) mod databases;
+pub(super) mod histogram;
 pub(super) mod numbers;
 pub(super) mod pools;
+pub(super) mod queries;
 pub(super) mod servers;
 pub(super) mod state;
 

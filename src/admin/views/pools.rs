@@ -57,6 +57,8 @@ pub(crate) struct PoolRow {
     pub(crate) clients_idle: u32,
     /// Of the active ones, those that send nothing.
     pub(crate) clients_idle_in_transaction: u32,
+    /// Those that keep a server between transactions, for state that no other one has.
+    pub(crate) clients_pinned: u32,
     pub(crate) servers_active: u32,
     pub(crate) servers_idle: u32,
     pub(crate) servers_opening: u32,
@@ -111,6 +113,7 @@ impl PoolRow {
             clients_waiting: clients.waiting,
             clients_idle: clients.idle,
             clients_idle_in_transaction: clients.idle_in_transaction,
+            clients_pinned: pool.rules.pinned(),
             servers_active: servers.active,
             servers_idle: servers.idle,
             servers_opening: servers.opening,

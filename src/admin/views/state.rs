@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::control::census::Silent;
 use crate::control::health::{DatabaseHealth, FirstRound, State};
 use crate::lifecycle::Stage;
+use crate::pool::shared::{OpenFailure, PoolKey};
 
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -77,6 +78,16 @@ impl Ready {
                 }
             }
         }
+        self.ready = self.reasons.is_empty();
+    }
+
+    /// Nor while Postgres does not let the pooler in.
+    pub(crate) fn hear_of_refusals(&mut self, refused: &[(PoolKey, OpenFailure)]) {
+        self.reasons.extend(refused.iter().map(|(PoolKey { database, user }, reason)| {
+            format!(
+                "Postgres refuses the login of user \"{user}\" to database \"{database}\": {reason}"
+            )
+        }));
         self.ready = self.reasons.is_empty();
     }
 

@@ -11,7 +11,7 @@ fn every_fault_is_reported_at_once_and_in_order() {
         [pool]
         defualt_pool_size = 5
         min_pool_size = "few"
-        pool_mode = "session"
+        pool_mode = "sesion"
         [polo]
         [timeouts]
         query_timeout = "soon"
@@ -25,7 +25,7 @@ fn every_fault_is_reported_at_once_and_in_order() {
         "pooler.toml: polo: unknown table; did you mean pool?",
         "pooler.toml: pool.defualt_pool_size: unknown key; did you mean default_pool_size?",
         "pooler.toml: pool.min_pool_size: expected a whole number, found text",
-        "pooler.toml: pool.pool_mode: pool_mode session is not available; only \"transaction\" is",
+        "pooler.toml: pool.pool_mode: \"sesion\" is none of: transaction, session, statement",
         "pooler.toml: timeouts.query_timeout: \"soon\" is not a duration such as 500ms, 30s, 5m, 1h or 1d: expected a number with a unit",
         "POOLER__LISTEN__LISTEN_PORT: 70000 is out of range: 0 to 65535",
     ];
@@ -65,7 +65,7 @@ fn numbers_switches_and_durations_say_what_they_expect() {
 #[test]
 fn words_addresses_and_texts_say_what_they_expect() {
     check_lines(&[
-        ("pool.pool_mode = \"nap\"", "\"nap\" is none of: transaction"),
+        ("pool.pool_mode = \"nap\"", "\"nap\" is none of: transaction, session, statement"),
         (
             "auth.auth_type = \"hba\"",
             "\"hba\" is none of: trust, plain, md5, scram-sha-256, passthrough",
@@ -135,8 +135,8 @@ fn a_known_key_in_the_wrong_table_is_shown_its_place() {
     );
     assert_eq!(fault("listen_port = 1"), "listen_port: unknown key; it is listen.listen_port here");
     assert_eq!(
-        fault("[databases.shop]\npool_mode = \"transaction\""),
-        "databases.shop.pool_mode: unknown key; it is pool.pool_mode here"
+        fault("[databases.shop]\nserver_reset = \"auto\""),
+        "databases.shop.server_reset: unknown key; it is pool.server_reset here"
     );
     assert_eq!(fault("[pool]\ncolour = 1"), "pool.colour: unknown key");
     assert_eq!(
@@ -169,7 +169,7 @@ fn who_asks_for_secrets_behind_the_fallback_says_where() {
 #[test]
 fn a_pgbouncer_setting_says_what_serves_instead() {
     for (line, start) in [
-        ("server.server_reset_query = \"DISCARD ALL\"", "servers change hands"),
+        ("server.server_reset_query = \"DISCARD ALL\"", "what a client left"),
         ("databases.shop.reserve_pool = 1", "write reserve_pool_size"),
         ("tls.client_tls_ciphers = \"HIGH\"", "ciphers and curves are not chosen"),
         ("log.stats_period = 60", "/metrics of the HTTP API"),

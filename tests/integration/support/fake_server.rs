@@ -102,6 +102,7 @@ const PARAMETERS: [(&str, &str); 5] = [
 pub(crate) struct FakeServer {
     port: u16,
     accepted: Arc<AtomicUsize>,
+    cancelled: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
@@ -115,11 +116,12 @@ impl FakeServer {
         let server = FakeServer {
             port: listener.local_addr().unwrap().port(),
             accepted: Arc::default(),
+            cancelled: Arc::default(),
             stopped: Arc::default(),
             open: Arc::default(),
         };
         let (accepted, stopped) = (server.accepted.clone(), server.stopped.clone());
-        let open = server.open.clone();
+        let (open, cancelled) = (server.open.clone(), server.cancelled.clone());
         let serve = Arc::new(serve);
         std::thread::spawn(move || {
             for socket in listener.incoming() {
@@ -129,6 +131,11 @@ impl FakeServer {
                 let socket = socket.unwrap();
                 socket.set_read_timeout(Some(2 * PATIENCE)).unwrap();
                 open.lock().push(socket.try_clone().unwrap());
+                if is_cancel(&socket) {
+                    cancelled.fetch_add(1, Ordering::SeqCst);
+                    let _closed = socket.shutdown(Shutdown::Both);
+                    continue;
+                }
                 let (number, serve) = (accepted.fetch_add(1, Ordering::SeqCst), serve.clone());
                 std::thread::spawn(move || {
                     let mut session = FakeSession { socket, received: Vec::new() };
@@ -144,7 +151,12 @@ impl FakeServer {
         self.port
     }
 
-    /// How many connections came so far.
+    /// How many cancel requests came so far.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// How many other connections came so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -157,6 +169,19 @@ impl Drop for FakeServer {
         let _woken = TcpStream::connect(("127.0.0.1", self.port));
         for socket in self.open.lock().drain(..) {
             let _closed = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Is the first packet a CancelRequest? It stays to be read.
+fn is_cancel(socket: &TcpStream) -> bool {
+    const CODE: [u8; 4] = 80_877_102_u32.to_be_bytes();
+    let mut head = [0; 8];
+    loop {
+        match socket.peek(&mut head) {
+            Ok(8) => return head[4..] == CODE,
+            Ok(0) | Err(_) => return false,
+            Ok(_) => std::thread::yield_now(),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Frame {
                 b'C' => error.sqlstate = text,
                 b'M' => error.message = text,
                 b'D' => error.detail = text,
+                b'H' => error.hint = text,
                 _ => {}
             }
             rest = next;

@@ -49,6 +49,9 @@ log_connections = off
 log_min_messages = warning
 log_line_prefix = '%m [%p] %d '
 password_encryption = 'scram-sha-256'
+shared_preload_libraries = 'pg_stat_statements'
+pg_stat_statements.track_planning = on
+pg_stat_statements.max = 20000
 ";
 
 const HBA: &str = "
@@ -124,17 +127,22 @@ impl Postgres {
 impl Cluster {
     /// A running cluster with the roles of `ROLES`.
     pub(crate) fn start() -> Cluster {
-        let folder = tempfile::Builder::new().prefix("pooler-postgres-").tempdir().unwrap().keep();
+        // Removed if anything fails before the guard has it.
+        let unguarded = tempfile::Builder::new().prefix("pooler-postgres-").tempdir().unwrap();
+        let folder = unguarded.path().to_owned();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&folder, open).unwrap();
         give_away(&folder);
         let data = folder.join("data");
         let initdb = ["--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"];
-        run(unprivileged(&binary("initdb")).args(initdb).arg("-D").arg(&data).env_remove("PGDATA"));
+        let mut command = unprivileged(&binary("initdb"));
+        // The user that it runs as may not enter the folder that the tests run in.
+        run(command.args(initdb).arg("-D").arg(&data).env_remove("PGDATA").current_dir("/"));
         append(&data.join("postgresql.conf"), SETTINGS);
         std::fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         let port = free_port();
         let guard = Mutex::new(guard(&folder, port));
+        let _path = unguarded.keep();
         let cluster = Cluster { guard, folder, port };
         cluster.resume();
         cluster.superuser("postgres").run(&query(ROLES));

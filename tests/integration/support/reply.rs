@@ -11,12 +11,13 @@ pub(crate) struct ServerError {
     pub(crate) sqlstate: String,
     pub(crate) message: String,
     pub(crate) detail: String,
+    pub(crate) hint: String,
 }
 
 impl fmt::Debug for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ServerError { severity, sqlstate, message, detail } = self;
-        write!(f, "{severity} {sqlstate}: {message} [{detail}]")
+        let ServerError { severity, sqlstate, message, detail, hint } = self;
+        write!(f, "{severity} {sqlstate}: {message} [{detail}{hint}]")
     }
 }
 

@@ -1,0 +1,142 @@
+//! The pages about statements. What they show is counted by `stats`, shown by `views`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Sources;
+use super::answer::answer;
+use super::parameters::{Asked, NoParameters};
+use super::problem::Problem;
+use super::views::histogram::{FingerprintsView, ForgottenView, HistogramView};
+use super::views::queries::{OwnerSelection, QueriesView, QueryView, Selection};
+use crate::sql::fingerprint::{Fingerprint, SCAN_LIMIT};
+use crate::stats::ledger::Ledger;
+
+/// The longest body: a text in JSON as far as it is looked at, each byte escaped.
+const BODY_LIMIT: usize = 6 * SCAN_LIMIT + 1024;
+
+type Source = State<Arc<Sources>>;
+
+/// The pages.
+pub(super) fn router() -> Router<Arc<Sources>> {
+    Router::new()
+        .route("/queries", get(queries))
+        .route("/queries/{fingerprint}", get(query))
+        .route("/queries/{fingerprint}/histogram", get(histogram))
+        .route("/queries/reset", post(reset))
+        .route("/fingerprint", post(fingerprint))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+fn ledger(sources: &Sources) -> Result<&Ledger, Problem> {
+    sources.shared.ledger.as_deref().ok_or(Problem::NotCounted)
+}
+
+fn wanted(text: &str) -> Result<Fingerprint, Problem> {
+    text.parse().map_err(|_| Problem::NoFingerprint(text.to_owned()))
+}
+
+async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
+    match ledger(&sources) {
+        Ok(ledger) => {
+            let view = QueriesView::new(ledger, &asked.parameters);
+            answer(StatusCode::OK, &view, asked.format)
+        }
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+async fn query(
+    State(sources): Source,
+    Path(text): Path<String>,
+    asked: Asked<OwnerSelection>,
+) -> Response {
+    let view = || {
+        let view = QueriesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
+        if view.is_empty() { Err(Problem::NoFingerprint(text.clone())) } else { Ok(view) }
+    };
+    match view() {
+        Ok(view) => answer(StatusCode::OK, &QueryView(view), asked.format),
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+async fn histogram(
+    State(sources): Source,
+    Path(text): Path<String>,
+    asked: Asked<OwnerSelection>,
+) -> Response {
+    let view = || {
+        let view = HistogramView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
+        view.ok_or_else(|| Problem::NoFingerprint(text.clone()))
+    };
+    match view() {
+        Ok(view) => answer(StatusCode::OK, &view, asked.format),
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+/// What is to be forgotten; everything that is not said is everything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    fingerprint: Option<String>,
+    db: Option<String>,
+    user: Option<String>,
+}
+
+async fn reset(
+    State(sources): Source,
+    headers: HeaderMap,
+    asked: Asked<NoParameters>,
+    body: Bytes,
+) -> Response {
+    let forget = || {
+        let Reset { fingerprint, db, user } = read(&headers, &body)?;
+        let fingerprint = fingerprint.as_deref().map(wanted).transpose()?;
+        let owner = OwnerSelection { database: db, user };
+        let ledger = ledger(&sources)?;
+        ledger.add_up();
+        let forgotten = ledger.forget(|record| {
+            let about = record.about.as_ref();
+            owner.holds(record)
+                && fingerprint.is_none_or(|wanted| about.is_some_and(|a| a.fingerprint == wanted))
+        });
+        Ok::<_, Problem>(ForgottenView { forgotten })
+    };
+    match forget() {
+        Ok(view) => answer(StatusCode::OK, &view, asked.format),
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sql {
+    sql: String,
+}
+
+async fn fingerprint(headers: HeaderMap, asked: Asked<NoParameters>, body: Bytes) -> Response {
+    match read::<Sql>(&headers, &body) {
+        Ok(Sql { sql }) => answer(StatusCode::OK, &FingerprintsView::new(&sql), asked.format),
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+/// A body of JSON that says so: a form on a web page can send none without asking first (CORS).
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::NotJson(kind.to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::Body(error.to_string()))
+}

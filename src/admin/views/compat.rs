@@ -1,0 +1,101 @@
+//! `/compat`: what applications do to their sessions, what became of it, and what to change: for
+//! someone who comes from session pooling, or wants to know why servers are kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::admin::answer::View;
+use crate::admin::table::{Table, name, number};
+use crate::pool::compat::{Uses, counted};
+use crate::pool::shared::Pool;
+use crate::sql::feature::Feature;
+
+/// Every use of session state since the start.
+#[derive(Debug, Serialize)]
+pub(crate) struct CompatView {
+    uses: Vec<UseRow>,
+}
+
+/// One thing that an application does.
+#[derive(Debug, Serialize)]
+struct UseRow {
+    database: String,
+    application: String,
+    /// The feature, or the setting that is changed.
+    feature: String,
+    /// `carried`: it follows the client. `pinned`: the client kept its server for it. `refused`: by `pin` or
+    /// `max_pinned`. `unreadable`: DO or CALL, which may do anything.
+    outcome: &'static str,
+    count: u64,
+    /// What the application can do instead; empty where nothing needs to be done.
+    advice: &'static str,
+}
+
+impl CompatView {
+    /// Of these pools' databases.
+    pub(crate) fn new(pools: &[Arc<Pool>]) -> Self {
+        let databases: BTreeMap<_, _> =
+            pools.iter().map(|pool| (&*pool.database.name, &pool.database)).collect();
+        let mut uses = Vec::new();
+        for (name, database) in databases {
+            for (application, of) in database.compat.uses() {
+                add(&mut uses, (name, &application), &of);
+            }
+        }
+        Self { uses }
+    }
+}
+
+fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Uses) {
+    let mut row = |feature: String, outcome, count, advice| {
+        let (database, application) = (database.to_owned(), application.to_owned());
+        rows.push(UseRow { database, application, feature, outcome, count, advice });
+    };
+    for (feature, count) in counted(&uses.refused) {
+        row(feature.name().to_owned(), "refused", count, feature.advice());
+    }
+    for (feature, count) in counted(&uses.pinned) {
+        row(feature.name().to_owned(), "pinned", count, feature.advice());
+    }
+    if uses.unreadable > 0 {
+        let advice = Feature::Unreadable.advice();
+        row("DO, CALL, set_config of any name".to_owned(), "unreadable", uses.unreadable, advice);
+    }
+    for (setting, count) in &uses.settings {
+        row(format!("SET {setting}"), "carried", *count, "");
+    }
+}
+
+impl View for CompatView {
+    fn text(&self) -> String {
+        if self.uses.is_empty() {
+            return "No session state was used: transaction mode is enough.\n".to_owned();
+        }
+        let mut table = Table::new([
+            name("DATABASE", 8),
+            name("APPLICATION", 11),
+            name("FEATURE", 12),
+            name("OUTCOME", 7),
+            number("count"),
+        ]);
+        for row in &self.uses {
+            table.row([
+                row.database.clone(),
+                row.application.clone(),
+                row.feature.clone(),
+                row.outcome.to_owned(),
+                row.count.to_string(),
+            ]);
+        }
+        let advice: BTreeMap<_, _> = self
+            .uses
+            .iter()
+            .filter(|row| !row.advice.is_empty())
+            .map(|row| (&*row.feature, row.advice))
+            .collect();
+        let lines = advice.iter().map(|(feature, advice)| format!("{feature}: {advice}\n"));
+        table.text() + "\n" + &lines.collect::<String>()
+    }
+}

@@ -1,0 +1,225 @@
+//! Taking stock between transactions: what the client has changed in its server's session becomes
+//! its own, and whether it may leave that server.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::info;
+
+use super::record::{Kick, Phase};
+use super::session::{End, Session, State, Step};
+use crate::config::PoolMode;
+use crate::server::inventory::{Inventory, Verdict};
+use crate::server::parameters::{Applied, Settings, is_carried};
+use crate::sql::effects::{Change, Effects, Scope};
+use crate::sql::feature::{Feature, Features};
+
+/// What is known of the server's session.
+pub(super) enum Stock {
+    /// Everything: the server may go, or is kept for what it holds.
+    Known,
+    /// Postgres has been asked, or told.
+    Asked,
+}
+
+impl Session {
+    /// The transaction is over: learns what it left, asking Postgres where it must.
+    pub(super) fn take_stock(&mut self, nanos: u64) -> Stock {
+        let State::Active(server) = &mut self.state else { return Stock::Known };
+        if !server.connection().reported.is_empty() {
+            self.learn_reported();
+        }
+        let State::Active(server) = &mut self.state else { return Stock::Known };
+        let connection = server.connection();
+        if let Some(answer) = connection.asked.take() {
+            match answer.verdict() {
+                Verdict::Again => {
+                    connection.ask(Box::new(answer.again()), nanos);
+                    return Stock::Asked;
+                }
+                Verdict::Answered => {
+                    self.learn(&answer);
+                    if answer.effects.resets() && self.restore(nanos) {
+                        return Stock::Asked;
+                    }
+                }
+                Verdict::Hopeless => connection.pins.insert(Feature::Unreadable),
+            }
+        }
+        let State::Active(server) = &mut self.state else { return Stock::Known };
+        let connection = server.connection();
+        let Some(effects) = connection.touched.take() else { return Stock::Known };
+        if !effects.settings.is_empty() || effects.scope != Scope::Named {
+            let application = self.record.application.borrow();
+            self.handle.pool.database.compat.carried(&application, &effects);
+        }
+        let question = Box::new(Inventory::new(self.worth_asking(*effects)));
+        if question.sql().is_empty() {
+            return Stock::Known;
+        }
+        let State::Active(server) = &mut self.state else { return Stock::Known };
+        server.connection().ask(question, nanos);
+        Stock::Asked
+    }
+
+    /// Settings that were reset are Postgres' defaults now, and not what the client logged in with.
+    /// The client's next request waits for it: what it showed would be wrong.
+    fn restore(&mut self, nanos: u64) -> bool {
+        let State::Active(server) = &mut self.state else { return false };
+        let connection = server.connection();
+        matches!(connection.applied, Applied::Known(_)) && connection.apply(&self.settings, nanos)
+    }
+
+    /// What Postgres is to be asked of these effects: not what it reports by itself, and of what may
+    /// have ended only what was there.
+    fn worth_asking(&mut self, mut effects: Effects) -> Effects {
+        let State::Active(server) = &mut self.state else { return effects };
+        let pins = &mut server.connection().pins;
+        if pins.contains(Feature::Session) {
+            return Effects::default();
+        }
+        // Postgres has no view of these.
+        *pins = pins.union(effects.begins.without(Features::visible()));
+        effects.touches = effects.touches.union(effects.ends.common(*pins));
+        match effects.scope {
+            Scope::Named => {
+                let base = self.handle.pool.base().unwrap_or_default();
+                let reported = |name: &str| base.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+                effects.settings.retain(|(name, change)| {
+                    let restores = *change == Change::Reset && self.initial.get(name).is_some();
+                    restores || !reported(name) || !is_carried(name)
+                });
+            }
+            Scope::All | Scope::Reset => {
+                for (name, _) in self.settings.iter().filter(|(name, _)| name.contains('.')) {
+                    if !effects.settings.iter().any(|(known, _)| **known == *name) {
+                        effects.settings.push((name.into(), Change::Set));
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    /// What Postgres says is there is the client's from now on.
+    fn learn(&mut self, answer: &Inventory) {
+        let State::Active(server) = &mut self.state else { return };
+        let pool = &self.handle.pool;
+        let (login, interner) = (&*pool.key.user, &pool.interner);
+        let connection = server.connection();
+        let effects = &answer.effects;
+        connection.pins = connection.pins.without(effects.touches).union(answer.left);
+        if answer.settings.is_empty() && effects.scope == Scope::Named {
+            return;
+        }
+        let now = answer.settings.iter().map(|(name, value)| {
+            let value = value.as_deref().filter(|value| !is_nobody_else(name, value, login));
+            (&**name, value)
+        });
+        let none = interner.none();
+        match effects.scope {
+            Scope::Named => {
+                let real = interner.with(
+                    &self.settings,
+                    now.clone().map(|(name, value)| {
+                        (name, value.filter(|_| !is_back(effects, &self.settings, name, value)))
+                    }),
+                );
+                self.settings = interner.with(
+                    &real,
+                    now.filter(|(name, value)| is_back(effects, &self.settings, name, *value))
+                        .map(|(name, _)| (name, self.initial.get(name))),
+                );
+                if matches!(connection.applied, Applied::Known(_)) || names_role(effects) {
+                    connection.applied = Applied::Known(real);
+                }
+            }
+            Scope::All => {
+                self.settings = interner.with(&none, now);
+                // Custom settings that were made out of sight are not listed anywhere.
+                connection.applied = Applied::Unknown;
+            }
+            Scope::Reset => {
+                let real = interner.with(&none, now.clone());
+                self.settings = interner.with(&self.initial, now);
+                connection.applied = Applied::Known(real);
+            }
+        }
+    }
+
+    /// The settings that the server reported within the transaction are the client's now, and the
+    /// server's as well.
+    fn learn_reported(&mut self) {
+        let State::Active(server) = &mut self.state else { return };
+        let connection = server.connection();
+        let reported = std::mem::take(&mut connection.reported);
+        let pool = &self.handle.pool;
+        let base = pool.base().unwrap_or_default();
+        let changes = reported.iter().filter(|(name, _)| is_carried(name)).map(|(name, value)| {
+            let as_new = base.iter().any(|(n, v)| n == name && v == value);
+            (&**name, (!as_new).then_some(&**value))
+        });
+        self.settings = pool.interner.with(&self.settings, changes);
+        connection.applied = if reported.iter().all(|(name, _)| is_carried(name)) {
+            Applied::Known(Arc::clone(&self.settings))
+        } else {
+            // The role changed with it, perhaps.
+            Applied::Unknown
+        };
+    }
+
+    /// Between transactions: the server goes back, unless it is kept for what it holds.
+    pub(super) fn release(&mut self, now: Instant, nanos: u64) -> Step {
+        self.record.transactions.set(self.record.transactions.get() + 1);
+        self.record.enter(Phase::Idle, nanos);
+        let State::Active(mut server) = std::mem::replace(&mut self.state, State::Idle) else {
+            return Step::Moved;
+        };
+        if self.handle.pool.rules.mode() == PoolMode::Session {
+            server.connection().pins.insert(Feature::Session);
+        }
+        let was_kept = server.is_kept();
+        if !server.keep(now) {
+            self.record.pins.set(Features::NONE);
+            self.record.server_pid.set(0);
+            server.give_back(now);
+            return Step::Moved;
+        }
+        let pins = server.connection().pins;
+        self.record.pins.set(pins);
+        self.state = State::Active(server);
+        if !was_kept && !pins.contains(Feature::Session) {
+            let application = self.record.application.borrow();
+            self.handle.pool.database.compat.pinned(&application, pins);
+            let _span = self.record.span().entered();
+            let names: Vec<_> = pins.iter().map(Feature::name).collect();
+            info!(reason = names.join(", "), "keeps its server between transactions");
+        }
+        if self.context.draining.get() {
+            return Step::Over(End::Kicked(Kick::Shutdown));
+        }
+        Step::Moved
+    }
+
+    /// Does the client keep a server for which there is nothing to do?
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(&self.state, State::Active(server) if server.is_kept())
+            && self.record.phase.get() == Phase::Idle
+    }
+}
+
+/// The role nobody has set, and the user that logged in.
+fn is_nobody_else(name: &str, value: &str, login: &str) -> bool {
+    name == "role" && value == "none" || name == "session_authorization" && value == login
+}
+
+/// Did a setting go back to what it was at the session's start? Not if its transaction was rolled
+/// back: then it is what it was before.
+fn is_back(effects: &Effects, before: &Settings, name: &str, value: Option<&str>) -> bool {
+    let reset = |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
+    effects.settings.iter().any(reset) && value != before.get(name)
+}
+
+fn names_role(effects: &Effects) -> bool {
+    effects.settings.iter().any(|(name, _)| **name == *"role")
+}

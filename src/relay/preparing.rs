@@ -1,0 +1,186 @@
+//! Prepared statements on their way to a server: what a Parse becomes, and what the server must be told before
+//! a request names a statement that it lacks.
+
+use std::sync::Arc;
+
+use super::buffers::Splice;
+use super::requests::{Fate, NO_SUCH_PORTAL, Requests};
+use crate::protocol::backend::TransactionStatus;
+use crate::protocol::frame::{HEADER_LENGTH, server_tag};
+use crate::protocol::frontend::{self, Parse};
+use crate::server::connection::Undo;
+use crate::server::owed::{Answer, Request};
+use crate::server::statement::{SHARED_PREFIX, SharedName, Statement, Unnamed};
+
+impl Requests<'_> {
+    pub(super) fn parse(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let Ok(parse) = Parse::read(&frame[HEADER_LENGTH..]) else {
+            // Postgres says what is wrong with it.
+            return self.plain(Request::Parse);
+        };
+        if parse.name.is_empty() {
+            self.parse_unnamed(parse.statement);
+            return Fate::Forward;
+        }
+        if self.is_uncertain(parse.name) {
+            return Fate::Uncertain;
+        }
+        if self.statements.get(parse.name).is_some() {
+            if self.may_hold() {
+                // What runs may be DEALLOCATE ALL.
+                return Fate::Uncertain;
+            }
+            self.parse_taken(parse, splice);
+            return Fate::Drop;
+        }
+        let statement = self.statements.intern(self.registry, parse.statement);
+        if self.is_statement_uncertain(&statement) {
+            return Fate::Uncertain;
+        }
+        self.parse_named(parse.name, statement, splice);
+        Fate::Drop
+    }
+
+    /// Always passed on: a statement that was planned for one value must not serve another.
+    fn parse_unnamed(&mut self, body: &[u8]) {
+        let segment = self.server.owed.segment();
+        let statement = self.statements.intern(self.registry, body);
+        self.server.statements.set_unnamed(Unnamed::Known(statement.id), segment);
+        let before = self.statements.remove(b"");
+        self.statements.define(b"", Arc::clone(&statement));
+        self.statements.note_change(b"", segment);
+        self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed { statement, before });
+    }
+
+    /// A name that is taken: what is wrong with the text is said first, as Postgres does.
+    fn parse_taken(&mut self, parse: Parse<'_>, splice: &mut Splice<'_>) {
+        self.server.statements.set_unnamed(Unnamed::Unknown, self.server.owed.segment());
+        frontend::write_parse(splice.insert(), b"", parse.statement);
+        self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
+        frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
+        let undo = Undo::Duplicate(parse.name.into());
+        self.owe(Request::Execute, Answer::DuplicateStatement, undo);
+    }
+
+    fn parse_named(&mut self, name: &[u8], statement: Arc<Statement>, splice: &mut Splice<'_>) {
+        let segment = self.server.owed.segment();
+        self.statements.define(name, Arc::clone(&statement));
+        self.statements.note_change(name, segment);
+        let name = Box::from(name);
+        let body = &*statement.body;
+        let owed = &self.server.owed;
+        let (failed, status_due) =
+            (owed.status() == TransactionStatus::Failed, owed.is_status_due());
+        let knows = self.server.statements.knows(statement.id);
+        let (answer, sent) = if failed || knows && status_due {
+            // Postgres refuses all but the end of a failed transaction; only it can tell which
+            // this is.
+            self.server.statements.forget_unnamed();
+            frontend::write_parse(splice.insert(), b"", body);
+            (Answer::Forward, false)
+        } else if knows {
+            (Answer::Fake(server_tag::PARSE_COMPLETE), false)
+        } else {
+            self.make_room(statement.id, splice);
+            frontend::write_parse(splice.insert(), statement.shared_name().as_bytes(), body);
+            (Answer::Forward, true)
+        };
+        self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent });
+    }
+
+    /// The name the server is to be told in place of the client's; `None`: the client's own will
+    /// do. Sees to it that the server knows the statement.
+    pub(super) fn server_name(
+        &mut self,
+        name: &[u8],
+        splice: &mut Splice<'_>,
+    ) -> Option<SharedName> {
+        match self.statements.get(name) {
+            Some(statement) if name.is_empty() => {
+                let known = Unnamed::Known(statement.id);
+                if self.server.statements.unnamed() != known {
+                    self.server.statements.set_unnamed(known, self.server.owed.segment());
+                    frontend::write_parse(splice.insert(), b"", &statement.body);
+                    self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
+                }
+                None
+            }
+            Some(statement) => {
+                let shared = statement.shared_name();
+                if !self.server.statements.knows(statement.id) {
+                    let statement = Arc::clone(statement);
+                    self.inject(&statement, splice);
+                }
+                Some(shared)
+            }
+            None if name.is_empty() => {
+                // The client has none, but another one's may stand there.
+                if self.server.statements.unnamed() != Unnamed::Absent {
+                    let segment = self.server.owed.segment();
+                    self.server.statements.set_unnamed(Unnamed::Absent, segment);
+                    frontend::write_close_statement(splice.insert(), b"");
+                    self.owe(Request::Close, Answer::Swallow, Undo::InjectedUnnamed);
+                }
+                None
+            }
+            // Postgres says that there is no such statement: make sure that it is so.
+            None if name.starts_with(SHARED_PREFIX) => Some(SharedName::new(u64::MAX)),
+            None => None,
+        }
+    }
+
+    fn inject(&mut self, statement: &Statement, splice: &mut Splice<'_>) {
+        self.make_room(statement.id, splice);
+        let name = statement.shared_name();
+        frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
+        self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
+    }
+
+    /// The server is about to learn a statement: the one that has to go for it is closed.
+    fn make_room(&mut self, id: u64, splice: &mut Splice<'_>) {
+        let segment = self.server.owed.segment();
+        self.server.statements.note_change(id, segment);
+        self.server.statements.learn(id);
+        while let Some(gone) = self.server.statements.surplus() {
+            self.server.statements.note_change(gone, segment);
+            frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
+            self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
+        }
+    }
+
+    /// A statement whose result may have changed since it was prepared is prepared anew.
+    #[inline]
+    pub(super) fn renew(&mut self, name: &[u8]) {
+        if let Some(statement) = self.statements.get(name)
+            && self.registry.is_stale(statement)
+            && !name.is_empty()
+        {
+            let renewed = self.registry.intern(&statement.body, |_| false);
+            self.statements.define(name, renewed);
+        }
+    }
+
+    /// A simple `DEALLOCATE` of a statement that was prepared by protocol. The server is told its
+    /// own name for it, and forgets it.
+    pub(super) fn deallocate(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Fate {
+        if self.is_uncertain(name) {
+            return Fate::Uncertain;
+        }
+        let Some(statement) = self.statements.get(name).map(Arc::clone) else {
+            return Fate::Forward;
+        };
+        if let Some(shared) = self.server_name(name, splice) {
+            let shared = String::from_utf8_lossy(shared.as_bytes()).into_owned();
+            frontend::write_query(splice.insert(), &format!("DEALLOCATE {shared}"));
+        }
+        self.server.statements.doubt_unnamed();
+        let segment = self.server.owed.segment();
+        self.statements.note_change(name, segment);
+        self.statements.note_change(b"", segment);
+        self.server.statements.note_change(statement.id, segment);
+        let unnamed = self.statements.remove(b"");
+        let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
+        self.owe(Request::Query, Answer::Forward, undo);
+        Fate::Drop
+    }
+}

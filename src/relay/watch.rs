@@ -1,0 +1,163 @@
+//! Which statements a client's requests run, and what becomes of each: noted for the statistics where the
+//! relay passes, without changing anything there.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use memchr::memchr;
+
+use super::replies::Replies;
+use super::requests::Requests;
+use crate::protocol::sqlstate::SqlState;
+use crate::sql::query::Query;
+use crate::stats::queries::{Outcome, QueryLog, Watched};
+
+/// Named portals that are remembered for a client: cursors of a driver that reads in portions.
+const MOST_PORTALS: usize = 16;
+
+/// What is watched of one client.
+#[derive(Debug)]
+pub(super) struct Watch {
+    log: Rc<QueryLog>,
+    /// What was bound to the unnamed portal last.
+    unnamed: Option<Arc<Query>>,
+    /// Names of portals with their NUL, oldest first.
+    named: Vec<(Box<[u8]>, Arc<Query>)>,
+    /// How long the client waited for the server it has, nanoseconds; said of one statement only.
+    waited: u64,
+}
+
+impl Watch {
+    /// A client whose statements go to this log.
+    #[must_use]
+    pub(super) fn new(log: Rc<QueryLog>) -> Self {
+        Self { log, unnamed: None, named: Vec::new(), waited: 0 }
+    }
+
+    /// The client had to wait for a server, nanoseconds.
+    pub(super) fn waited(&mut self, nanos: u64) {
+        self.waited = nanos;
+    }
+
+    fn bind(&mut self, portal: &[u8], query: Arc<Query>) {
+        if portal == [0] {
+            self.unnamed = Some(query);
+            return;
+        }
+        self.named.retain(|(name, _)| **name != *portal);
+        if self.named.len() == MOST_PORTALS {
+            self.named.remove(0);
+        }
+        self.named.push((portal.into(), query));
+    }
+
+    fn bound(&self, portal: &[u8]) -> Option<&Arc<Query>> {
+        if portal == [0] {
+            return self.unnamed.as_ref();
+        }
+        self.named.iter().find(|(name, _)| **name == *portal).map(|(_, query)| query)
+    }
+}
+
+impl Requests<'_> {
+    /// A simple Query was pushed.
+    #[inline]
+    pub(super) fn watch_query(&mut self, text: &[u8]) {
+        let Some(watch) = &mut self.statements.watch else { return };
+        let query = watch.log.query(text);
+        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+    }
+
+    /// A Bind was passed on; the portal's name is with its NUL.
+    #[inline]
+    pub(super) fn watch_bind(&mut self, portal: &[u8], statement: &[u8]) {
+        if self.statements.watch.is_none() {
+            return;
+        }
+        let Some(statement) = self.statements.get(statement).map(Arc::clone) else { return };
+        let Some(watch) = &mut self.statements.watch else { return };
+        let query = statement.query.get_or_init(|| {
+            let text = statement.body.split(|byte| *byte == 0).next();
+            watch.log.read(text.unwrap_or_default())
+        });
+        watch.bind(portal, Arc::clone(query));
+        // Should it fail, that is an error of the statement. What it waited for is told at its end.
+        self.server.owed.watch(Watched::new(Arc::clone(query), 0));
+    }
+
+    /// An Execute was pushed; its body begins with the portal's name.
+    #[inline]
+    pub(super) fn watch_execute(&mut self, body: &[u8]) {
+        let Some(watch) = &mut self.statements.watch else { return };
+        let Some(end) = memchr(0, body) else { return };
+        let Some(query) = watch.bound(&body[..=end]).map(Arc::clone) else { return };
+        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+    }
+}
+
+impl Replies<'_> {
+    /// `CommandComplete` came, with this tag.
+    #[inline]
+    pub(super) fn watch_end(&mut self, command: &[u8]) {
+        self.watch(|_| Outcome::Complete { rows: rows(command) });
+    }
+
+    /// `PortalSuspended` came.
+    #[cold]
+    pub(super) fn watch_suspension(&mut self) {
+        self.watch(|watched| Outcome::Suspended { rows: watched.rows() });
+    }
+
+    /// Rows came.
+    #[inline]
+    pub(super) fn watch_rows(&mut self, rows: u64) {
+        if let Some((watched, _)) = self.server.owed.watched() {
+            watched.count_rows(rows);
+        }
+    }
+
+    /// An error came.
+    #[cold]
+    pub(super) fn watch_failure(&mut self, code: Option<SqlState>) {
+        self.watch(|_| Outcome::Failed(code.unwrap_or(SqlState::INTERNAL_ERROR)));
+    }
+
+    #[inline]
+    fn watch(&mut self, outcome: impl FnOnce(&Watched) -> Outcome) {
+        let Some(watch) = &self.statements.watch else { return };
+        let Some((watched, began)) = self.server.owed.watched() else { return };
+        let outcome = outcome(watched);
+        if let Some(event) = watched.end(outcome, began, self.now) {
+            watch.log.note(event);
+        }
+    }
+}
+
+/// The rows that a command tag counts: `INSERT 0 5`, `SELECT 7`, as `pg_stat_statements` does (MOVE is none).
+fn rows(command: &[u8]) -> u64 {
+    let number = command.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    if command.starts_with(b"MOVE") || number.len() == command.len() {
+        return 0;
+    }
+    std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_tag_ends_with_the_rows_if_it_counts_any() {
+        let cases: [(&[u8], u64); 6] = [
+            (b"SELECT 7", 7),
+            (b"INSERT 0 5", 5),
+            (b"COPY 12", 12),
+            (b"MOVE 3", 0),
+            (b"CREATE TABLE", 0),
+            (b"BEGIN", 0),
+        ];
+        for (command, expected) in cases {
+            assert_eq!(rows(command), expected, "{}", String::from_utf8_lossy(command));
+        }
+    }
+}

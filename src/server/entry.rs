@@ -1,0 +1,49 @@
+//! One request in the queue of owed replies. The queue's rules are [`super::owed`]'s.
+
+use super::request::{Answer, Request, Verdict};
+use crate::protocol::frame::server_tag;
+use crate::stats::queries::Watched;
+
+#[derive(Debug)]
+pub(super) struct Entry<U> {
+    pub(super) request: Request,
+    pub(super) answer: Answer,
+    /// When it was sent, in the caller's clock (nanoseconds).
+    pub(super) sent_at: u64,
+    pub(super) undo: Option<Box<U>>,
+    /// Which statements it runs, if anybody counts them.
+    pub(super) watched: Option<Watched>,
+}
+
+impl<U> Entry<U> {
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.answer {
+            Answer::Swallow => Verdict::Swallow,
+            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
+                Verdict::Forward
+            }
+        }
+    }
+
+    /// What Postgres says of itself while it does something of ours is for the client, but for
+    /// settings that a Query of ours changes.
+    pub(super) fn verdict_on(&self, tag: u8) -> Verdict {
+        match tag {
+            server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION
+                if self.request != Request::Query =>
+            {
+                Verdict::Forward
+            }
+            _ => self.verdict(),
+        }
+    }
+
+    pub(super) fn brings_ready(&self) -> bool {
+        matches!(self.request, Request::Query | Request::FunctionCall | Request::Sync)
+    }
+
+    /// Was nothing sent that Postgres would answer?
+    pub(super) fn is_silent(&self) -> bool {
+        self.request == Request::CopyEnd || matches!(self.answer, Answer::Fake(_))
+    }
+}

@@ -1,0 +1,472 @@
+//! What a text does to the session beyond its transaction, read from its words: which settings it
+//! changes, which state it makes that is bound to the connection, which it may end.
+//!
+//! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
+//! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
+
+use memchr::{memchr, memchr2_iter};
+
+use super::feature::{Feature, Features};
+use super::lexer::{Backslashes, Lexer, StringForm, Token, TokenKind};
+
+/// What a text may do to its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// State that is there if it succeeds.
+    pub begins: Features,
+    /// State that may be there, or be gone, afterwards.
+    pub touches: Features,
+    /// State that is gone afterwards, perhaps, if it was there.
+    pub ends: Features,
+    /// Which settings may have changed.
+    pub scope: Scope,
+    /// Settings that are named, in lower case, and what was last done to each.
+    pub settings: Vec<(Box<str>, Change)>,
+}
+
+/// Which settings a text may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Those it names.
+    #[default]
+    Named,
+    /// Any.
+    All,
+    /// All: they go back to what they were at the session's start.
+    Reset,
+}
+
+/// What happens to a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It gets a value.
+    Set,
+    /// It goes back to what it was at the session's start.
+    Reset,
+}
+
+/// First words of statements that do nothing to the session but by the functions they call, and by
+/// `INTO TEMPORARY`.
+const PLAIN: [&[u8]; 30] = [
+    b"select",
+    b"insert",
+    b"update",
+    b"delete",
+    b"with",
+    b"values",
+    b"table",
+    b"merge",
+    b"begin",
+    b"start",
+    b"commit",
+    b"rollback",
+    b"savepoint",
+    b"release",
+    b"end",
+    b"abort",
+    b"fetch",
+    b"move",
+    b"copy",
+    b"explain",
+    b"show",
+    b"truncate",
+    b"vacuum",
+    b"analyze",
+    b"execute",
+    b"notify",
+    b"lock",
+    b"grant",
+    b"revoke",
+    b"comment",
+];
+
+/// The longest word of [`PLAIN`].
+const LONGEST_PLAIN: usize = 9;
+
+/// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
+const MOST_DEALLOCATE_TOKENS: usize = 5;
+
+/// A call of `set_config` with longer arguments may set anything; a limit keeps the time for nested
+/// calls in proportion to the text.
+const MOST_ARGUMENT_TOKENS: usize = 256;
+
+/// What `SET SESSION CHARACTERISTICS AS TRANSACTION` sets.
+const CHARACTERISTICS: [&str; 3] = [
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+];
+
+impl Effects {
+    /// Reads a text; `None`: it leaves the session as it is.
+    #[must_use]
+    pub fn read(sql: &[u8]) -> Option<Box<Self>> {
+        if is_plain(sql) {
+            return None;
+        }
+        let mut effects = Self::default();
+        let mut words = Vec::new();
+        for token in Lexer::new(sql, Backslashes::Literal) {
+            if token.is_byte(sql, b';') {
+                effects.statement(&Words { sql, tokens: &words });
+                words.clear();
+            } else if token.kind != TokenKind::Comment && token.bytes(sql) != [0] {
+                words.push(token);
+            }
+        }
+        effects.statement(&Words { sql, tokens: &words });
+        (effects != Self::default()).then(|| Box::new(effects))
+    }
+
+    /// The statement that a text deallocates by name, if that is all it does.
+    #[must_use]
+    pub fn deallocated(sql: &[u8]) -> Option<Box<str>> {
+        if !sql.trim_ascii_start().first()?.eq_ignore_ascii_case(&b'd') || !is_single(sql) {
+            return None;
+        }
+        let tokens = Lexer::new(sql, Backslashes::Literal);
+        let real = |token: &Token| token.kind != TokenKind::Comment && token.bytes(sql) != [0];
+        let tokens: Vec<_> = tokens.filter(real).take(MOST_DEALLOCATE_TOKENS).collect();
+        let words = Words { sql, tokens: &tokens };
+        let at = if words.is(1, "prepare") && tokens.len() > 2 && !words.is_mark(2, b';') {
+            2
+        } else {
+            1
+        };
+        let ends = tokens.get(at + 1).is_none_or(|token| token.is_byte(sql, b';'));
+        if !words.is(0, "deallocate") || words.is(at, "all") || !ends {
+            return None;
+        }
+        words.name(at)
+    }
+
+    /// What cannot be read may do anything.
+    #[must_use]
+    pub fn unreadable() -> Box<Self> {
+        let mut effects = Self::default();
+        effects.anything();
+        Box::new(effects)
+    }
+
+    /// Adds what another text does after this one.
+    pub fn merge(&mut self, later: &Self) {
+        self.begins = self.begins.union(later.begins);
+        self.touches = self.touches.union(later.touches);
+        self.ends = self.ends.union(later.ends);
+        self.scope = self.scope.max(later.scope);
+        for (name, change) in &later.settings {
+            self.change(name, *change);
+        }
+    }
+
+    /// Does a setting go back to what it was at the session's start?
+    #[must_use]
+    pub fn resets(&self) -> bool {
+        self.scope == Scope::Reset
+            || self.settings.iter().any(|(_, change)| *change == Change::Reset)
+    }
+
+    fn anything(&mut self) {
+        self.scope = self.scope.max(Scope::All);
+        self.touches = self.touches.union(Features::visible());
+    }
+
+    fn change(&mut self, name: &str, change: Change) {
+        match self.settings.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, last)) => *last = change,
+            None => self.settings.push((name.into(), change)),
+        }
+    }
+
+    fn begin(&mut self, feature: Feature) {
+        self.begins.insert(feature);
+        self.touches.insert(feature);
+    }
+
+    fn statement(&mut self, words: &Words<'_, '_>) {
+        let Some(first) = words.keyword(0) else { return };
+        match &*first {
+            "set" => self.set(words),
+            "reset" => self.reset(words),
+            "listen" => self.begin(Feature::Listen),
+            "unlisten" => self.ends.insert(Feature::Listen),
+            "load" => self.begins.insert(Feature::Load),
+            "declare" if words.has(&["with", "hold"]) => self.begin(Feature::HoldCursor),
+            "close" => self.ends.insert(Feature::HoldCursor),
+            "prepare" if words.is(1, "transaction") => {}
+            "prepare" => self.prepare(words),
+            "deallocate" => self.ends.insert(Feature::Prepare),
+            "discard" if words.is(1, "all") => {
+                self.scope = Scope::Reset;
+                self.ends = self.ends.union(Features::visible());
+            }
+            "discard" => self.ends.insert(Feature::TemporaryTable),
+            "drop" => self.ends.insert(Feature::TemporaryTable),
+            "create" => self.create(words),
+            "do" | "call" => self.anything(),
+            _ => {}
+        }
+        self.functions(words);
+        if words.has(&["into", "temp"])
+            || words.has(&["into", "temporary"])
+            || words.names("pg_temp")
+        {
+            self.begin(Feature::TemporaryTable);
+        }
+    }
+
+    /// `SET`, in all its forms: gram.y, `VariableSetStmt`.
+    fn set(&mut self, words: &Words<'_, '_>) {
+        let at = match words.keyword(1).as_deref() {
+            Some("local") => return,
+            Some("session") if words.is(2, "characteristics") => {
+                return CHARACTERISTICS.iter().for_each(|name| self.change(name, Change::Set));
+            }
+            // `SET SESSION AUTHORIZATION`, also as `SET SESSION SESSION AUTHORIZATION`.
+            Some("session") if !words.is(2, "authorization") => 2,
+            _ => 1,
+        };
+        let change =
+            if words.is(words.tokens.len() - 1, "default") { Change::Reset } else { Change::Set };
+        self.named(words, at, change);
+    }
+
+    fn reset(&mut self, words: &Words<'_, '_>) {
+        if words.is(1, "all") {
+            self.scope = Scope::Reset;
+        } else {
+            self.named(words, 1, Change::Reset);
+        }
+    }
+
+    /// The setting that is named from `at` on.
+    fn named(&mut self, words: &Words<'_, '_>, at: usize, change: Change) {
+        let Some(name) = words.setting(at) else { return };
+        match &*name {
+            "time" if words.is(at + 1, "zone") => self.change("timezone", change),
+            "session" => {
+                self.change("session_authorization", change);
+                self.change("role", change);
+            }
+            "names" => self.change("client_encoding", change),
+            "schema" => self.change("search_path", change),
+            "xml" => self.change("xmloption", change),
+            // Those of one transaction; and the seed, which is no state to carry.
+            "transaction" | "constraints" | "seed" => {}
+            name if name.starts_with("transaction_") => {}
+            name => self.change(name, change),
+        }
+    }
+
+    /// What the statement itself does is done when it is executed, and its name says nothing then.
+    fn prepare(&mut self, words: &Words<'_, '_>) {
+        self.begin(Feature::Prepare);
+        let mut inner = Self::default();
+        inner.functions(words);
+        if inner != Self::default() {
+            self.begins.insert(Feature::Unreadable);
+        }
+    }
+
+    fn create(&mut self, words: &Words<'_, '_>) {
+        let kind = words.keywords(1).find(|word| {
+            !matches!(&**word, "or" | "replace" | "local" | "global" | "unlogged" | "recursive")
+        });
+        match kind.as_deref() {
+            Some("temp" | "temporary") if words.has(&["on", "commit", "drop"]) => {}
+            Some("temp" | "temporary") => self.begin(Feature::TemporaryTable),
+            // It is a temporary one if the search path says so.
+            Some("table" | "view" | "sequence") => self.touches.insert(Feature::TemporaryTable),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Functions that are called by name.
+    fn functions(&mut self, words: &Words<'_, '_>) {
+        for at in 1..words.tokens.len() {
+            if !words.is_mark(at, b'(') {
+                continue;
+            }
+            match words.name(at - 1).as_deref() {
+                Some("set_config") => self.set_config(words, at + 1),
+                Some(
+                    "pg_advisory_lock"
+                    | "pg_advisory_lock_shared"
+                    | "pg_try_advisory_lock"
+                    | "pg_try_advisory_lock_shared",
+                ) => self.begin(Feature::AdvisoryLock),
+                Some(
+                    "pg_advisory_unlock" | "pg_advisory_unlock_shared" | "pg_advisory_unlock_all",
+                ) => self.ends.insert(Feature::AdvisoryLock),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// `set_config(name, value, is_local)`, with its arguments from `at` on.
+    fn set_config(&mut self, words: &Words<'_, '_>, at: usize) {
+        let arguments = words.arguments(at);
+        let only = |range: &std::ops::Range<usize>| (range.len() == 1).then_some(range.start);
+        if let Some(third) = arguments.get(2).and_then(only)
+            && (words.is(third, "true") || words.string(third).as_deref() == Some("t"))
+        {
+            return;
+        }
+        match arguments.first().and_then(only).and_then(|name| words.string(name)) {
+            Some(name) => self.change(&name, Change::Set),
+            None => self.scope = self.scope.max(Scope::All),
+        }
+    }
+}
+
+/// The tokens of one statement.
+struct Words<'s, 't> {
+    sql: &'s [u8],
+    tokens: &'t [Token],
+}
+
+impl Words<'_, '_> {
+    fn text(&self, at: usize) -> Option<&[u8]> {
+        Some(self.tokens.get(at)?.bytes(self.sql))
+    }
+
+    fn kind(&self, at: usize) -> Option<TokenKind> {
+        Some(self.tokens.get(at)?.kind)
+    }
+
+    /// The unquoted word at a place, in lower case.
+    fn keyword(&self, at: usize) -> Option<Box<str>> {
+        (self.kind(at)? == TokenKind::Word).then(|| self.text(at).map(lower))?
+    }
+
+    /// The unquoted words from a place on, up to anything else.
+    fn keywords(&self, from: usize) -> impl Iterator<Item = Box<str>> {
+        (from..self.tokens.len()).map_while(|at| self.keyword(at))
+    }
+
+    fn is(&self, at: usize, word: &str) -> bool {
+        self.tokens.get(at).is_some_and(|token| token.is_word(self.sql, word))
+    }
+
+    fn is_mark(&self, at: usize, mark: u8) -> bool {
+        self.tokens.get(at).is_some_and(|token| token.is_byte(self.sql, mark))
+    }
+
+    /// Do these words stand somewhere one after the other?
+    fn has(&self, words: &[&str]) -> bool {
+        (0..self.tokens.len())
+            .any(|from| words.iter().enumerate().all(|(i, word)| self.is(from + i, word)))
+    }
+
+    /// Does something have this name?
+    fn names(&self, name: &str) -> bool {
+        (0..self.tokens.len()).any(|at| self.name(at).is_some_and(|n| *n == *name))
+    }
+
+    /// The identifier at a place, quoted or not, as Postgres knows it.
+    fn name(&self, at: usize) -> Option<Box<str>> {
+        let text = self.text(at)?;
+        match self.kind(at)? {
+            TokenKind::Word => Some(lower(text)),
+            TokenKind::QuotedIdentifier => {
+                let inner = text.strip_prefix(b"\"")?;
+                let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
+                Some(String::from_utf8_lossy(inner).replace("\"\"", "\"").into_boxed_str())
+            }
+            TokenKind::UnicodeIdentifier
+            | TokenKind::Number
+            | TokenKind::String(_)
+            | TokenKind::Parameter
+            | TokenKind::Operator
+            | TokenKind::Punctuation
+            | TokenKind::Comment => None,
+        }
+    }
+
+    /// The setting named at a place: `name`, `class.name`. Their case does not count.
+    fn setting(&self, at: usize) -> Option<Box<str>> {
+        let mut name = self.name(at)?.into_string();
+        let mut next = at + 1;
+        while self.is_mark(next, b'.') {
+            name.push('.');
+            name.push_str(&self.name(next + 1)?);
+            next += 2;
+        }
+        name.make_ascii_lowercase();
+        Some(name.into_boxed_str())
+    }
+
+    /// What a plain string constant says, in lower case; only what needs no unescaping.
+    fn string(&self, at: usize) -> Option<Box<str>> {
+        if self.kind(at)? != TokenKind::String(StringForm::Plain) {
+            return None;
+        }
+        let inner = self.text(at)?.strip_prefix(b"'")?.strip_suffix(b"'")?;
+        let plain = inner.iter().all(|b| b.is_ascii_alphanumeric() || b"._- ".contains(b));
+        plain.then(|| lower(inner))
+    }
+
+    /// The tokens of the first arguments of a call whose first one is at `from`.
+    fn arguments(&self, from: usize) -> Vec<std::ops::Range<usize>> {
+        let mut arguments = Vec::new();
+        let (mut start, mut depth) = (from, 0_u32);
+        for at in (from..self.tokens.len()).take(MOST_ARGUMENT_TOKENS) {
+            match self.text(at) {
+                Some(b"(" | b"[") => depth += 1,
+                Some(b")" | b"]") if depth > 0 => depth -= 1,
+                Some(b")") => {
+                    arguments.push(start..at);
+                    break;
+                }
+                Some(b",") if depth == 0 => {
+                    arguments.push(start..at);
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+        arguments
+    }
+}
+
+fn lower(text: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(text).to_ascii_lowercase().into_boxed_str()
+}
+
+/// Is it sure, at a glance, that a text leaves the session as it is? This is all that most texts
+/// cost.
+#[inline]
+fn is_plain(sql: &[u8]) -> bool {
+    let text = sql.trim_ascii_start();
+    let length =
+        text.iter().take(LONGEST_PLAIN + 1).take_while(|b| b.is_ascii_alphabetic()).count();
+    let word = &text[..length];
+    let known = length == 0 && text.starts_with(b"(")
+        || PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word));
+    known && is_single(text) && !is_suspect(text)
+}
+
+/// Is there nothing behind a semicolon?
+fn is_single(text: &[u8]) -> bool {
+    memchr(b';', text).is_none_or(|at| {
+        text[at..].iter().all(|b| b.is_ascii_whitespace() || matches!(b, b';' | 0))
+    })
+}
+
+/// Does it hold a word that makes a second look worth while? Each is found by its rarest letter.
+fn is_suspect(text: &[u8]) -> bool {
+    finds(text, b"advisory", 2) || finds(text, b"set_config", 7) || finds(text, b"temp", 2)
+}
+
+/// Finds a word in any case; `rare` is the place of the letter to look for.
+fn finds(text: &[u8], word: &[u8], rare: usize) -> bool {
+    memchr2_iter(word[rare], word[rare].to_ascii_uppercase(), text).any(|at| {
+        at.checked_sub(rare)
+            .and_then(|from| text.get(from..from + word.len()))
+            .is_some_and(|found| found.eq_ignore_ascii_case(word))
+    })
+}
+
+#[cfg(test)]
+#[path = "effects_tests.rs"]
+mod tests;

@@ -1,0 +1,15 @@
+//! Reads SQL as bytes: tokens, without a parser and without a grammar. Knows no connection and no client.
+
+pub mod effects;
+pub mod feature;
+pub mod fingerprint;
+pub mod kind;
+pub mod lexer;
+pub mod query;
+
+mod canonical;
+mod level;
+mod normal;
+mod render;
+mod shape;
+mod words;

@@ -1,0 +1,245 @@
+//! Clients that keep their server between transactions for state that no other server has, and the rules about it.
+
+use std::time::Duration;
+
+use crate::support::{Batch, PATIENCE, RawClient, Scenario, Signal, World, query, wait_for};
+
+fn tight() -> Scenario {
+    Scenario::new().pool_size(1).set("auth.auth_type", "trust")
+}
+
+/// The client holds no server now: another gets the only one.
+#[track_caller]
+fn is_free(world: &World) {
+    assert_eq!(world.client().value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_listener_hears_while_it_is_idle() {
+    let world = Scenario::new().pool_size(2).start();
+    let (mut listener, mut other) = (world.client(), world.client());
+    listener.query("LISTEN news");
+    for round in 0..3 {
+        other.query(&format!("NOTIFY news, '{round}'"));
+        let heard = listener.frame().expect("it is still connected");
+        assert_eq!(heard.tag, b'A');
+        let payload = [round.to_string().as_bytes(), b"\0"].concat();
+        assert!(heard.body.ends_with(&payload), "{:?}", heard.body);
+    }
+    listener.query("UNLISTEN *");
+    other.query("NOTIFY news");
+    assert_eq!(listener.value("SELECT 'quiet'"), "quiet");
+}
+
+#[test]
+fn a_pin_holds_the_server_and_ends_with_the_state() {
+    let world = tight().start();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query("CREATE TEMP TABLE mine AS SELECT 7 AS n");
+    let backend = one.backend();
+    two.send(&query("SELECT pg_backend_pid()"));
+    world.wait_for_waiting(1);
+    assert_eq!(one.value("SELECT n FROM mine"), "7");
+    one.query("DROP TABLE mine");
+    assert_eq!(two.read_readies(1).value(), backend);
+}
+
+#[test]
+fn locks_are_counted() {
+    let world = tight().start();
+    let mut one = world.client();
+    one.query("SELECT pg_advisory_lock(1), pg_advisory_lock(1)");
+    one.query("SELECT pg_advisory_unlock(1)");
+    let mut two = world.client();
+    two.send(&query("SELECT 1"));
+    world.wait_for_waiting(1);
+    one.query("SELECT pg_advisory_unlock(1)");
+    assert_eq!(two.read_readies(1).value(), "1");
+}
+
+#[test]
+fn what_is_over_with_its_transaction_pins_nobody() {
+    let world = tight().start();
+    let mut one = world.client();
+    for sql in [
+        "SELECT pg_advisory_xact_lock(1)",
+        "BEGIN; CREATE TEMP TABLE t (n int) ON COMMIT DROP; INSERT INTO t VALUES (1); COMMIT",
+        "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)",
+        "BEGIN; LISTEN a; ROLLBACK",
+        "BEGIN; DECLARE c CURSOR FOR SELECT 1; FETCH c; COMMIT",
+    ] {
+        one.query(sql);
+        is_free(&world);
+    }
+}
+
+#[test]
+fn what_is_rejected_is_an_error_that_says_what_to_do() {
+    let world = tight().set("pool.pin", "reject").start();
+    let mut one = world.client();
+    for sql in [
+        "LISTEN a",
+        "SELECT pg_advisory_lock(1)",
+        "CREATE TEMP TABLE t (n int)",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "PREPARE p AS SELECT 1",
+        "LOAD 'auto_explain'",
+        "SELECT 1; LISTEN a",
+    ] {
+        let reply = one.run(&query(sql));
+        assert_eq!(reply.shape(), "E(0A000) Z(I)", "{sql}");
+        let error = reply.error();
+        assert!(error.message.contains("the pooler's settings for pins refuse this"), "{error:?}");
+        assert!(!error.hint.is_empty(), "{sql}");
+        let batch = Batch::new().parse("", sql).run("", &[]).sync();
+        if !sql.contains(';') {
+            assert_eq!(one.run(&batch).shape(), "1 E(0A000) Z(I)", "{sql}");
+        }
+    }
+    let lock = "SELECT pg_advisory_lock($1)";
+    let batch = Batch::new().parse("l", lock).run("l", &["1"]).run("l", &["2"]).sync();
+    assert_eq!(one.run(&batch).shape(), "1 E(0A000) Z(I)");
+    one.query("BEGIN");
+    assert_eq!(one.run(&query("LISTEN a")).shape(), "E(0A000) Z(E)");
+    assert_eq!(one.run(&query("SELECT 1")).shape(), "E(25P02) Z(E)");
+    one.query("ROLLBACK");
+    assert_eq!(one.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+    is_free(&world);
+}
+
+#[test]
+fn no_more_than_max_pinned_keep_their_servers() {
+    let world = Scenario::new().pool_size(3).set("pool.max_pinned", 1).start();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query("LISTEN a");
+    assert_eq!(two.run(&query("LISTEN a")).shape(), "E(0A000) Z(I)");
+    one.query("LISTEN b");
+    one.query("UNLISTEN *");
+    listens_at_last(&mut two);
+    assert_eq!(one.run(&query("LISTEN a")).shape(), "E(0A000) Z(I)");
+    two.kill();
+    listens_at_last(&mut one);
+}
+
+/// A pin ends a moment after its client was answered: Postgres is asked first.
+#[track_caller]
+fn listens_at_last(client: &mut RawClient) {
+    wait_for(PATIENCE, "another's pin to end", || {
+        let shape = client.run(&query("LISTEN a")).shape();
+        if shape == "C(LISTEN) Z(I)" { Ok(()) } else { Err(shape) }
+    });
+}
+
+#[test]
+fn a_pinned_client_is_idle_to_timeouts_and_to_a_shutdown() {
+    let mut world = Scenario::new()
+        .set("timeouts.client_idle_timeout", "300ms")
+        .set("timeouts.idle_transaction_timeout", "100ms")
+        .start();
+    let mut one = world.client();
+    one.query("LISTEN a");
+    let reply = one.read_to_end();
+    assert_eq!(reply.shape(), "E(57P05) closed");
+    world.pooler.reload(|config| {
+        config.set("timeouts.client_idle_timeout", 0);
+    });
+    let mut two = world.client();
+    two.query("LISTEN a");
+    world.pooler.signal(Signal::Terminate);
+    assert_eq!(two.read_to_end().shape(), "E(57P01) closed");
+    assert!(world.pooler.wait_for_exit(Duration::from_secs(5)).success());
+    world.skip_rest_check();
+}
+
+#[test]
+fn session_mode_gives_the_server_back_when_its_client_leaves() {
+    let world = tight().set("pool.pool_mode", "session").start();
+    let mut one = world.client();
+    one.query("CREATE TEMP TABLE mine (n int); SET work_mem = '5MB'");
+    let backend = one.backend();
+    let mut two = world.client();
+    two.send(&query("SELECT pg_backend_pid()"));
+    world.wait_for_waiting(1);
+    assert_eq!(one.value("SELECT count(*) FROM mine"), "0");
+    one.terminate();
+    assert_eq!(two.read_readies(1).value(), backend);
+    assert_eq!(two.value("SHOW work_mem"), "4MB");
+    assert_eq!(two.value("SELECT count(*) FROM pg_class WHERE relname = 'mine'"), "0");
+}
+
+#[test]
+fn modes_are_set_by_database_and_user() {
+    let scenario = tight();
+    let database = scenario.database().to_owned();
+    let world = scenario
+        .set(&format!("databases.{database}.pool_mode"), "session")
+        .set("users.other.pool_mode", "transaction")
+        .start();
+    let mut one = world.client();
+    one.query("SELECT 1");
+    let mut other = RawClient::login(&world.login().user("other", "other_secret"));
+    other.query("SELECT 1");
+    let pinned = world.pooler.admin().clients();
+    let of = |user: &str| pinned.iter().find(|c| c["user"] == user).unwrap()["pinned"].clone();
+    assert_eq!(of("app"), "session mode");
+    assert_eq!(of("other"), "");
+}
+
+#[test]
+fn statement_mode_allows_no_transaction_block() {
+    let world = tight().set("pool.pool_mode", "statement").start();
+    let mut one = world.client();
+    one.query("SELECT 1; SELECT 2");
+    assert_eq!(one.value("SELECT 3"), "3");
+    one.send(&query("BEGIN"));
+    assert_eq!(one.read_to_end().shape(), "C(BEGIN) Z(T) E(08P01) closed");
+    is_free(&world);
+}
+
+#[test]
+fn a_role_that_was_taken_away_runs_nothing() {
+    let world = tight().start();
+    let mut root = world.superuser();
+    let role = format!("r_{}", std::process::id());
+    root.query(&format!("CREATE ROLE {role}; GRANT {role} TO app; CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC"));
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query(&format!("SET ROLE {role}"));
+    assert_eq!(two.value("SELECT current_user"), "app");
+    root.query(&format!("REVOKE {role} FROM app"));
+    let insert = "INSERT INTO seen VALUES (current_user)";
+    assert_eq!(one.run(&query(insert)).shape(), "E(42501) Z(I)");
+    let batch = Batch::new().parse("", insert).run("", &[]).sync();
+    assert_eq!(one.run(&batch).shape(), "E(42501) Z(I)");
+    assert_eq!(two.value("SELECT count(*) FROM seen"), "0");
+    root.query(&format!("GRANT {role} TO app"));
+    assert_eq!(one.value("SELECT current_user"), role);
+    root.query(&format!("DROP ROLE {role}"));
+}
+
+#[test]
+fn reset_goes_back_to_what_the_client_logged_in_with() {
+    let world = tight().start();
+    let login = world.login().parameter("options", "-c work_mem=6MB -c search_path=mine");
+    let mut one = RawClient::login(&login);
+    for reset in ["RESET work_mem", "RESET ALL", "SET work_mem TO DEFAULT", "DISCARD ALL"] {
+        one.query("SET work_mem = '8MB'");
+        assert_eq!(one.value("SHOW work_mem"), "8MB");
+        one.query(&format!("BEGIN; {}; ROLLBACK", reset.replace("DISCARD ALL", "RESET ALL")));
+        assert_eq!(one.value("SHOW work_mem"), "8MB", "{reset}, rolled back");
+        one.query(reset);
+        assert_eq!(one.value("SHOW work_mem"), "6MB", "{reset}");
+        assert_eq!(one.value("SHOW search_path"), "mine", "{reset}");
+        assert_eq!(world.client().value("SHOW work_mem"), "4MB");
+    }
+}
+
+#[test]
+fn always_reset_means_always() {
+    let world = tight().set("pool.server_reset", "always").start();
+    world.prepare("CREATE FUNCTION hide() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_lock(1); SET work_mem = '5MB'; END $$");
+    world.client().query("SELECT hide()");
+    let mut two = world.client();
+    assert_eq!(two.value("SHOW work_mem"), "4MB");
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(two.value(held), "0");
+}
