@@ -255,6 +255,12 @@ impl WorkerContext {
     }
 }
 
+fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
+    let (database, user) = (&*pool.key.database, &*pool.key.user);
+    let owner = Owner { database: database.into(), user: user.into() };
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,10 +291,4 @@ mod tests {
         assert_ne!(third.place, seconds_place);
         assert_eq!(context.tally().pools.len(), 2);
     }
-}
-
-fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
-    let (database, user) = (&*pool.key.database, &*pool.key.user);
-    let owner = Owner { database: database.into(), user: user.into() };
-    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
 }
