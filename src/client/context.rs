@@ -265,9 +265,12 @@ fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
-        let shared = Arc::new(Shared::new(Pools::for_tests(1), Vec::new()));
+    #[test]
+    fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let shared =
+            Arc::new(Shared::new(Pools::new(Arc::default(), Arc::default(), 1), Vec::new()));
         let context = WorkerContext::new(0, Arc::clone(&shared));
         let pool = |name| shared.pools.pool(name, "app").unwrap();
         let (first, second) = (context.handle(&pool("first")), context.handle(&pool("second")));

@@ -133,7 +133,7 @@ impl Handshake {
     /// `None`: it was no login but a cancel request, or nothing.
     async fn run(&mut self, who: &mut Option<Startup>) -> Result<Option<LoggedIn>, LoginError> {
         let context = Rc::clone(&self.context);
-        let tls = self.context.shared.pools.tls();
+        let tls = context.shared.pools.tls();
         let mut opening = Opening {
             stream: &mut self.stream,
             reader: &mut self.reader,

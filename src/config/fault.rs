@@ -225,11 +225,6 @@ pub enum Conflict {
     /// A mode of TLS without a file that it needs.
     #[error("needs {0} beside it")]
     TlsNeeds(&'static str),
-    /// Versions of TLS that nobody should speak.
-    #[error(
-        "{0} is not available; TLS 1.2 (\"secure\") is the oldest, and \"tlsv1.3\" the other choice"
-    )]
-    OldTls(&'static str),
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,

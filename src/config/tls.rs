@@ -58,11 +58,6 @@ impl Word for SslMode {
 impl Word for TlsProtocols {
     const WORDS: &'static [(&'static str, Self)] =
         &[("secure", Self::Secure), ("tlsv1.3", Self::Tls13)];
-
-    fn refusal(given: &str) -> Option<Conflict> {
-        let old = ["all", "legacy", "tlsv1.0", "tlsv1.1"].into_iter().find(|old| *old == given)?;
-        Some(Conflict::OldTls(old))
-    }
 }
 
 impl Tls {

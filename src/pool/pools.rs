@@ -88,14 +88,6 @@ impl Pools {
         plan(&self.running(), database, login_user)
     }
 
-    /// No pools yet, run by the defaults.
-    #[cfg(test)]
-    pub(crate) fn for_tests(workers: usize) -> Self {
-        let config = Config::default();
-        let tls = TlsMaterial::load(&config.tls).expect("nothing is to be read");
-        Self::new(Arc::new(config), Arc::new(tls), workers)
-    }
-
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {

@@ -73,14 +73,12 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::tls::material::TlsMaterial;
 
     fn pools(settings: &[(&str, &str)]) -> Pools {
         let settings =
             settings.iter().map(|(key, value)| (format!("POOLER__{key}"), (*value).to_owned()));
         let config = Config::load(None, &settings.collect()).unwrap();
-        let tls = TlsMaterial::load(&config.tls).unwrap();
-        Pools::new(Arc::new(config), Arc::new(tls), 1)
+        Pools::new(Arc::new(config), Arc::default(), 1)
     }
 
     fn names(pools: &Pools) -> Vec<String> {

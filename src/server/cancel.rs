@@ -1,5 +1,5 @@
 //! Cancelling what a server runs: a connection of its own that carries the server's key, encrypted if
-//! the server's own is; and the bounds on how many of those there are.
+//! the server's own is, and the bounds on how many of those there are.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,6 +14,17 @@ use super::connection::{CancelInFlight, CancelKey, poll_end};
 use super::dial::{Attempt, DialError, dial};
 use crate::net::stream::Stream;
 use crate::protocol::frontend;
+
+/// Why a cancel request did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// Postgres cannot be reached: the request never set out.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection failed on the way.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// A cancel request that has set out is not waited for longer: its server is closed then.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -71,17 +82,6 @@ impl Cancels {
             Err(_) => debug!("a cancel request took too long"),
         }
     }
-}
-
-/// Why a cancel request did not get through.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelError {
-    /// Postgres cannot be reached: the request never set out.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The connection failed on the way.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// Sends a cancel request and waits until Postgres has acted on it, which it says by closing the

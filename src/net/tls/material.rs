@@ -19,7 +19,7 @@ use super::acceptor::Acceptor;
 use super::certificate::Certificate;
 use super::connector::Connector;
 use super::trust::{Anchors, Trust, Verifier};
-use crate::config::{SslMode, Tls, TlsProtocols};
+use crate::config::{Config, SslMode, Tls, TlsProtocols};
 
 const SECURE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
@@ -79,6 +79,13 @@ pub enum MaterialError {
     /// The protocol versions asked for are not there.
     #[error("the TLS versions cannot be had: {0}")]
     Versions(rustls::Error),
+}
+
+/// No files: clients have no TLS, and Postgres is believed whoever it is.
+impl Default for TlsMaterial {
+    fn default() -> Self {
+        Self::load(&Config::default().tls).expect("no file is named that could be faulty")
+    }
 }
 
 impl TlsMaterial {
