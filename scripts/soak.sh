@@ -18,4 +18,6 @@ need_pooler SOAK_POOLER
 measured_postgres calm rough
 # The rude clients end server processes of their own role only.
 say "$SOAK_SECONDS s of load and faults"
+# Clients that all have settings of their own, each answer of which is looked at.
+NONCE_SECONDS=$SOAK_SECONDS cargo test --locked --manifest-path "$POOLER_ROOT/Cargo.toml" --test integration nonce
 harness soak.py --pooler "$SOAK_POOLER" --seconds "$SOAK_SECONDS"

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::record::{Kick, Phase};
 use super::report::Report;
-use super::session::{Attached, Carried, End, Saying, Session, State, Step};
+use super::session::{Attached, Carried, End, HeldBy, Saying, Session, State, Step};
 use super::stock::Stock;
 use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
+use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::{Replies, ServerFault};
 use crate::relay::requests::{Pinning, Requests, Wish};
-use crate::server::connection::{Body, poll_flush};
+use crate::server::connection::{Body, Change, poll_flush};
 use crate::sql::feature::Features;
 
 /// Requests that may wait for their replies before no more are read from the client.
@@ -27,13 +28,14 @@ impl Session {
     /// Takes a server for a transaction: it gets the client's settings, in the same write as the
     /// client's first request.
     pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) -> Attached {
-        let mut attached = Attached::Ready;
         let now = self.context.nanos(now);
         let connection = server.connection();
         connection.taken_at = now;
-        if connection.apply(&self.settings, now) && self.settings.has_identity() {
-            attached = Attached::Becoming;
-        }
+        let attached = match connection.apply(&self.settings, now) {
+            Change::Nothing | Change::Harmless => Attached::Ready,
+            Change::OfFresh => Attached::Becoming(HeldBy::Own),
+            Change::OfUsed => Attached::Becoming(HeldBy::Others),
+        };
         self.record.server_pid.set(connection.key.pid);
         self.record.transaction_since.set(now);
         self.record.enter(Phase::Running, now);
@@ -76,7 +78,7 @@ impl Session {
         if self.carried != Carried::Incomplete {
             return self.take_again(cx, &mut buffers.out);
         }
-        let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.resets());
+        let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
         if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || restoring {
             return Step::Stuck;
         }
@@ -114,8 +116,7 @@ impl Session {
     ) -> Step {
         let State::Active(server) = &mut self.state else { return Step::Moved };
         let now = self.context.nanos(now);
-        let pinning =
-            if self.handle.pool.rules.may_pin() { Pinning::Allowed } else { Pinning::Refused };
+        let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
@@ -238,14 +239,8 @@ impl Session {
         let told = self.tell(cx, bytes);
         let passed = match passed {
             Ok(passed) => passed,
-            Err(ServerFault::SettingsRefused { code, message })
-                if self.carried == Carried::Held =>
-            {
-                return self.not_become(
-                    &Report::SettingsRefused { code, message: &message },
-                    cx,
-                    buffers,
-                );
+            Err(ServerFault::SettingsRefused { code, message }) if self.is_held() => {
+                return self.not_become(code, &message, cx, buffers);
             }
             Err(fault) => return Step::Over(End::ServerFault(fault)),
         };
@@ -262,10 +257,15 @@ impl Session {
         self.settle(now, nanos)
     }
 
-    /// The server will not act as the client wants it to: the client's request is not done.
+    fn is_held(&self) -> bool {
+        matches!(self.carried, Carried::Held(_))
+    }
+
+    /// The server refuses the client's settings: the client's request has not been sent.
     fn not_become(
         &mut self,
-        report: &Report<'_>,
+        code: SqlState,
+        message: &str,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Step {
@@ -273,16 +273,32 @@ impl Session {
             server.close();
         }
         self.record.server_pid.set(0);
-        self.carried = Carried::Incomplete;
-        self.refuse_ahead(report, cx, buffers)
+        self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
+        match std::mem::replace(&mut self.carried, Carried::Incomplete) {
+            // A cancel request, of this client.
+            _ if code == SqlState::QUERY_CANCELED => {
+                self.refuse_ahead(&Report::Cancelled, cx, buffers)
+            }
+            Carried::Held(HeldBy::Others) => {
+                // What another client left cannot be taken back there. A fresh server will do.
+                self.carried = Carried::Uncertain;
+                Step::Moved
+            }
+            Carried::Held(HeldBy::Own) | Carried::Incomplete | Carried::Uncertain => {
+                let message = message.to_owned();
+                Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))
+            }
+        }
     }
 
     /// After replies: the server is given back if the transaction is over.
     #[inline]
     fn settle(&mut self, now: Instant, nanos: u64) -> Step {
+        // What Postgres says unasked to a client that keeps it ends no transaction.
+        let resting = self.is_resting();
         let State::Active(server) = &mut self.state else { return Step::Moved };
         let connection = server.connection();
-        if !connection.owed.is_quiet() {
+        if !connection.owed.is_quiet() || resting && connection.reported.is_empty() {
             return Step::Moved;
         }
         if !connection.owed.is_free() {

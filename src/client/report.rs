@@ -60,13 +60,6 @@ pub enum Report<'a> {
     NoServer(&'a ConnectError),
     /// The server refused settings it had accepted before.
     SettingsLost(&'a str),
-    /// The server refused to act as the client has become: its own words.
-    SettingsRefused {
-        /// Postgres' SQLSTATE.
-        code: SqlState,
-        /// Postgres' message.
-        message: &'a str,
-    },
     /// `query_wait_timeout`.
     QueryWaitTimeout,
     /// A cancel request for a client that waits.
@@ -129,7 +122,6 @@ impl Report<'_> {
             Self::Cancelled => {
                 error(SqlState::QUERY_CANCELED, "canceling statement due to user request", "")
             }
-            Self::SettingsRefused { code, message } => error(*code, *message, ""),
             Self::SettingsLost(message) => fatal(
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),

@@ -113,8 +113,17 @@ pub(super) enum Carried {
     Incomplete,
     /// To be looked at: replies of the server decide what they mean, or the login was before them.
     Uncertain,
-    /// To be looked at once the server has become who the client wants to be.
-    Held,
+    /// To be looked at once the server has the client's settings.
+    Held(HeldBy),
+}
+
+/// Whose settings are at fault if a server refuses those of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeldBy {
+    /// The client's: the server had none.
+    Own,
+    /// Perhaps those of the client before.
+    Others,
 }
 
 #[derive(Debug)]
@@ -129,9 +138,9 @@ pub(super) enum State {
 pub(super) enum Attached {
     /// Yes; what it must be told goes ahead in the same write.
     Ready,
-    /// It has been told to act as somebody else. Nothing else is sent before it has said yes, or a
-    /// request could run with rights that its client has given up.
-    Becoming,
+    /// It has been told of settings. Nothing else is sent before it has said yes, or a request could
+    /// run with those of another client.
+    Becoming(HeldBy),
 }
 
 /// What a step did.
@@ -334,9 +343,9 @@ impl Session {
     ) -> Step {
         match self.attach(server, now) {
             Attached::Ready => self.forward(input, now, cx, out),
-            Attached::Becoming => {
+            Attached::Becoming(held) => {
                 self.carry.extend_from_slice(input);
-                self.carried = Carried::Held;
+                self.carried = Carried::Held(held);
                 Step::Moved
             }
         }

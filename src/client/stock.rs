@@ -9,6 +9,7 @@ use tracing::info;
 use super::record::{Kick, Phase};
 use super::session::{End, Session, State, Step};
 use crate::config::PoolMode;
+use crate::server::connection::Change as Changed;
 use crate::server::inventory::{Inventory, Verdict};
 use crate::server::parameters::{Applied, Settings, is_carried};
 use crate::sql::effects::{Change, Effects, Scope};
@@ -67,7 +68,8 @@ impl Session {
     fn restore(&mut self, nanos: u64) -> bool {
         let State::Active(server) = &mut self.state else { return false };
         let connection = server.connection();
-        matches!(connection.applied, Applied::Known(_)) && connection.apply(&self.settings, nanos)
+        matches!(connection.applied, Applied::Known(_))
+            && connection.apply(&self.settings, nanos) != Changed::Nothing
     }
 
     /// What Postgres is to be asked of these effects: not what it reports by itself, and of what may
@@ -79,7 +81,9 @@ impl Session {
             return Effects::default();
         }
         // Postgres has no view of these.
-        *pins = pins.union(effects.begins.without(Features::visible()));
+        let unseen = effects.begins.without(Features::visible());
+        // A library that was loaded has said so.
+        *pins = pins.union(unseen.without([Feature::Load].into_iter().collect()));
         effects.touches = effects.touches.union(effects.ends.common(*pins));
         match effects.scope {
             Scope::Named => {
@@ -90,7 +94,7 @@ impl Session {
                     restores || !reported(name) || !is_carried(name)
                 });
             }
-            Scope::All | Scope::Reset => {
+            Scope::All | Scope::Reset | Scope::ResetAndAll => {
                 for (name, _) in self.settings.iter().filter(|(name, _)| name.contains('.')) {
                     if !effects.settings.iter().any(|(known, _)| **known == *name) {
                         effects.settings.push((name.into(), Change::Set));
@@ -130,13 +134,17 @@ impl Session {
                     now.filter(|(name, value)| is_back(effects, &self.settings, name, *value))
                         .map(|(name, _)| (name, self.initial.get(name))),
                 );
-                if matches!(connection.applied, Applied::Known(_)) || names_role(effects) {
+                if matches!(connection.applied, Applied::Known(_)) {
                     connection.applied = Applied::Known(real);
                 }
             }
             Scope::All => {
                 self.settings = interner.with(&none, now);
                 // Custom settings that were made out of sight are not listed anywhere.
+                connection.applied = Applied::Unknown;
+            }
+            Scope::ResetAndAll => {
+                self.settings = interner.with(&self.initial, now);
                 connection.applied = Applied::Unknown;
             }
             Scope::Reset => {
@@ -160,10 +168,11 @@ impl Session {
             (&**name, (!as_new).then_some(&**value))
         });
         self.settings = pool.interner.with(&self.settings, changes);
-        connection.applied = if reported.iter().all(|(name, _)| is_carried(name)) {
+        let known = matches!(connection.applied, Applied::Known(_));
+        connection.applied = if known && reported.iter().all(|(name, _)| is_carried(name)) {
             Applied::Known(Arc::clone(&self.settings))
         } else {
-            // The role changed with it, perhaps.
+            // It was not before, or the role changed with it, perhaps.
             Applied::Unknown
         };
     }
@@ -195,6 +204,9 @@ impl Session {
             let names: Vec<_> = pins.iter().map(Feature::name).collect();
             info!(reason = names.join(", "), "keeps its server between transactions");
         }
+        if self.handle.pool.is_gone() {
+            return Step::Over(End::Kicked(Kick::DatabaseGone));
+        }
         if self.context.draining.get() {
             return Step::Over(End::Kicked(Kick::Shutdown));
         }
@@ -218,8 +230,4 @@ fn is_nobody_else(name: &str, value: &str, login: &str) -> bool {
 fn is_back(effects: &Effects, before: &Settings, name: &str, value: Option<&str>) -> bool {
     let reset = |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
     effects.settings.iter().any(reset) && value != before.get(name)
-}
-
-fn names_role(effects: &Effects) -> bool {
-    effects.settings.iter().any(|(name, _)| **name == *"role")
 }

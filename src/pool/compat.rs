@@ -45,7 +45,7 @@ impl Compat {
             }
             match effects.scope {
                 Scope::Named => {}
-                Scope::All => uses.unreadable += 1,
+                Scope::All | Scope::ResetAndAll => uses.unreadable += 1,
                 Scope::Reset => *entry(&mut uses.settings, "(all)", MOST_SETTINGS) += 1,
             }
         });

@@ -298,6 +298,13 @@ impl PooledServer {
         }
     }
 
+    /// May its client have state that keeps the server? One that has some may have more.
+    #[inline]
+    #[must_use]
+    pub fn may_keep(&self) -> bool {
+        self.pin.is_some() || self.handle.pool.rules.may_pin()
+    }
+
     /// Is it kept for its client between transactions?
     #[must_use]
     pub fn is_kept(&self) -> bool {

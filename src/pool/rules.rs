@@ -65,8 +65,10 @@ impl Rules {
     #[inline]
     #[must_use]
     pub fn may_pin(&self) -> bool {
-        POLICIES[usize::from(self.pin.load(Ordering::Relaxed))] == PinPolicy::Allow
-            && self.pinned() < self.max_pinned.load(Ordering::Relaxed)
+        // In session mode every client has its server anyway.
+        self.mode() == PoolMode::Session
+            || POLICIES[usize::from(self.pin.load(Ordering::Relaxed))] == PinPolicy::Allow
+                && self.pinned() < self.max_pinned.load(Ordering::Relaxed)
     }
 
     /// How many clients are pinned.

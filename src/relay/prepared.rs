@@ -29,6 +29,8 @@ pub struct ClientStatements {
     unnamed_changed: Option<u64>,
     /// Does something run that may make Postgres forget all of them?
     doubted: bool,
+    /// Those prepared before the schema had this age are prepared anew before they are used.
+    stale_before: u64,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
 }
@@ -87,6 +89,18 @@ impl ClientStatements {
             return self.unnamed_changed;
         }
         self.changed.get(name).copied()
+    }
+
+    /// The client was told that a result has changed: from now on it means the schema as it is.
+    pub fn outdate(&mut self, epoch: u64) {
+        self.stale_before = epoch;
+    }
+
+    /// Is a statement to be prepared anew before it is used?
+    #[inline]
+    #[must_use]
+    pub fn is_stale(&self, statement: &Statement) -> bool {
+        statement.is_older(self.stale_before)
     }
 
     /// Something is sent that may make Postgres forget the named ones.

@@ -12,6 +12,9 @@ use crate::server::connection::Undo;
 use crate::server::owed::{Answer, Request};
 use crate::server::statement::{SHARED_PREFIX, SharedName, Statement, Unnamed};
 
+/// A statement that is made to be deallocated.
+const DEALLOCATED: &[u8] = b"pooler_deallocated";
+
 impl Requests<'_> {
     pub(super) fn parse(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         let Ok(parse) = Parse::read(&frame[HEADER_LENGTH..]) else {
@@ -148,11 +151,11 @@ impl Requests<'_> {
         }
     }
 
-    /// A statement whose result may have changed since it was prepared is prepared anew.
+    /// A statement whose result has changed, as the client was told, is prepared anew.
     #[inline]
     pub(super) fn renew(&mut self, name: &[u8]) {
         if let Some(statement) = self.statements.get(name)
-            && self.registry.is_stale(statement)
+            && self.statements.is_stale(statement)
             && !name.is_empty()
         {
             let renewed = self.registry.intern(&statement.body, |_| false);
@@ -160,25 +163,34 @@ impl Requests<'_> {
         }
     }
 
-    /// A simple `DEALLOCATE` of a statement that was prepared by protocol. The server is told its
-    /// own name for it, and forgets it.
+    /// A simple `DEALLOCATE` of a statement that was prepared by protocol. Other clients may share it,
+    /// so the server forgets a statement that was made for it; from Postgres comes the answer, which
+    /// depends on the transaction.
     pub(super) fn deallocate(&mut self, name: &[u8], splice: &mut Splice<'_>) -> Fate {
-        if self.is_uncertain(name) {
+        let due = self.may_hold() && self.server.owed.is_status_due();
+        if due || self.is_uncertain(name) {
             return Fate::Uncertain;
         }
         let Some(statement) = self.statements.get(name).map(Arc::clone) else {
             return Fate::Forward;
         };
-        if let Some(shared) = self.server_name(name, splice) {
-            let shared = String::from_utf8_lossy(shared.as_bytes()).into_owned();
-            frontend::write_query(splice.insert(), &format!("DEALLOCATE {shared}"));
-        }
         self.server.statements.doubt_unnamed();
         let segment = self.server.owed.segment();
-        self.statements.note_change(name, segment);
         self.statements.note_change(b"", segment);
-        self.server.statements.note_change(statement.id, segment);
         let unnamed = self.statements.remove(b"");
+        if self.server.owed.status() == TransactionStatus::Failed {
+            let undo = unnamed.map(|statement| Box::new(Undo::Queried(statement)));
+            self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
+            return Fate::Forward;
+        }
+        frontend::write_close_statement(splice.insert(), DEALLOCATED);
+        self.server.owed.push(Request::Close, Answer::Swallow, None, self.now);
+        // A text without a statement is accepted in any state.
+        frontend::write_parse(splice.insert(), DEALLOCATED, b"\0\0\0");
+        self.server.owed.push(Request::Parse, Answer::Swallow, None, self.now);
+        let shared = String::from_utf8_lossy(DEALLOCATED);
+        frontend::write_query(splice.insert(), &format!("DEALLOCATE {shared}"));
+        self.statements.note_change(name, segment);
         let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
         self.owe(Request::Query, Answer::Forward, undo);
         Fate::Drop

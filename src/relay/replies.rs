@@ -209,8 +209,10 @@ impl Replies<'_> {
 
     #[cold]
     fn answer(&mut self, body: &[u8]) -> Result<Verdict, ServerFault> {
-        if let Some(inventory) = &mut self.server.asked {
-            inventory.row(body);
+        if let Some(inventory) = &mut self.server.asked
+            && !inventory.row(body)
+        {
+            inventory.fail();
         }
         self.any(server_tag::DATA_ROW)
     }
@@ -237,8 +239,8 @@ impl Replies<'_> {
                 match effect(command_tag(body)) {
                     Effect::None => {}
                     effect @ (Effect::Schema
-                    | Effect::Results
                     | Effect::Deallocated
+                    | Effect::Loaded
                     | Effect::DeallocatedAll
                     | Effect::Discarded) => {
                         self.effect(effect);
@@ -283,10 +285,9 @@ impl Replies<'_> {
         self.server.note_effect(effect);
         match effect {
             Effect::Schema => self.registry.schema_changed(),
-            Effect::Results => self.registry.results_changed(),
             Effect::Deallocated => self.statements.deallocated(self.server),
             Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
-            Effect::None => {}
+            Effect::None | Effect::Loaded => {}
         }
     }
 
@@ -317,7 +318,8 @@ impl Replies<'_> {
             ErrorVerdict::Forward => {
                 if fields.routine == CHANGED_RESULT_ROUTINE {
                     // The schema was changed behind the pooler's back.
-                    self.registry.results_changed();
+                    self.registry.schema_changed();
+                    self.statements.outdate(self.registry.epoch());
                 }
                 Ok(Verdict::Forward)
             }

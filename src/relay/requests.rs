@@ -11,7 +11,7 @@ use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::owed::{Answer, Request};
 use crate::server::statement::{Statement, StatementRegistry, forgets};
-use crate::sql::effects::Effects;
+use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::{Feature, Features};
 
 /// The longest Parse: its text is kept for the other servers that will need it.
@@ -22,7 +22,7 @@ const NAMES_LIMIT: usize = 16 * 1024;
 
 /// A Query up to this length is passed on only when it is there in full, so that what it does to the
 /// session can be read. A longer one may do anything.
-const QUERY_READ_WHOLE: usize = 64 * 1024;
+const QUERY_READ_WHOLE: usize = MOST_READ;
 
 /// A Query that is sure to fail; the server's log shows it.
 const REFUSED: &str = "refused by pooler: pin = reject, or max_pinned is reached";
@@ -233,7 +233,11 @@ impl Requests<'_> {
                 self.server.owed.feed();
                 Fate::Forward
             }
-            client_tag::FUNCTION_CALL => self.plain(Request::FunctionCall),
+            client_tag::FUNCTION_CALL => {
+                // Known by its number only.
+                self.server.touch(&Effects::unreadable());
+                self.plain(Request::FunctionCall)
+            }
             // Short ones are sent whole or not at all: should the client vanish, the less is half
             // sent the better.
             _ if !whole => Fate::Incomplete,

@@ -19,7 +19,7 @@ use crate::net::tls::connector::Connector;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::sql::effects::Effects;
-use crate::sql::feature::Features;
+use crate::sql::feature::{Feature, Features};
 
 /// What must be taken back when Postgres discards a request.
 #[derive(Debug)]
@@ -95,6 +95,19 @@ pub enum Dirt {
     Known,
     /// It may have any: `DISCARD ALL` is due before anybody else may have it.
     Unknown,
+}
+
+/// What was sent to give a session other settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: it has them.
+    Nothing,
+    /// Something that no result depends on.
+    Harmless,
+    /// Settings, to a session that has none of its own. Should it refuse them, they are at fault.
+    OfFresh,
+    /// Settings, to one that has others. Should it refuse, those may be at fault.
+    OfUsed,
 }
 
 /// Where a message that is larger than the read buffer goes on to.
@@ -220,13 +233,14 @@ impl ServerConnection {
     /// Notes what a completed command says about the session.
     pub fn note_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::None | Effect::Schema | Effect::Results => {}
-            Effect::Deallocated => {
-                if let Some(Undo::Deallocated { statement, .. }) = self.owed.front_undo() {
-                    self.statements.forget(statement.id);
-                }
+            Effect::None | Effect::Schema => {}
+            Effect::Loaded => self.pins.insert(Feature::Load),
+            Effect::Deallocated => {}
+            Effect::DeallocatedAll => self.forget_statements(),
+            Effect::Discarded => {
+                self.forget_statements();
+                self.pins = self.pins.without([Feature::Unreadable].into_iter().collect());
             }
-            Effect::DeallocatedAll | Effect::Discarded => self.forget_statements(),
         }
     }
 
@@ -236,25 +250,31 @@ impl ServerConnection {
         self.touched.get_or_insert_default().merge(effects);
     }
 
-    /// Gives the session these settings; false: it has them already.
+    /// Gives the session these settings.
     #[inline]
-    pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+    pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Change {
         match &self.applied {
-            Applied::Known(known) if Arc::ptr_eq(known, settings) => false,
+            Applied::Known(known) if Arc::ptr_eq(known, settings) => Change::Nothing,
             Applied::Known(_) | Applied::Unknown => self.change_settings(settings, now),
         }
     }
 
     #[cold]
-    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Change {
         let sql = transition(&self.applied, settings);
+        let change = match &self.applied {
+            _ if sql.is_empty() => Change::Nothing,
+            Applied::Known(known) if known.is_alike(settings) => Change::Harmless,
+            Applied::Known(known) if known.is_empty() => Change::OfFresh,
+            Applied::Known(_) | Applied::Unknown => Change::OfUsed,
+        };
         self.applied = Applied::Known(Arc::clone(settings));
         if !sql.is_empty() {
             frontend::write_query(&mut self.unsent, &sql);
             self.statements.doubt_unnamed();
             self.owed.push(Request::Query, Answer::Swallow, None, now);
         }
-        !sql.is_empty()
+        change
     }
 
     /// Asks Postgres what is left in the session; the answer gathers in [`Self::asked`].

@@ -9,11 +9,10 @@ pub enum Effect {
     None,
     /// The schema changed: statements prepared before may have another meaning now.
     Schema,
-    /// The schema changed in a way that may give statements another result: one that was prepared
-    /// before would fail with "cached plan must not change result type".
-    Results,
     /// `DEALLOCATE` of one statement.
     Deallocated,
+    /// `LOAD`: a library that stays.
+    Loaded,
     /// `DEALLOCATE ALL`: this server knows no prepared statement any more.
     DeallocatedAll,
     /// `DISCARD ALL`: this server is as new.
@@ -31,8 +30,9 @@ pub fn effect(tag: &[u8]) -> Effect {
         b"DEALLOCATE ALL" => Effect::DeallocatedAll,
         b"DISCARD ALL" => Effect::Discarded,
         b"DEALLOCATE" => Effect::Deallocated,
-        [b'A', b'L', b'T', ..] | b"CREATE VIEW" => Effect::Results,
-        [b'D', b'R', b'O', b'P', ..]
+        b"LOAD" => Effect::Loaded,
+        [b'A', b'L', b'T', ..]
+        | [b'D', b'R', b'O', b'P', ..]
         | [b'C', b'R', b'E', ..]
         | [b'C', b'O', b'M', b'M', b'E', ..]
         | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
@@ -56,15 +56,16 @@ mod tests {
             ("SET", Effect::None),
             ("RESET", Effect::None),
             ("LISTEN", Effect::None),
+            ("LOAD", Effect::Loaded),
             ("PREPARE", Effect::None),
             ("PREPARE TRANSACTION", Effect::None),
             ("DECLARE CURSOR", Effect::None),
             ("CREATE TABLE", Effect::Schema),
-            ("ALTER TABLE", Effect::Results),
+            ("ALTER TABLE", Effect::Schema),
             ("DROP TYPE", Effect::Schema),
             ("DEALLOCATE ALL", Effect::DeallocatedAll),
             ("DEALLOCATE", Effect::Deallocated),
-            ("CREATE VIEW", Effect::Results),
+            ("CREATE VIEW", Effect::Schema),
             ("DISCARD ALL", Effect::Discarded),
             ("DISCARD PLANS", Effect::None),
         ] {

@@ -10,6 +10,9 @@ use crate::sql::feature::{Feature, Features};
 /// Two settings that `pg_settings` does not list.
 const HIDDEN: [&str; 2] = ["role", "session_authorization"];
 
+/// Settings of one transaction, whatever `pg_settings` says of their source.
+const OF_TRANSACTION: &str = "transaction_";
+
 /// How often a session is asked that answers with an error (a cancel request that came late, a
 /// `statement_timeout` shorter than the question).
 const TRIES: u8 = 3;
@@ -72,7 +75,7 @@ impl Inventory {
             Scope::Named => {
                 self.effects.settings.iter().for_each(|(name, _)| setting(&mut sql, name))
             }
-            Scope::All | Scope::Reset => {
+            Scope::All | Scope::Reset | Scope::ResetAndAll => {
                 begin(&mut sql);
                 sql.push_str(
                     "'s',name,pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
@@ -98,9 +101,13 @@ impl Inventory {
         sql
     }
 
-    /// Takes in the body of one `DataRow`; what is not an answer is not taken.
-    pub fn row(&mut self, body: &[u8]) {
-        let Some([Some(what), Some(name), value]) = columns(body) else { return };
+    /// Takes in the body of one `DataRow`; false: it cannot be read (text that is not UTF-8, or too long to
+    /// be looked at).
+    pub fn row(&mut self, body: &[u8]) -> bool {
+        let Some([Some(what), Some(name), value]) = columns(body) else { return false };
+        if name.starts_with(OF_TRANSACTION) {
+            return true;
+        }
         match Feature::by_name(what) {
             Some(feature) => {
                 if value.is_some_and(|count| count != "0") {
@@ -113,6 +120,7 @@ impl Inventory {
             }
             None => self.settings.push((name.into(), value.map(Into::into))),
         }
+        true
     }
 
     /// Postgres answered with an error.
@@ -140,8 +148,10 @@ fn source(feature: Feature) -> Option<&'static str> {
              AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
         }
         Feature::TemporaryTable => {
-            "FROM pg_catalog.pg_class \
-             WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
+            "FROM (SELECT relnamespace AS n FROM pg_catalog.pg_class \
+             UNION ALL SELECT pronamespace FROM pg_catalog.pg_proc \
+             UNION ALL SELECT typnamespace FROM pg_catalog.pg_type) AS t \
+             WHERE n OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
         }
         Feature::HoldCursor => "FROM pg_catalog.pg_cursors WHERE is_holdable",
         Feature::Prepare => "FROM pg_catalog.pg_prepared_statements WHERE from_sql",
@@ -246,7 +256,7 @@ mod tests {
     fn malformed_rows_are_not_taken() {
         let mut inventory = of("LISTEN a");
         for body in [&b""[..], b"\0\x03", b"\0\x03\0\0\0\x09s", b"\0\x02\0\0\0\0\0\0\0\0"] {
-            inventory.row(body);
+            assert!(!inventory.row(body));
         }
         assert!(inventory.left.is_empty() && inventory.settings.is_empty());
     }

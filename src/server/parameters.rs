@@ -120,14 +120,22 @@ impl Interner {
 /// `session_authorization` comes first, since setting it ends the role.
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
+/// A setting that no result depends on.
+const HARMLESS: &str = "application_name";
+
 /// Goes back to the user that logged in.
 const NOBODY_ELSE: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;";
 
 impl Settings {
-    /// Does it say who acts? A server that refuses that must not be given a request.
-    #[must_use]
-    pub fn has_identity(&self) -> bool {
+    fn has_identity(&self) -> bool {
         IDENTITY.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Do two sets differ in nothing that any result depends on?
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let real = |(name, _): &(&str, &str)| *name != HARMLESS;
+        self.iter().filter(real).eq(other.iter().filter(real))
     }
 }
 
@@ -177,6 +185,11 @@ pub fn transition(applied: &Applied, wanted: &Settings) -> String {
 pub(super) fn quote(sql: &mut String, text: &str, mark: char) {
     sql.push(mark);
     for c in text.chars().filter(|&c| c != '\0') {
+        if mark == '\'' && !c.is_ascii() {
+            // Whatever the session's client_encoding is at that moment.
+            let _ = write!(sql, "\\U{:08X}", u32::from(c));
+            continue;
+        }
         if c == mark || (mark == '\'' && c == '\\') {
             sql.push(c);
         }
@@ -248,6 +261,22 @@ mod tests {
              pg_catalog.set_config(E'session_authorization',E's',false),\
              pg_catalog.set_config(E'role',E'q',false)"
         );
+    }
+
+    #[test]
+    fn values_are_written_in_ascii() {
+        let mut sql = String::new();
+        quote(&mut sql, "é'\\😀", '\'');
+        assert_eq!(sql, r"'\U000000E9''\\\U0001F600'");
+    }
+
+    #[test]
+    fn the_name_of_an_application_matters_to_no_result() {
+        let interner = Interner::default();
+        let a = set(&interner, &[("application_name", "a"), ("x", "1")]);
+        let b = set(&interner, &[("x", "1")]);
+        assert!(a.is_alike(&b) && b.is_alike(&a));
+        assert!(!a.is_alike(&set(&interner, &[("x", "2")])) && !b.is_alike(&interner.none()));
     }
 
     #[test]

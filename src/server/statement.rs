@@ -51,8 +51,6 @@ pub struct SharedName {
 pub struct StatementRegistry {
     known: Mutex<Known>,
     epoch: AtomicU64,
-    /// Statements prepared before this epoch may have another result by now.
-    stale_before: AtomicU64,
 }
 
 struct Known {
@@ -105,6 +103,13 @@ impl Statement {
         SharedName::new(self.id)
     }
 
+    /// Was it first prepared before the schema reached this age?
+    #[inline]
+    #[must_use]
+    pub fn is_older(&self, epoch: u64) -> bool {
+        self.epoch < epoch
+    }
+
     /// Postgres has accepted it.
     pub fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
@@ -150,7 +155,6 @@ impl StatementRegistry {
                 sweep_at: KEEP_UNUSED,
             }),
             epoch: AtomicU64::new(0),
-            stale_before: AtomicU64::new(0),
         }
     }
 
@@ -158,27 +162,20 @@ impl StatementRegistry {
     /// closed that one and asks anew, so Postgres would analyse the text anew).
     pub fn intern(&self, body: &[u8], renew: impl FnOnce(&Statement) -> bool) -> Arc<Statement> {
         let epoch = self.epoch.load(Ordering::Relaxed);
-        let mut known = self.known.lock();
-        if let Some(ByBody(found)) = known.statements.get(body)
+        if let Some(ByBody(found)) = self.known.lock().statements.get(body)
             && found.epoch == epoch
             && !renew(found)
         {
             return Arc::clone(found);
         }
-        let proven = AtomicBool::new(false);
-        let (id, forgets) = (known.next_id, forgets(body));
-        // The text ends at its NUL.
+        // Reading takes time, and all workers want the lock. The text ends at its NUL.
         let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
+        let forgets = forgets(body);
+        let mut known = self.known.lock();
+        let (id, proven) = (known.next_id, AtomicBool::new(false));
         let body = body.into();
-        let statement = Arc::new(Statement {
-            id,
-            body,
-            epoch,
-            forgets,
-            effects,
-            query: OnceLock::new(),
-            proven,
-        });
+        let query = OnceLock::new();
+        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven, query });
         known.next_id += 1;
         known.statements.replace(ByBody(Arc::clone(&statement)));
         known.sweep_when_due();
@@ -199,18 +196,10 @@ impl StatementRegistry {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The schema has changed in a way that may give statements another result: they are prepared
-    /// anew before they are used again, so that no client sees the change as an error.
-    pub fn results_changed(&self) {
-        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        self.stale_before.fetch_max(epoch, Ordering::Relaxed);
-    }
-
-    /// Must it be prepared anew before it is used again?
-    #[inline]
+    /// The schema's age.
     #[must_use]
-    pub fn is_stale(&self, statement: &Statement) -> bool {
-        statement.epoch < self.stale_before.load(Ordering::Relaxed)
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// How many statements are known.

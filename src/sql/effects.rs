@@ -4,7 +4,7 @@
 //! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
 //! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
 
-use memchr::{memchr, memchr2_iter};
+use memchr::{memchr, memchr2_iter, memmem};
 
 use super::feature::{Feature, Features};
 use super::lexer::{Backslashes, Lexer, StringForm, Token, TokenKind};
@@ -34,6 +34,8 @@ pub enum Scope {
     All,
     /// All: they go back to what they were at the session's start.
     Reset,
+    /// Both, in any order.
+    ResetAndAll,
 }
 
 /// What happens to a setting.
@@ -83,6 +85,15 @@ const PLAIN: [&[u8]; 30] = [
 /// The longest word of [`PLAIN`].
 const LONGEST_PLAIN: usize = 9;
 
+/// The longest text that is read; a longer one may do anything.
+pub const MOST_READ: usize = 64 * 1024;
+
+/// The most settings that one text names; one that names more may change any.
+const MOST_SETTINGS: usize = 64;
+
+/// Ends a string, or does not.
+const ESCAPED_QUOTE: &[u8] = b"\\'";
+
 /// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
 const MOST_DEALLOCATE_TOKENS: usize = 5;
 
@@ -104,9 +115,21 @@ impl Effects {
         if is_plain(sql) {
             return None;
         }
+        if sql.len() > MOST_READ {
+            return Some(Self::unreadable());
+        }
+        let mut effects = Self::read_as(sql, Backslashes::Literal);
+        if memmem::find(sql, ESCAPED_QUOTE).is_some() {
+            // Where a string ends depends on standard_conforming_strings: either way counts.
+            effects.merge(&Self::read_as(sql, Backslashes::Escape));
+        }
+        (effects != Self::default()).then(|| Box::new(effects))
+    }
+
+    fn read_as(sql: &[u8], backslashes: Backslashes) -> Self {
         let mut effects = Self::default();
         let mut words = Vec::new();
-        for token in Lexer::new(sql, Backslashes::Literal) {
+        for token in Lexer::new(sql, backslashes) {
             if token.is_byte(sql, b';') {
                 effects.statement(&Words { sql, tokens: &words });
                 words.clear();
@@ -115,7 +138,7 @@ impl Effects {
             }
         }
         effects.statement(&Words { sql, tokens: &words });
-        (effects != Self::default()).then(|| Box::new(effects))
+        effects
     }
 
     /// The statement that a text deallocates by name, if that is all it does.
@@ -153,7 +176,7 @@ impl Effects {
         self.begins = self.begins.union(later.begins);
         self.touches = self.touches.union(later.touches);
         self.ends = self.ends.union(later.ends);
-        self.scope = self.scope.max(later.scope);
+        self.widen(later.scope);
         for (name, change) in &later.settings {
             self.change(name, *change);
         }
@@ -162,18 +185,34 @@ impl Effects {
     /// Does a setting go back to what it was at the session's start?
     #[must_use]
     pub fn resets(&self) -> bool {
-        self.scope == Scope::Reset
+        matches!(self.scope, Scope::Reset | Scope::ResetAndAll)
             || self.settings.iter().any(|(_, change)| *change == Change::Reset)
     }
 
+    /// Must the answer to what is left be known before the client goes on? Settings that it names are
+    /// asked for again if it changes them again; of those it does not name, the answer would be old.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.scope != Scope::Named || self.resets()
+    }
+
+    fn widen(&mut self, scope: Scope) {
+        self.scope = match (self.scope, scope) {
+            (Scope::All, Scope::Reset) | (Scope::Reset, Scope::All) => Scope::ResetAndAll,
+            (ours, theirs) => ours.max(theirs),
+        };
+    }
+
     fn anything(&mut self) {
-        self.scope = self.scope.max(Scope::All);
+        self.widen(Scope::All);
         self.touches = self.touches.union(Features::visible());
     }
 
     fn change(&mut self, name: &str, change: Change) {
+        let full = self.settings.len() >= MOST_SETTINGS;
         match self.settings.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, last)) => *last = change,
+            None if full => self.widen(Scope::All),
             None => self.settings.push((name.into(), change)),
         }
     }
@@ -191,13 +230,15 @@ impl Effects {
             "listen" => self.begin(Feature::Listen),
             "unlisten" => self.ends.insert(Feature::Listen),
             "load" => self.begins.insert(Feature::Load),
+            "update" if words.names("pg_settings") => self.widen(Scope::All),
+            "explain" if words.has(&["create"]) => self.begin(Feature::TemporaryTable),
             "declare" if words.has(&["with", "hold"]) => self.begin(Feature::HoldCursor),
             "close" => self.ends.insert(Feature::HoldCursor),
             "prepare" if words.is(1, "transaction") => {}
             "prepare" => self.prepare(words),
             "deallocate" => self.ends.insert(Feature::Prepare),
             "discard" if words.is(1, "all") => {
-                self.scope = Scope::Reset;
+                self.widen(Scope::Reset);
                 self.ends = self.ends.union(Features::visible());
             }
             "discard" => self.ends.insert(Feature::TemporaryTable),
@@ -207,11 +248,12 @@ impl Effects {
             _ => {}
         }
         self.functions(words);
-        if words.has(&["into", "temp"])
-            || words.has(&["into", "temporary"])
-            || words.names("pg_temp")
-        {
+        if words.is_into_temporary() || words.names("pg_temp") {
             self.begin(Feature::TemporaryTable);
+        }
+        if words.tokens.iter().any(|token| token.kind == TokenKind::UnicodeIdentifier) {
+            // A name in disguise.
+            self.anything();
         }
     }
 
@@ -233,7 +275,7 @@ impl Effects {
 
     fn reset(&mut self, words: &Words<'_, '_>) {
         if words.is(1, "all") {
-            self.scope = Scope::Reset;
+            self.widen(Scope::Reset);
         } else {
             self.named(words, 1, Change::Reset);
         }
@@ -314,7 +356,11 @@ impl Effects {
         }
         match arguments.first().and_then(only).and_then(|name| words.string(name)) {
             Some(name) => self.change(&name, Change::Set),
-            None => self.scope = self.scope.max(Scope::All),
+            // Which one is only known at run time; custom settings are listed nowhere.
+            None => {
+                self.widen(Scope::All);
+                self.begins.insert(Feature::Unreadable);
+            }
         }
     }
 }
@@ -358,11 +404,25 @@ impl Words<'_, '_> {
             .any(|from| words.iter().enumerate().all(|(i, word)| self.is(from + i, word)))
     }
 
-    /// Does something have this name?
-    fn names(&self, name: &str) -> bool {
-        (0..self.tokens.len()).any(|at| self.name(at).is_some_and(|n| *n == *name))
+    /// `INTO [LOCAL | GLOBAL] TEMP`, or `TEMPORARY`: gram.y, `OptTempTableName`.
+    fn is_into_temporary(&self) -> bool {
+        (0..self.tokens.len()).filter(|at| self.is(*at, "into")).any(|at| {
+            let scoped = self.is(at + 1, "local") || self.is(at + 1, "global");
+            let at = at + 1 + usize::from(scoped);
+            self.is(at, "temp") || self.is(at, "temporary")
+        })
     }
 
+    /// Does something have this name?
+    fn names(&self, name: &str) -> bool {
+        let span = match self.tokens {
+            [first, .., last] => &self.sql[first.start..last.end],
+            [only] => only.bytes(self.sql),
+            [] => &[],
+        };
+        finds(span, name.as_bytes(), 3)
+            && (0..self.tokens.len()).any(|at| self.name(at).is_some_and(|n| *n == *name))
+    }
     /// The identifier at a place, quoted or not, as Postgres knows it.
     fn name(&self, at: usize) -> Option<Box<str>> {
         let text = self.text(at)?;
@@ -455,7 +515,12 @@ fn is_single(text: &[u8]) -> bool {
 
 /// Does it hold a word that makes a second look worth while? Each is found by its rarest letter.
 fn is_suspect(text: &[u8]) -> bool {
-    finds(text, b"advisory", 2) || finds(text, b"set_config", 7) || finds(text, b"temp", 2)
+    finds(text, b"advisory", 2)
+        || finds(text, b"set_config", 7)
+        || finds(text, b"temp", 2)
+        || finds(text, b"pg_settings", 1)
+        || memmem::find(text, b"&\"").is_some()
+        || memmem::find(text, ESCAPED_QUOTE).is_some()
 }
 
 /// Finds a word in any case; `rare` is the place of the letter to look for.

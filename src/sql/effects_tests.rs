@@ -124,6 +124,14 @@ fn state_that_is_bound_to_the_connection_is_seen() {
         ("create table pg_temp.t (a int)", Feature::TemporaryTable),
         ("select 1 into temp t", Feature::TemporaryTable),
         ("with a as (select 1) select * into temporary table t from a", Feature::TemporaryTable),
+        ("select 1 as a into local temp t", Feature::TemporaryTable),
+        ("select 1 as a into global temporary t", Feature::TemporaryTable),
+        ("explain analyze create temp table t as select 1", Feature::TemporaryTable),
+        (
+            "create function pg_temp.f() returns int language sql as 'select 1'",
+            Feature::TemporaryTable,
+        ),
+        ("select set_config($1, $2, false)", Feature::Unreadable),
         ("declare c scroll cursor with hold for select 1", Feature::HoldCursor),
         ("prepare p as select 1", Feature::Prepare),
         ("load 'auto_explain'", Feature::Load),
@@ -133,6 +141,29 @@ fn state_that_is_bound_to_the_connection_is_seen() {
     assert_eq!(begins("declare c cursor for select 1"), []);
     let hidden = begins("prepare p as select pg_advisory_lock($1)");
     assert!(hidden.contains(&Feature::Unreadable));
+}
+
+#[test]
+fn names_in_disguise_and_strings_that_may_end_elsewhere_are_met() {
+    assert_eq!(read(r#"set U&"work\005Fmem" = '1'"#).scope, Scope::All);
+    assert_eq!(read(r#"select U&"set\005Fconfig"('a', 'b', false)"#).scope, Scope::All);
+    assert_eq!(read("update pg_settings set setting = '1' where name = 'a'").scope, Scope::All);
+    let either = r"select 'a\'; ', 1; set work_mem='999'; --'";
+    assert_eq!(settings(either), [("work_mem".to_owned(), Change::Set)]);
+    let other = r"select 'a\', 1; set work_mem='999'; --'";
+    assert_eq!(settings(other), [("work_mem".to_owned(), Change::Set)]);
+}
+
+#[test]
+fn what_is_too_much_to_read_may_do_anything() {
+    let many: String = (0..100).map(|n| format!("set a{n} = 1;")).collect();
+    assert_eq!(read(&many).scope, Scope::All);
+    let long = format!("do {}", "x".repeat(MOST_READ));
+    assert_eq!(read(&long).scope, Scope::All);
+    assert_eq!(read("reset all; do 'x'").scope, Scope::ResetAndAll);
+    let mut both = read("do 'x'");
+    both.merge(&read("reset all"));
+    assert_eq!(both.scope, Scope::ResetAndAll);
 }
 
 #[test]
