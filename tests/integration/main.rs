@@ -21,6 +21,7 @@ mod pins;
 mod pipeline;
 mod prepared;
 mod program;
+mod queries;
 mod reload;
 mod session;
 mod shutdown;
