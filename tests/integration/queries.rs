@@ -158,3 +158,16 @@ fn nothing_is_counted_when_that_is_switched_off() {
         (404, "statements are not counted: query_stats is off\n")
     );
 }
+
+#[test]
+fn a_slow_statement_is_logged_and_listed_without_its_values() {
+    let world = Scenario::new().set("log.log_slow_statements", "300ms").start();
+    let mut client = world.client();
+    client.query("SELECT 'secret value', pg_sleep(0.4)");
+    client.query("SELECT 'quick'");
+    world.pooler.wait_for_log("slow statement");
+    let page = world.pooler.admin().json("/slow?min_ms=350");
+    let [slow] = &page["slow"].as_array().unwrap()[..] else { panic!("one: {page}") };
+    assert_eq!((&slow["text"], &slow["rows"]), (&"select $1, pg_sleep($2)".into(), &1.into()));
+    assert!(!page.to_string().contains("secret") && !world.pooler.log().contains("secret value"));
+}

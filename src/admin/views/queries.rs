@@ -16,7 +16,7 @@ use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
-use crate::stats::ledger::{Ledger, LedgerState, MOST_TRACKED, RELATIVE_ERROR, Record};
+use crate::stats::ledger::{Ledger, LedgerState, MOST_TRACKED, Owner, RELATIVE_ERROR, Record};
 
 /// The most that are shown at once.
 const MOST_SHOWN: usize = 500;
@@ -204,8 +204,13 @@ impl Parameters for OwnerSelection {
 impl OwnerSelection {
     /// Is it one of theirs?
     pub(crate) fn holds(&self, record: &Record) -> bool {
+        self.owns(&record.owner)
+    }
+
+    /// Is it this pool?
+    pub(crate) fn owns(&self, owner: &Owner) -> bool {
         let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-        is(&self.database, &record.owner.database) && is(&self.user, &record.owner.user)
+        is(&self.database, &owner.database) && is(&self.user, &owner.user)
     }
 }
 
