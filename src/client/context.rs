@@ -248,6 +248,18 @@ impl WorkerContext {
     }
 }
 
+/// Where nobody can look, nothing is counted.
+fn ledger(config: &Config) -> Option<Arc<Ledger>> {
+    let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
+    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
+}
+
+fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
+    let (database, user) = (&*pool.key.database, &*pool.key.user);
+    let owner = Owner { database: database.into(), user: user.into() };
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,16 +287,4 @@ mod tests {
         assert_ne!(third.place, seconds_place);
         assert_eq!(context.tally().pools.len(), 2);
     }
-}
-
-/// Where nobody can look, nothing is counted.
-fn ledger(config: &Config) -> Option<Arc<Ledger>> {
-    let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
-}
-
-fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
-    let (database, user) = (&*pool.key.database, &*pool.key.user);
-    let owner = Owner { database: database.into(), user: user.into() };
-    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
 }
