@@ -13,6 +13,7 @@ use crate::client::context::{Command, Shared};
 use crate::client::report::{Denial, Report};
 use crate::net::address::ClientAddress;
 use crate::net::listen::Listener;
+use crate::net::socket::DetachedSocket;
 use crate::net::stream::Detached;
 
 /// After a failed accept that is not the client's fault, so that it cannot fill the log;
@@ -78,8 +79,8 @@ fn refuse(stream: Detached) {
     let denial = Denial::TooManyClients("out of file descriptors");
     Report::Login(denial).write_fatal(&mut message);
     // The socket's buffer is empty, so a short message goes out at once or never.
-    let _ = match stream {
-        Detached::Tcp(mut stream) => stream.write_all(&message),
-        Detached::Unix(mut stream) => stream.write_all(&message),
+    let _ = match stream.into_socket() {
+        DetachedSocket::Tcp(mut stream) => stream.write_all(&message),
+        DetachedSocket::Unix(mut stream) => stream.write_all(&message),
     };
 }

@@ -24,6 +24,7 @@ use crate::control::history::{self, History};
 use crate::descriptors;
 use crate::lifecycle::Lifecycle;
 use crate::net::listen::Listener;
+use crate::net::tls::material::{MaterialError, TlsMaterial};
 use crate::notify;
 use crate::pool::pools::{Pools, keepalive};
 use crate::pool::sweep::keep_swept;
@@ -49,6 +50,9 @@ pub enum RunError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] MaterialError),
     /// A worker cannot be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -94,14 +98,15 @@ impl App {
     pub async fn build(config: Config, source: Source) -> Result<Self, RunError> {
         // Before anybody can see that we listen, and may send one.
         let signals = Signals::new().map_err(RunError::Signal)?;
+        let tls = TlsMaterial::load(&config.tls)?;
         descriptors::raise(&config);
         let count = workers(&config);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let listeners = listen(&config)?;
         let admin_listeners = listen_admin(&config).await?;
-        let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(Pools::new(config, count), senders));
+        let pools = Pools::new(Arc::new(config), Arc::new(tls), count);
+        let shared = Arc::new(Shared::new(pools, senders));
         let workers = receivers
             .into_iter()
             .enumerate()
@@ -151,23 +156,31 @@ impl App {
             Err(faults) => {
                 error!("the configuration is not reloaded, the old one goes on: {faults}");
             }
-            Ok(new) => {
-                let old = self.shared.pools.config();
-                for key in old.needs_restart(&new) {
-                    warn!(key, "this setting has changed and needs a restart");
+            Ok(new) => match TlsMaterial::load(&new.tls) {
+                Err(fault) => {
+                    error!("the configuration is not reloaded, the old one goes on: {fault}");
                 }
-                for warning in &new.warnings {
-                    warn!("{warning}");
-                }
-                let gone = self.shared.pools.reload(Arc::new(new));
-                for worker in &self.shared.workers {
-                    // A worker that is gone has nobody to tell.
-                    let _ = worker.send(Command::Reloaded(gone.clone()));
-                }
-                info!("the configuration is reloaded");
-            }
+                Ok(tls) => self.apply(new, tls),
+            },
         }
         notify::ready();
+    }
+
+    fn apply(&self, new: Config, tls: TlsMaterial) {
+        let old = self.shared.pools.config();
+        for key in old.needs_restart(&new) {
+            warn!(key, "this setting has changed and needs a restart");
+        }
+        for warning in &new.warnings {
+            warn!("{warning}");
+        }
+        self.shared.lookups.retain(|name| new.auth_query(name).is_some());
+        let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));
+        for worker in &self.shared.workers {
+            // A worker that is gone has nobody to tell.
+            let _ = worker.send(Command::Reloaded(gone.clone()));
+        }
+        info!("the configuration is reloaded");
     }
 
     async fn drain(&mut self) {

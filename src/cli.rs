@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, PREFIX};
+use crate::net::tls::material::TlsMaterial;
 use crate::sql::fingerprint::Fingerprinter;
 use crate::sql::lexer::Backslashes;
 
@@ -54,7 +55,10 @@ pub fn check(
     err: &mut impl Write,
 ) -> ExitCode {
     let written = match Config::load(path, env) {
-        Ok(config) => show(&config, out, err).map(|()| ExitCode::SUCCESS),
+        Ok(config) => match TlsMaterial::load(&config.tls) {
+            Ok(_) => show(&config, out, err).map(|()| ExitCode::SUCCESS),
+            Err(fault) => writeln!(err, "{fault}").map(|()| ExitCode::from(EXIT_FAULTY_CONFIG)),
+        },
         Err(faults) => writeln!(err, "{faults}").map(|()| ExitCode::from(EXIT_FAULTY_CONFIG)),
     };
     // Nobody reads any more, as with `| head`: there is no one left to tell.

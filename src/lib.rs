@@ -13,6 +13,7 @@ pub mod control;
 pub mod descriptors;
 pub mod lifecycle;
 pub mod logging;
+pub mod lookup;
 pub mod net;
 pub mod notify;
 pub mod pool;

@@ -214,7 +214,7 @@ mod tests {
         runtime.block_on(async {
             let (senders, receivers): (Vec<_>, Vec<_>) =
                 (0..2).map(|_| mpsc::unbounded_channel()).unzip();
-            let shared = Arc::new(Shared::new(Pools::new(Arc::default(), 1), senders));
+            let shared = Arc::new(Shared::new(Pools::for_tests(1), senders));
             // No pool has a place for the second.
             let mut workers: Vec<_> = [0, 7]
                 .into_iter()

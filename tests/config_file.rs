@@ -46,7 +46,7 @@ fn the_example_holds_the_defaults_when_its_keys_are_taken_in() {
     // Every key is there: what is shown of it has a line for each.
     let shown = all.to_toml();
     let keys = TABLES.iter().map(|table| table.keys.len()).sum::<usize>();
-    assert_eq!(shown.matches(" = ").count(), keys, "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.contains(" = ")).count(), keys, "{shown}");
 
     let global = |config: &Config| Config {
         databases: BTreeMap::new(),

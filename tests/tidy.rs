@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["net"],
     &["auth"],
     &["server"],
-    &["pool", "relay"],
+    &["pool", "relay", "lookup"],
     &["logging", "descriptors"],
     &["client", "control", "admin", "console"],
     &["accept"],

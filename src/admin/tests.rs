@@ -19,6 +19,7 @@ use super::table::LINE;
 use crate::client::context::{Command, Shared, WorkerContext};
 use crate::config::Config;
 use crate::control::census::Census;
+use crate::net::tls::material::TlsMaterial;
 use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::stats::queries::{Outcome, Watched};
@@ -55,7 +56,9 @@ impl Site {
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let config = Config::load(None, &BTreeMap::from(settings)).unwrap();
         let (sender, mut commands) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(Pools::new(Arc::new(config), 1), vec![sender]));
+        let tls = TlsMaterial::load(&config.tls).unwrap();
+        let shared =
+            Arc::new(Shared::new(Pools::new(Arc::new(config), Arc::new(tls), 1), vec![sender]));
         let context = Rc::new(WorkerContext::new(0, Arc::clone(&shared)));
         let handle = context.handle(&shared.pools.pool("shop", "app").unwrap());
         for _ in 0..3 {

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::secret_bytes::SecretBytes;
+use super::secret_bytes::{SECRET_BYTES_LEN, SecretBytes};
 
 /// HMAC-SHA-256 with its key already absorbed: cloning it costs less than keying again.
 #[derive(Clone)]
@@ -16,8 +16,13 @@ impl KeyedHmac {
 
     /// The MAC of the parts as if they were one string.
     pub(super) fn mac(&self, parts: &[&[u8]]) -> SecretBytes {
+        SecretBytes::new(self.bytes(parts))
+    }
+
+    /// As [`Self::mac`], for who keeps the bytes safe.
+    pub(super) fn bytes(&self, parts: &[&[u8]]) -> [u8; SECRET_BYTES_LEN] {
         let hmac = parts.iter().fold(self.0.clone(), |hmac, part| hmac.chain_update(part));
-        SecretBytes::new(hmac.finalize().into_bytes().into())
+        hmac.finalize().into_bytes().into()
     }
 }
 

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::mac::sha256;
 use super::md5::Md5Secret;
 use super::scram::{ParamsError, ScramSecret};
@@ -97,12 +99,12 @@ impl fmt::Debug for Secret {
 /// A password in clear, or an answer that is as good as one. Bytes, because a client's encoding is unknown
 /// before it has logged in.
 #[derive(Clone)]
-pub struct PlainText(Arc<[u8]>);
+pub struct PlainText(Arc<Zeroizing<Box<[u8]>>>);
 
 impl PlainText {
     /// Takes the bytes without the terminating zero of a PasswordMessage.
     pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+        Self(Arc::new(Zeroizing::new(bytes.into())))
     }
 
     /// The bytes, to be sent or hashed and never to be logged.

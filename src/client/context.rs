@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use slab::Slab;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
@@ -20,6 +21,7 @@ use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
 use crate::config::Config;
+use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
 use crate::pool::handle::PoolHandle;
@@ -44,6 +46,8 @@ pub struct Shared {
     pub decoy: Decoy,
     /// Passwords that Postgres accepted.
     pub verifiers: Mutex<VerifierCache>,
+    /// Secrets that Postgres was asked for.
+    pub lookups: Arc<Lookups>,
     /// Bounds the logins that only prove a password.
     pub proofs: Semaphore,
     /// Cancel keys.
@@ -122,7 +126,8 @@ impl AsRef<Pools> for Shared {
 }
 
 impl Shared {
-    /// Everything shared, before any worker runs.
+    /// Everything shared, before any worker runs. Within the runtime that our own questions to Postgres are
+    /// to be asked on.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
         let ledger = ledger(&pools.config());
@@ -130,6 +135,7 @@ impl Shared {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
+            lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
             wrong_keys: WrongKeys::default(),
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
-        let shared = Arc::new(Shared::new(Pools::new(Arc::default(), 1), Vec::new()));
+        let shared = Arc::new(Shared::new(Pools::for_tests(1), Vec::new()));
         let context = WorkerContext::new(0, Arc::clone(&shared));
         let pool = |name| shared.pools.pool(name, "app").unwrap();
         let (first, second) = (context.handle(&pool("first")), context.handle(&pool("second")));

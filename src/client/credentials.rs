@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::context::Shared;
-use crate::auth::scram::MECHANISM;
-use crate::auth::scram::server::{self as scram, ServerError};
+use crate::auth::scram::server::{self as scram, Chosen, ServerError};
+use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
 use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
-use crate::config::{AuthType, Config};
+use crate::config::{AuthQuery, AuthType, Config, SecretText};
+use crate::lookup::{Asker, LookupError};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
+use crate::net::tls::material::TlsMaterial;
 use crate::pool::pools::secret;
 use crate::pool::shared::{Plan, PoolKey};
 use crate::protocol::backend::write_authentication;
@@ -23,6 +26,9 @@ use crate::server::login::{self, ConnectError, Credential, Opened, Target, deriv
 
 /// The longest password or SASL message (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const PASSWORD_LIMIT: usize = 65_535;
+
+/// The better mechanism, offered first.
+const OFFERED_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
 /// Codes of `Authentication…` messages.
 mod code {
@@ -55,11 +61,14 @@ pub enum CredentialError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A password in clear would cross a network.
-    #[error("passthrough is for clients on this machine")]
+    #[error("passthrough is for clients on this machine or with TLS")]
     Remote,
     /// Postgres did not ask for the password.
     #[error("Postgres did not ask for a password, so nothing is proven")]
     Unproven,
+    /// Postgres could not be asked for the user's secret.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// Postgres does not accept the login, or cannot be reached.
     #[error(transparent)]
     Server(#[from] ConnectError),
@@ -74,6 +83,22 @@ pub struct Learnt {
     pub opened: Option<(Opened, Target)>,
 }
 
+/// What a client's messages come through.
+#[derive(Debug)]
+pub enum Channel {
+    /// Anybody in between can read along.
+    Clear,
+    /// TLS, with the end point that SCRAM can bind to, if there is one.
+    Tls(Option<Box<[u8]>>),
+}
+
+impl Channel {
+    /// Can nobody in between read along, for a client from there?
+    fn is_private(&self, address: ClientAddress) -> bool {
+        matches!(self, Self::Tls(_)) || address.is_local()
+    }
+}
+
 /// A client that is asked who it is.
 pub struct Asking<'a> {
     /// Its socket.
@@ -84,6 +109,8 @@ pub struct Asking<'a> {
     pub startup: &'a Startup,
     /// Where it comes from.
     pub address: ClientAddress,
+    /// What it comes through.
+    pub channel: Channel,
     /// What all workers share.
     pub shared: &'a Arc<Shared>,
     /// The pool it asks for and how that is run, if there is such a database.
@@ -103,6 +130,7 @@ impl CredentialError {
         match self {
             Self::Scram(error) => Some(error.client_hears()),
             Self::Refused(refusal) => Some(refusal.client_hears()),
+            Self::Lookup(_) => Some(ClientHears::ServerLoginFailed),
             Self::Sasl => Some(ClientHears::ProtocolViolation("malformed SASL response")),
             Self::Read(_)
             | Self::Io(_)
@@ -110,6 +138,22 @@ impl CredentialError {
             | Self::Remote
             | Self::Unproven
             | Self::Server(_) => None,
+        }
+    }
+
+    /// Would another secret of the user have let it in?
+    fn is_about_the_secret(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Scram(ServerError::Refused(_)) => true,
+            Self::Scram(_)
+            | Self::Read(_)
+            | Self::Io(_)
+            | Self::NoPassword(_)
+            | Self::Sasl
+            | Self::Remote
+            | Self::Unproven
+            | Self::Lookup(_)
+            | Self::Server(_) => false,
         }
     }
 }
@@ -121,9 +165,32 @@ impl Asking<'_> {
     /// When the client is not let in.
     pub async fn ask(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
         let user = &self.startup.user;
-        let secret = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
+        let own = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
+        let asks = matches!(
+            config.auth.auth_type,
+            AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
+        );
+        let query = config.auth_query(&self.startup.database).filter(|_| asks && own.is_none());
+        let Some(query) = query else { return self.prove_by(config, own).await };
+        let asker = asker(config, &query, &self.shared.pools.tls());
+        let found = self.shared.lookups.secret(query.name, asker, user).await?;
+        let outcome = self.prove_by(config, found.clone()).await;
+        if outcome.as_ref().is_err_and(CredentialError::is_about_the_secret) {
+            self.shared.lookups.forget(query.name, user);
+        }
+        let authenticated = outcome?;
+        self.learn_secret(found);
+        Ok(authenticated)
+    }
+
+    /// Runs the exchange with this secret.
+    async fn prove_by(
+        &mut self,
+        config: &Config,
+        secret: Option<Secret>,
+    ) -> Result<Authenticated, CredentialError> {
         match config.auth.auth_type {
-            AuthType::Trust => Ok(Authenticated::by_trust(user)),
+            AuthType::Trust => Ok(Authenticated::by_trust(&self.startup.user)),
             AuthType::Plain => self.plain(secret).await,
             AuthType::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
                 SecretKind::Md5 | SecretKind::Plain => self.md5(secret).await,
@@ -132,6 +199,22 @@ impl Asking<'_> {
             AuthType::ScramSha256 => self.scram(secret).await,
             AuthType::Passthrough => self.passthrough(config).await,
         }
+    }
+
+    /// A secret that Postgres gave is good for logging in to it, unless it is one of SCRAM: of that,
+    /// the exchange has taught us the keys.
+    fn learn_secret(&mut self, found: Option<Secret>) {
+        let Some(secret @ (Secret::Plain(_) | Secret::Md5(_))) = found else { return };
+        if self.is_keyless() {
+            self.learnt.credential = Some(Credential::Secret(secret));
+        }
+    }
+
+    /// Do the servers of this client's pool log in as this client, with nothing to do it with?
+    fn is_keyless(&self) -> bool {
+        self.plan.as_ref().is_some_and(|(key, plan)| {
+            matches!(plan.target.credential, Credential::None) && *key.user == *self.startup.user
+        })
     }
 
     async fn plain(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
@@ -154,7 +237,12 @@ impl Asking<'_> {
     }
 
     async fn scram(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
-        let mechanisms = [MECHANISM.as_bytes(), &[0, 0]].concat();
+        let end_point = match &self.channel {
+            Channel::Tls(Some(end_point)) => Some(end_point.clone()),
+            Channel::Tls(None) | Channel::Clear => None,
+        };
+        let plus = end_point.as_ref().map_or(&[][..], |_| OFFERED_PLUS);
+        let mechanisms = [plus, MECHANISM.as_bytes(), &[0, 0]].concat();
         self.say(code::SASL, &mechanisms).await?;
         let begin = scram::begin(&self.startup.user, secret.as_ref(), &self.shared.decoy);
         let awaiting = match begin {
@@ -165,7 +253,8 @@ impl Asking<'_> {
             }
         };
         let initial = self.read_message().await?;
-        let (awaiting, server_first) = awaiting.client_first(sasl_initial(&initial)?)?;
+        let (chosen, first) = sasl_initial(&initial, end_point.as_deref())?;
+        let (awaiting, server_first) = awaiting.client_first(chosen, first)?;
         self.say(code::SASL_CONTINUE, server_first.as_bytes()).await?;
         let last = self.read_message().await?;
         let accepted = awaiting.client_final(&last)?;
@@ -175,10 +264,7 @@ impl Asking<'_> {
             code::SASL_FINAL,
             accepted.server_final.as_bytes(),
         );
-        let keyless = self.plan.as_ref().is_some_and(|(key, plan)| {
-            matches!(plan.target.credential, Credential::None) && *key.user == *self.startup.user
-        });
-        if keyless {
+        if self.is_keyless() {
             let keys = Credential::LoginKeys(Arc::new(accepted.login_keys));
             self.learnt.credential = Some(keys);
         }
@@ -187,7 +273,7 @@ impl Asking<'_> {
 
     /// The password is good if Postgres takes it.
     async fn passthrough(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
-        if !self.address.is_local() {
+        if !self.channel.is_private(self.address) {
             return Err(CredentialError::Remote);
         }
         let password = self.password().await?;
@@ -243,12 +329,12 @@ impl Asking<'_> {
         Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
     }
 
-    async fn read_message(&mut self) -> Result<Vec<u8>, CredentialError> {
+    async fn read_message(&mut self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
         if message.tag != client_tag::PASSWORD {
             return Err(CredentialError::NoPassword(message.tag));
         }
-        Ok(message.body.to_vec())
+        Ok(Zeroizing::new(message.body.to_vec()))
     }
 
     async fn say(&mut self, code: u32, rest: &[u8]) -> Result<(), CredentialError> {
@@ -258,13 +344,40 @@ impl Asking<'_> {
     }
 }
 
-/// The data of a `SASLInitialResponse`: mechanism, length, data.
-fn sasl_initial(body: &[u8]) -> Result<&[u8], CredentialError> {
-    let rest = body.strip_prefix(MECHANISM.as_bytes()).ok_or(CredentialError::Sasl)?;
-    let rest = rest.strip_prefix(&[0]).ok_or(CredentialError::Sasl)?;
-    let (length, data) = rest.split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
+/// Who is asked for secrets, with all that is needed to ask.
+fn asker(config: &Config, query: &AuthQuery<'_>, tls: &TlsMaterial) -> Asker {
+    let own = config.users.get(query.user).and_then(|user| user.password.as_ref());
+    let forced = query.database.password.as_ref();
+    let forced = forced.filter(|_| query.database.user.as_deref() == Some(query.user));
+    // A stored secret is no password.
+    let is_password = |text: &&SecretText| matches!(secret(text), Some(Secret::Plain(_)));
+    let password = forced.or(own).filter(is_password).cloned();
+    Asker {
+        host: query.database.host.clone(),
+        port: query.database.port,
+        database: query.dbname.to_owned(),
+        user: query.user.to_owned(),
+        password,
+        tls: tls.connector(config.tls.server_mode(query.database)),
+        sql: query.sql.to_owned(),
+    }
+}
+
+/// What a `SASLInitialResponse` (mechanism, length, data) chose of what was offered, and its data.
+fn sasl_initial<'a>(
+    body: &'a [u8],
+    end_point: Option<&'a [u8]>,
+) -> Result<(Chosen<'a>, &'a [u8]), CredentialError> {
+    let end = body.iter().position(|byte| *byte == 0).ok_or(CredentialError::Sasl)?;
+    let chosen = match (&body[..end], end_point) {
+        (name, Some(end_point)) if name == MECHANISM_PLUS.as_bytes() => Chosen::Bound(end_point),
+        (name, Some(_)) if name == MECHANISM.as_bytes() => Chosen::Unbound,
+        (name, None) if name == MECHANISM.as_bytes() => Chosen::Only,
+        (_, _) => return Err(CredentialError::Sasl),
+    };
+    let (length, data) = body[end + 1..].split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
     if u32::from_be_bytes(*length) as usize == data.len() {
-        Ok(data)
+        Ok((chosen, data))
     } else {
         Err(CredentialError::Sasl)
     }
@@ -275,12 +388,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_channel_is_private_within_the_machine_and_with_tls() {
+        let [near, far] = ["127.0.0.1:1", "192.0.2.1:1"]
+            .map(|address| ClientAddress::Tcp(address.parse().unwrap()));
+        assert!(Channel::Clear.is_private(near) && !Channel::Clear.is_private(far));
+        assert!(Channel::Tls(None).is_private(far));
+    }
+
+    #[test]
     fn an_initial_response_names_the_mechanism_and_its_length() {
-        assert_eq!(sasl_initial(b"SCRAM-SHA-256\0\0\0\0\x03abc").unwrap(), b"abc");
+        let (plain, plus) = (b"SCRAM-SHA-256\0\0\0\0\x03abc", b"SCRAM-SHA-256-PLUS\0\0\0\0\x03abc");
+        let (only, unbound) = ((Chosen::Only, &b"abc"[..]), (Chosen::Unbound, &b"abc"[..]));
+        assert_eq!(sasl_initial(plain, None).unwrap(), only);
+        assert_eq!(sasl_initial(plain, Some(b"hash")).unwrap(), unbound);
+        let bound = (Chosen::Bound(b"hash"), &b"abc"[..]);
+        assert_eq!(sasl_initial(plus, Some(b"hash")).unwrap(), bound);
+        assert!(sasl_initial(plus, None).is_err());
         for bad in
             [&b""[..], b"PLAIN\0\0\0\0\0", b"SCRAM-SHA-256\0\0\0\0\x04abc", b"SCRAM-SHA-256\0\0"]
         {
-            assert!(sasl_initial(bad).is_err());
+            assert!(sasl_initial(bad, None).is_err());
         }
     }
 }

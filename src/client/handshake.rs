@@ -10,8 +10,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::context::{Command, Shared, WorkerContext};
-use super::credentials::{Asking, CredentialError, Learnt};
+use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
+use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
 use super::report::{Denial, Report};
 use super::session::{Session, SessionParts};
@@ -19,20 +20,16 @@ use super::welcome::{WelcomeError, greet};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
+use crate::net::tls::session::TlsSession;
 use crate::pool::handle::PoolHandle;
 use crate::pool::limits::Place;
 use crate::protocol::backend::{
     TransactionStatus, write_authentication, write_backend_key, write_negotiate_version,
     write_ready,
 };
-use crate::protocol::startup::{
-    self, FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup, StartupError,
-};
+use crate::protocol::startup::{FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup};
 use crate::server::connection::poll_end;
 use crate::stats::meter::count_error;
-
-/// Requests for encryption before the real first packet: TLS and GSSAPI, each once.
-const MOST_REQUESTS: usize = 2;
 
 /// A client that was refused may still be sending: it is read from for so long, so that it sees
 /// the reason and not a reset.
@@ -53,11 +50,7 @@ enum LoginError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Startup(#[from] StartupError),
-    #[error("not the Postgres protocol")]
-    NotPostgres,
-    #[error("unencrypted bytes behind a request for encryption")]
-    BytesBehindRequest,
+    Opening(#[from] OpeningError),
     #[error("a replication connection")]
     Replication,
     #[error("{0}")]
@@ -140,14 +133,21 @@ impl Handshake {
     /// `None`: it was no login but a cancel request, or nothing.
     async fn run(&mut self, who: &mut Option<Startup>) -> Result<Option<LoggedIn>, LoginError> {
         let context = Rc::clone(&self.context);
+        let tls = self.context.shared.pools.tls();
+        let mut opening = Opening {
+            stream: &mut self.stream,
+            reader: &mut self.reader,
+            address: self.address,
+            acceptor: tls.acceptor(),
+        };
         let first = tokio::select! {
             biased;
-            first = self.first_packet() => first,
+            first = opening.first_packet() => first,
             () = silent_too_long(&context) => return Err(LoginError::Shutdown),
         };
         let first = match first {
             // Port scanners and load balancers' checks say nothing.
-            Err(LoginError::Read(ReadError::Closed)) => return Ok(None),
+            Err(OpeningError::Read(ReadError::Closed)) => return Ok(None),
             other => other?,
         };
         let startup = match first {
@@ -155,9 +155,13 @@ impl Handshake {
                 self.pass_cancel(pid, secret);
                 return Ok(None);
             }
-            FirstPacket::Startup(startup) => &*who.insert(startup),
+            FirstPacket::Startup(startup) => {
+                let startup = &*who.insert(startup);
+                opening.check(startup)?;
+                startup
+            }
             FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
-                return Err(LoginError::NotPostgres);
+                return Err(OpeningError::NotPostgres.into());
             }
         };
         if startup.replication {
@@ -166,31 +170,11 @@ impl Handshake {
         if self.context.draining.get() {
             return Err(LoginError::Shutdown);
         }
-        self.log_in(&startup.clone()).await.map(Some)
-    }
-
-    /// Reads first packets until one is not a request for encryption.
-    async fn first_packet(&mut self) -> Result<FirstPacket, LoginError> {
-        for _ in 0..=MOST_REQUESTS {
-            let head = self.reader.bytes(&mut self.stream, 4).await?;
-            let length = startup::packet_length([head[0], head[1], head[2], head[3]])
-                .map_err(|_| LoginError::NotPostgres)?;
-            let body = self.reader.bytes(&mut self.stream, length - 4).await?;
-            match startup::parse(body)? {
-                FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
-                    // Whoever sends on without waiting for the answer may have been put in front
-                    // of the client by somebody in between.
-                    if !self.reader.is_drained() {
-                        return Err(LoginError::BytesBehindRequest);
-                    }
-                    self.stream.write_all(b"N").await?;
-                }
-                other @ (FirstPacket::CancelRequest { .. } | FirstPacket::Startup(_)) => {
-                    return Ok(other);
-                }
-            }
-        }
-        Err(LoginError::NotPostgres)
+        let channel = match (self.stream.tls(), tls.acceptor()) {
+            (Some(_), Some(acceptor)) => Channel::Tls(acceptor.end_point().map(Box::from)),
+            (_, _) => Channel::Clear,
+        };
+        self.log_in(&startup.clone(), channel).await.map(Some)
     }
 
     fn pass_cancel(&self, pid: u32, secret: Vec<u8>) {
@@ -221,7 +205,11 @@ impl Handshake {
         self.stream.write_all(&message).await
     }
 
-    async fn log_in(&mut self, startup: &Startup) -> Result<LoggedIn, LoginError> {
+    async fn log_in(
+        &mut self,
+        startup: &Startup,
+        channel: Channel,
+    ) -> Result<LoggedIn, LoginError> {
         let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
         let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.negotiate(startup).await?;
@@ -231,6 +219,7 @@ impl Handshake {
             reader: &mut self.reader,
             startup,
             address: self.address,
+            channel,
             shared: &shared,
             plan: shared.pools.plan(&startup.database, &startup.user),
             learnt: Learnt::default(),
@@ -304,7 +293,7 @@ impl Handshake {
         handle.meter.borrow_mut().logins += 1;
         if shared.pools.config().log.log_connections {
             let _span = record.span().entered();
-            info!("logged in");
+            info!(tls = self.stream.tls().map(TlsSession::version), "logged in");
         }
         Session::new(SessionParts {
             stream: self.stream,
@@ -342,10 +331,8 @@ impl Handshake {
 fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option<Report<'a>> {
     let denial = match error {
         LoginError::Read(ReadError::Closed | ReadError::Io(_)) | LoginError::Io(_) => return None,
-        LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. })
-        | LoginError::NotPostgres => Denial::NotPostgres,
-        LoginError::Startup(error) => Denial::Startup(error),
-        LoginError::BytesBehindRequest => Denial::BytesBehindRequest,
+        LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => Denial::NotPostgres,
+        LoginError::Opening(error) => return not_opened(error, user),
         LoginError::Replication => Denial::Replication,
         LoginError::NoDatabase => Denial::NoDatabase(database),
         LoginError::TooMany(limit) => Denial::TooManyClients(limit),
@@ -363,6 +350,22 @@ fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option
     Some(Report::Login(denial))
 }
 
+fn not_opened<'a>(error: &'a OpeningError, user: &'a str) -> Option<Report<'a>> {
+    Some(Report::Login(match error {
+        OpeningError::Read(ReadError::Closed | ReadError::Io(_)) | OpeningError::Io(_) => {
+            return None;
+        }
+        // TLS has its own words for it, and they are said.
+        OpeningError::Tls(_) | OpeningError::NoAlpn => return None,
+        OpeningError::Read(ReadError::Length(_) | ReadError::TooLong { .. })
+        | OpeningError::NotPostgres => Denial::NotPostgres,
+        OpeningError::Startup(error) => Denial::Startup(error),
+        OpeningError::BytesBehindRequest => Denial::BytesBehindRequest,
+        OpeningError::TlsRequired => Denial::TlsRequired,
+        OpeningError::OtherName => Denial::OtherCertificate(user),
+    }))
+}
+
 fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<Report<'a>> {
     Some(Report::Login(match error {
         CredentialError::Read(ReadError::Closed | ReadError::Io(_)) | CredentialError::Io(_) => {
@@ -375,8 +378,9 @@ fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<
         CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
             Denial::NotPostgres
         }
-        CredentialError::Sasl | CredentialError::Scram(_) | CredentialError::Refused(_) => {
-            Denial::Credentials { hears: error.client_hears()?, user }
-        }
+        CredentialError::Sasl
+        | CredentialError::Scram(_)
+        | CredentialError::Refused(_)
+        | CredentialError::Lookup(_) => Denial::Credentials { hears: error.client_hears()?, user },
     }))
 }

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod handshake;
 pub mod key;
 pub mod look;
+pub mod opening;
 pub mod overdue;
 pub mod record;
 pub mod report;

@@ -5,6 +5,7 @@ use crate::protocol::error_response::{Severity, write_error};
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::StartupError;
 use crate::relay::requests::Violation;
+use crate::server::dial::DialError;
 use crate::server::login::ConnectError;
 
 /// Why a client is not let in.
@@ -16,6 +17,10 @@ pub enum Denial<'a> {
     NotPostgres,
     /// Unencrypted bytes behind an answered request for encryption.
     BytesBehindRequest,
+    /// Only encrypted clients are served.
+    TlsRequired,
+    /// The certificate is not that of this user.
+    OtherCertificate(&'a str),
     /// Replication connections are not pooled.
     Replication,
     /// Login took too long.
@@ -129,21 +134,16 @@ impl Report<'_> {
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),
             ),
-            Self::IdleTransactionTimeout => fatal(
-                SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
-                "terminating connection due to idle_transaction_timeout",
-            ),
-            Self::QueryTimeout => {
-                fatal(SqlState::QUERY_CANCELED, "terminating connection due to query_timeout")
+            Self::IdleTransactionTimeout => {
+                timed_out(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, "idle_transaction_timeout")
             }
-            Self::TransactionTimeout => fatal(
-                SqlState::TRANSACTION_TIMEOUT,
-                "terminating connection due to transaction_timeout",
-            ),
-            Self::ClientIdleTimeout => fatal(
-                SqlState::IDLE_SESSION_TIMEOUT,
-                "terminating connection due to client_idle_timeout",
-            ),
+            Self::QueryTimeout => timed_out(SqlState::QUERY_CANCELED, "query_timeout"),
+            Self::TransactionTimeout => {
+                timed_out(SqlState::TRANSACTION_TIMEOUT, "transaction_timeout")
+            }
+            Self::ClientIdleTimeout => {
+                timed_out(SqlState::IDLE_SESSION_TIMEOUT, "client_idle_timeout")
+            }
             Self::Shutdown => fatal(
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the pooler is shutting down",
@@ -202,6 +202,14 @@ impl Denial<'_> {
                 SqlState::PROTOCOL_VIOLATION,
                 "received unencrypted data after SSL or GSSAPI encryption request",
             ),
+            Self::TlsRequired => Text {
+                hint: "Connect with sslmode=require, or stricter.",
+                ..fatal(SqlState::INVALID_AUTHORIZATION, "TLS is required")
+            },
+            Self::OtherCertificate(user) => fatal(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("certificate authentication failed for user \"{user}\""),
+            ),
             Self::Replication => fatal(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "replication connections cannot be pooled: connect to Postgres directly",
@@ -215,20 +223,8 @@ impl Denial<'_> {
                 SqlState::PROTOCOL_VIOLATION,
                 format!("expected password response, got message type {tag}"),
             ),
-            Self::PassthroughRemote => Text {
-                hint: "Configure users and auth_type = \"scram-sha-256\" for clients on other machines.",
-                ..fatal(
-                    SqlState::INVALID_AUTHORIZATION,
-                    "auth_type passthrough takes passwords only from this machine",
-                )
-            },
-            Self::PassthroughUnproven => Text {
-                hint: "Postgres trusts the pooler (trust or peer in pg_hba.conf). Configure users, or auth_type = \"trust\" if that is meant.",
-                ..fatal(
-                    SqlState::INVALID_AUTHORIZATION,
-                    "auth_type passthrough needs a Postgres that asks for the password",
-                )
-            },
+            Self::PassthroughRemote => passthrough_remote(),
+            Self::PassthroughUnproven => passthrough_unproven(),
             Self::NoDatabase(name) => {
                 fatal(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
             }
@@ -238,6 +234,26 @@ impl Denial<'_> {
             ),
             Self::Setting { code, message } => fatal(*code, (*message).to_owned()),
         }
+    }
+}
+
+fn passthrough_remote() -> Text<'static> {
+    Text {
+        hint: "Connect with TLS (client_tls_sslmode), or configure users and auth_type = \"scram-sha-256\".",
+        ..fatal(
+            SqlState::INVALID_AUTHORIZATION,
+            "auth_type passthrough takes passwords in clear only from this machine",
+        )
+    }
+}
+
+fn passthrough_unproven() -> Text<'static> {
+    Text {
+        hint: "Postgres trusts the pooler (trust or peer in pg_hba.conf). Configure users, or auth_type = \"trust\" if that is meant.",
+        ..fatal(
+            SqlState::INVALID_AUTHORIZATION,
+            "auth_type passthrough needs a Postgres that asks for the password",
+        )
     }
 }
 
@@ -262,13 +278,14 @@ fn login_failed(hears: ClientHears, user: &str) -> Text<'static> {
 fn no_server(failure: &ConnectError) -> Text<'_> {
     match failure {
         ConnectError::Refused { code, message } => error(*code, message.as_str(), ""),
-        ConnectError::Connect { .. }
+        ConnectError::Dial(DialError::Connect { .. } | DialError::Ask(_))
         | ConnectError::Timeout
         | ConnectError::Read(_)
         | ConnectError::Io(_) => {
             error(SqlState::CONNECTION_FAILURE, format!("no connection to Postgres: {failure}"), "")
         }
-        ConnectError::Scram(_)
+        ConnectError::Dial(DialError::NoTls | DialError::Answer(_) | DialError::Tls(_))
+        | ConnectError::Scram(_)
         | ConnectError::NoSecret(_)
         | ConnectError::Unsupported(_)
         | ConnectError::Unexpected(_)
@@ -291,4 +308,8 @@ fn error<'a>(
 
 fn fatal<'a>(code: SqlState, message: impl Into<std::borrow::Cow<'a, str>>) -> Text<'a> {
     Text { severity: Severity::Fatal, code, message: message.into(), hint: "" }
+}
+
+fn timed_out(code: SqlState, setting: &str) -> Text<'_> {
+    fatal(code, format!("terminating connection due to {setting}"))
 }

@@ -435,6 +435,7 @@ async fn farewell(mut session: Session, end: End) {
         session.handle.meter.borrow_mut().count_error(Some(code));
     }
     if session.unsent.is_empty() {
+        session.stream.say_end();
         return;
     }
     let Session { stream, unsent, .. } = &mut session;

@@ -158,6 +158,42 @@ impl Config {
     }
 }
 
+/// Who is asked for secrets that are not in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthQuery<'a> {
+    /// The database's name in the configuration, [`FALLBACK`] among them.
+    pub name: &'a str,
+    /// The database.
+    pub database: &'a Database,
+    /// `auth_user`.
+    pub user: &'a str,
+    /// `auth_dbname`, or the database in Postgres that a client of `name` gets.
+    pub dbname: &'a str,
+    /// `auth_query`.
+    pub sql: &'a str,
+}
+
+impl Config {
+    /// How secrets are asked for, for clients of this database; `None`: they are not.
+    ///
+    /// Behind [`FALLBACK`] a client could name any number of databases, so there `auth_dbname` says where.
+    pub fn auth_query<'a>(&'a self, name: &'a str) -> Option<AuthQuery<'a>> {
+        let configured = self.databases.get_key_value(name);
+        let (name, database) = configured.or_else(|| self.databases.get_key_value(FALLBACK))?;
+        let own = |own: &'a Option<String>, global: &'a str| own.as_deref().unwrap_or(global);
+        let user = own(&database.auth_user, &self.auth.auth_user);
+        let dbname = own(&database.auth_dbname, &self.auth.auth_dbname);
+        let dbname = match dbname {
+            "" if name == FALLBACK => database.dbname.as_deref().unwrap_or_default(),
+            "" => database.server_database(name),
+            dbname => dbname,
+        };
+        let sql = own(&database.auth_query, &self.auth.auth_query);
+        let asks = !user.is_empty() && !dbname.is_empty() && !sql.is_empty();
+        asks.then_some(AuthQuery { name, database, user, dbname, sql })
+    }
+}
+
 impl Database {
     /// The user that servers log in as, for a client that logs in as `login_user`.
     pub fn server_user<'a>(&'a self, login_user: &'a str) -> &'a str {

@@ -219,6 +219,17 @@ pub enum Conflict {
     /// A name kept for the console.
     #[error("the name is reserved")]
     ReservedName,
+    /// Clients could name any database to ask in.
+    #[error("the databases behind \"*\" need auth_dbname, which says where auth_user asks")]
+    NoAuthDatabase,
+    /// A mode of TLS without a file that it needs.
+    #[error("needs {0} beside it")]
+    TlsNeeds(&'static str),
+    /// Versions of TLS that nobody should speak.
+    #[error(
+        "{0} is not available; TLS 1.2 (\"secure\") is the oldest, and \"tlsv1.3\" the other choice"
+    )]
+    OldTls(&'static str),
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,
@@ -301,12 +312,12 @@ pub enum Warning {
     TrustOnNetwork(std::net::IpAddr),
     /// Passwords are asked in clear, and others than this machine's users can listen.
     #[error(
-        "auth_type is plain and {0} is not a loopback address: passwords cross the network in clear"
+        "auth_type is plain and {0} is not a loopback address: passwords cross the network in clear; client_tls_sslmode = \"require\" prevents it"
     )]
     PlainOnNetwork(std::net::IpAddr),
     /// Passwords are asked in clear, but not of those who connect here.
     #[error(
-        "auth_type is passthrough and {0} is not a loopback address: clients that come over the network are refused"
+        "auth_type is passthrough and {0} is not a loopback address: clients that come over the network without TLS are refused"
     )]
     PassthroughOnNetwork(std::net::IpAddr),
     /// Passwords are proven against secrets, and there are none.

@@ -20,9 +20,10 @@ pub(super) fn find(name: &str) -> Option<Foreign> {
     Some(*fate)
 }
 
-const NO_TLS: Foreign = Refused("there is no TLS yet; listen on loopback or a Unix socket");
-const NO_AUTH_QUERY: Foreign =
-    Refused("users come from [users], auth_file or auth_type = \"passthrough\"");
+const OWN_CIPHERS: Foreign =
+    Refused("ciphers and curves are not chosen: only those that are safe are offered");
+const NO_LDAP: Foreign =
+    Refused("users come from [users], auth_file, auth_query or auth_type = \"passthrough\"");
 const NO_CONSOLE: Foreign =
     Refused("there is no SQL console; admin_listen in [admin] serves the HTTP API");
 const NO_FILE_LOG: Foreign = Refused("the log goes to standard error; see [log]");
@@ -37,15 +38,17 @@ const NO_EMPTYING: Foreign = Refused("unused pools go by themselves, unless they
 const ONE_METHOD: Foreign = Refused("auth_type holds for every client");
 const EVERY_PARAMETER: Foreign = NotNeeded("every startup parameter is honoured");
 
-const BY_PREFIX: &[(&str, Foreign)] =
-    &[("client_tls", NO_TLS), ("server_tls", NO_TLS), ("auth_ldap", NO_AUTH_QUERY)];
+const BY_PREFIX: &[(&str, Foreign)] = &[("auth_ldap", NO_LDAP)];
 
 const BY_NAME: &[(&str, Foreign)] = &[
     ("ignore_startup_parameters", EVERY_PARAMETER),
     ("track_extra_parameters", EVERY_PARAMETER),
-    ("auth_query", NO_AUTH_QUERY),
-    ("auth_user", NO_AUTH_QUERY),
-    ("auth_dbname", NO_AUTH_QUERY),
+    ("client_tls_ciphers", OWN_CIPHERS),
+    ("client_tls13_ciphers", OWN_CIPHERS),
+    ("client_tls_dheparams", OWN_CIPHERS),
+    ("client_tls_ecdhcurve", OWN_CIPHERS),
+    ("server_tls_ciphers", OWN_CIPHERS),
+    ("server_tls13_ciphers", OWN_CIPHERS),
     ("auth_hba_file", ONE_METHOD),
     ("auth_ident_file", ONE_METHOD),
     ("scram_iterations", Refused("plain secrets get Postgres' own 4096 iterations")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::fault::{Found, Problem};
+use super::fault::{Conflict, Found, Problem};
 use super::secret_text::{MASK, SecretText};
 use super::units::{self, BareUnit, LONGEST, SHORTEST};
 
@@ -329,6 +329,22 @@ impl Kind for Name {
     }
 }
 
+/// A name, or nothing where that means none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameOrNone;
+
+impl Kind for NameOrNone {
+    type Value = String;
+
+    fn read(&self, input: Input<'_>) -> Result<String, Problem> {
+        Ok(input.text("a name")?.to_owned())
+    }
+
+    fn show(&self, value: &String) -> Option<Literal> {
+        Some(Literal::text(value))
+    }
+}
+
 /// SQL of the operator; `<empty>` is PgBouncer's word for none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sql;
@@ -400,6 +416,11 @@ pub(super) trait Word: Copy + PartialEq + 'static {
             .find_map(|(word, value)| (*value == self).then_some(*word))
             .expect("WORDS holds every value, as a test of each type checks")
     }
+
+    /// Why a word that users of PgBouncer may write is not possible here.
+    fn refusal(_given: &str) -> Option<Conflict> {
+        None
+    }
 }
 
 /// One word of a few.
@@ -420,9 +441,12 @@ impl<W: Word> Kind for OneOf<W> {
         if let Some((_, value)) = W::WORDS.iter().find(|(word, _)| *word == given) {
             return Ok(*value);
         }
-        Err(Problem::NotOneOf {
-            given: given.to_owned(),
-            allowed: W::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+        Err(match W::refusal(given) {
+            Some(conflict) => conflict.into(),
+            None => Problem::NotOneOf {
+                given: given.to_owned(),
+                allowed: W::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+            },
         })
     }
 

@@ -21,6 +21,7 @@ mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod units;
 pub mod userlist;
 mod variables;
@@ -28,7 +29,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use effective::{ClientLimits, ClientTimeouts, PoolLimits, SessionRules};
+pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits, SessionRules};
 pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
 pub use key::{Key, Preset, Reload};
@@ -36,9 +37,10 @@ pub use layers::MAX_CONFIG_BYTES;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, PinPolicy,
-    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, User,
+    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, User,
 };
 pub use table::Table;
+pub use tls::{SslMode, TlsProtocols};
 pub use variables::{FALLBACK, PREFIX};
 
 /// The whole configuration, valid.
@@ -56,6 +58,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[auth]`: how clients prove who they are.
     pub auth: AuthSettings,
+    /// `[tls]`: TLS towards clients and towards Postgres.
+    pub tls: Tls,
     /// `[admin]`: the HTTP API.
     pub admin: Admin,
     /// `[log]`: what is logged.

@@ -29,6 +29,7 @@ impl Config {
             show("timeouts".to_owned(), &self.timeouts),
             show("server".to_owned(), &self.server),
             show("auth".to_owned(), &self.auth),
+            show("tls".to_owned(), &self.tls),
             show("admin".to_owned(), &self.admin),
             show("log".to_owned(), &self.log),
             show("general".to_owned(), &self.general),

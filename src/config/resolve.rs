@@ -12,6 +12,7 @@ use super::layers::{self, Layers, Tree};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
 use super::table::{Scope, Settings};
+use super::tls::SslMode;
 use super::userlist;
 use super::variables::FALLBACK;
 
@@ -49,6 +50,7 @@ impl Draft {
             timeouts: self.one("timeouts"),
             server: self.one("server"),
             auth: self.one("auth"),
+            tls: self.one("tls"),
             admin: self.one("admin"),
             log: self.one("log"),
             general: self.one("general"),
@@ -102,6 +104,8 @@ impl Draft {
     fn check(&mut self, config: &Config) {
         self.check_listeners(config);
         self.check_pool_sizes(config);
+        self.check_tls(config);
+        self.check_auth_query(config);
         for (name, database) in &config.databases {
             let table = format!("databases.{}", quoted(name));
             let places = |key| self.place_in(&["databases", name], &table, key);
@@ -159,6 +163,35 @@ impl Draft {
         }
     }
 
+    /// Behind `*` no client may choose where it is asked who it is.
+    fn check_auth_query(&mut self, config: &Config) {
+        let Some(fallback) = config.databases.get(FALLBACK) else { return };
+        let user = fallback.auth_user.as_ref().unwrap_or(&config.auth.auth_user);
+        if !user.is_empty() && config.auth_query(FALLBACK).is_none() {
+            let places = [self.place("auth", "auth_dbname"), self.place("auth", "auth_user")];
+            self.conflict(Conflict::NoAuthDatabase, written_first(places));
+        }
+    }
+
+    fn check_tls(&mut self, config: &Config) {
+        for (conflict, keys) in config.tls.conflicts() {
+            let places = keys.map(|key| self.place("tls", key));
+            self.conflict(conflict, written_first(places));
+        }
+        let ca = "server_tls_ca_file";
+        if config.tls.server_tls_ca_file.is_some() {
+            return;
+        }
+        for (name, database) in &config.databases {
+            if database.server_tls_sslmode.is_some_and(SslMode::verifies) {
+                let table = format!("databases.{}", quoted(name));
+                let place = self.place_in(&["databases", name], &table, "server_tls_sslmode");
+                let places = [place, self.place("tls", ca)];
+                self.conflict(Conflict::TlsNeeds(ca), places);
+            }
+        }
+    }
+
     /// Notes a conflict at the first of the places that it involves; not if one of them has a fault already,
     /// since then its default stood in.
     fn conflict<const N: usize>(&mut self, conflict: Conflict, involved: [Place; N]) {
@@ -209,11 +242,15 @@ fn written_first<const N: usize>(mut places: [Place; N]) -> [Place; N] {
 /// Without any secret to check against, Postgres has to decide who a client is.
 fn default_auth_type(config: &Config) -> AuthType {
     let has_secret = config.users.values().any(|user| user.password.is_some());
-    if has_secret || config.auth.auth_file.is_some() {
+    if has_secret || config.auth.auth_file.is_some() || asks_for_secrets(config) {
         AuthType::ScramSha256
     } else {
         AuthType::Passthrough
     }
+}
+
+fn asks_for_secrets(config: &Config) -> bool {
+    config.databases.keys().any(|name| config.auth_query(name).is_some())
 }
 
 /// Whether clients are listened for on this very address.
@@ -248,16 +285,24 @@ fn leads_back(listen: &Listen, database: &Database) -> bool {
 
 fn warn_of_auth(config: &mut Config) {
     let method = config.auth.auth_type;
+    let keys = [&config.tls.client_tls_key_file, &config.tls.server_tls_key_file];
+    let keys = keys.into_iter().flatten();
+    config.warnings.extend(keys.filter_map(|key| layers::readable_by_all(key)).collect::<Vec<_>>());
+    let encrypted = config.tls.client_tls_sslmode.requires();
     let network = config.listen.listen_addr.iter().copied().find(|own| !own.is_loopback());
     let of_network = network.and_then(|address| match method {
         AuthType::Trust => Some(Warning::TrustOnNetwork(address)),
+        AuthType::Plain | AuthType::Passthrough if encrypted => None,
         AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
         AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
         AuthType::Md5 | AuthType::ScramSha256 => None,
     });
     config.warnings.extend(of_network);
     let checks_secrets = matches!(method, AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256);
-    if checks_secrets && config.users.values().all(|user| user.password.is_none()) {
+    if checks_secrets
+        && !asks_for_secrets(config)
+        && config.users.values().all(|user| user.password.is_none())
+    {
         config.warnings.push(Warning::NobodyCanLogIn(method.as_str()));
     }
     if method == AuthType::ScramSha256 {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
 
@@ -9,12 +11,12 @@ pub const MASK: &str = "********";
 ///
 /// Equality serves to see what a reload changed, never to check a login: it is not constant in time.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
+pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
     /// Takes the text as it is: plain, `md5…` or `SCRAM-SHA-256$…`.
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 
     /// The text itself, for the code that proves a login.

@@ -11,11 +11,12 @@ use super::endpoint::{
 };
 use super::key::Preset::{Flag, Text, Unset, Whole};
 use super::kind::{
-    Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, OneOf, Opt, Port, Secret, Span,
-    Sql, Switch, TIMEOUT, Timeout, Word, Zero,
+    Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
+    Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
 use super::table::settings;
+use super::tls::{SslMode, TlsProtocols};
 use super::units::BareUnit;
 
 settings! {
@@ -121,12 +122,42 @@ settings! {
 
     /// How clients prove who they are.
     "auth" => AuthSettings {
-        /// trust, plain, md5, scram-sha-256 or passthrough (Postgres decides); unless set, scram-sha-256 where any user has a secret or auth_file is set.
+        /// trust, plain, md5, scram-sha-256 or passthrough (Postgres decides); unless set, scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
         auth_type: AuthType = Text("passthrough") => OneOf::words(), Live;
         /// A file of users and secrets in the format of PgBouncer's userlist.txt; `[users]` wins over it.
         auth_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// A user that asks Postgres for the secrets of users who have none here; empty asks nobody.
+        auth_user: String = Text("") => NameOrNone, Live;
+        /// The query it asks with: $1 is the user, the second column the secret.
+        auth_query: String = Text(AUTH_QUERY) => Sql, Live;
+        /// The database it asks in; empty is the one that the client wants.
+        auth_dbname: String = Text("") => NameOrNone, Live;
         /// How long a password that Postgres accepted is believed without asking again; 0 asks each time.
         auth_cache_ttl: Duration = Text("5m") => Span, Live;
+    }
+
+    /// TLS towards clients and towards Postgres. Certificates, keys and CAs are PEM files, read again at each reload.
+    "tls" => Tls {
+        /// TLS with clients over TCP: disable, allow or prefer (if the client asks), require, verify-ca (with a client certificate), verify-full (whose common name is the user).
+        client_tls_sslmode: SslMode = Text("disable") => OneOf::words(), Live;
+        /// The certificate that clients are shown, with those between it and its CA.
+        client_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The private key of that certificate.
+        client_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The CAs of client certificates, for verify-ca and verify-full.
+        client_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The versions with clients: secure (1.2 and 1.3) or tlsv1.3.
+        client_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
+        /// TLS with Postgres over TCP, as in libpq: disable, allow, prefer, require (checks the CA if one is given), verify-ca, verify-full (the host name too).
+        server_tls_sslmode: SslMode = Text("prefer") => OneOf::words(), Live;
+        /// The CAs of Postgres' certificates, or those certificates themselves.
+        server_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The certificate to show to Postgres, if it asks for one.
+        server_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The private key of that certificate.
+        server_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The versions with Postgres: secure (1.2 and 1.3) or tlsv1.3.
+        server_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
     }
 
     /// The HTTP API for operators.
@@ -169,6 +200,14 @@ settings! {
         user: Option<String> = Unset { sample: "\"shop_owner\"" } => Opt(Name), Live;
         /// The password of that user.
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// In place of the global server_tls_sslmode.
+        server_tls_sslmode: Option<SslMode> = Unset { sample: "\"prefer\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global auth_user.
+        auth_user: Option<String> = Unset { sample: "\"\"" } => Opt(NameOrNone), Live;
+        /// In place of the global auth_query.
+        auth_query: Option<String> = Unset { sample: AUTH_QUERY_SAMPLE } => Opt(Sql), Live;
+        /// In place of the global auth_dbname.
+        auth_dbname: Option<String> = Unset { sample: "\"\"" } => Opt(NameOrNone), Live;
         /// In place of default_pool_size.
         pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
         /// In place of the global min_pool_size.
@@ -311,6 +350,12 @@ impl Word for AuthType {
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
+
+/// PgBouncer's default: a password that is not valid any more is none.
+const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin";
+
+/// The same as TOML writes it.
+const AUTH_QUERY_SAMPLE: &str = "\"SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin\"";
 
 const CONNECTIONS: Count = Count { low: 0, high: MOST_CONNECTIONS };
 

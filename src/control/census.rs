@@ -231,6 +231,8 @@ mod tests {
 
     use super::*;
     use crate::client::look::PoolTally;
+    use crate::config::Config;
+    use crate::net::tls::material::TlsMaterial;
     use crate::pool::pools::Pools;
 
     fn tally(pool: &Arc<Pool>, queries: u64) -> Tally {
@@ -246,7 +248,9 @@ mod tests {
         runtime.block_on(async {
             let (senders, mut receivers): (Vec<_>, Vec<_>) =
                 (0..3).map(|_| mpsc::unbounded_channel()).unzip();
-            let shared = Arc::new(Shared::new(Pools::new(Arc::default(), 3), senders));
+            let tls = TlsMaterial::load(&Config::default().tls).unwrap();
+            let shared =
+                Arc::new(Shared::new(Pools::new(Arc::default(), Arc::new(tls), 3), senders));
             let pool = shared.pools.pool("shop", "app").unwrap();
             let _idle = shared.pools.pool("crm", "app").unwrap();
             third(receivers.pop().unwrap());

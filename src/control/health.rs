@@ -195,7 +195,7 @@ pub async fn watch(shared: Arc<Shared>, health: Arc<Health>) {
         let config = shared.pools.config();
         if config.server.health_check_interval.is_some() {
             let in_use: Vec<_> = shared.pools.all().iter().map(|p| p.key.clone()).collect();
-            let probes = probes(&config, &in_use);
+            let probes = probes(&config, &shared.pools.tls(), &in_use);
             health.expect(&probes, Instant::now());
             connections.retain(|name| probes.iter().any(|probe| probe.question.is_query_of(name)));
             for probe in probes {
@@ -270,6 +270,11 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, FALLBACK};
+    use crate::net::tls::material::TlsMaterial;
+
+    fn all(config: &Config) -> Vec<Probe> {
+        probes(config, &TlsMaterial::load(&config.tls).unwrap(), &[])
+    }
 
     fn answer(names: &[&str], outcome: Result<(), ProbeError>) -> Answer {
         Answer {
@@ -288,7 +293,7 @@ mod tests {
     fn a_database_stays_as_it_is_until_it_changes() {
         let health = Health::default();
         let start = Instant::now();
-        health.expect(&probes(&Config::default(), &[]), start);
+        health.expect(&all(&Config::default()), start);
         let at = |second| start + Duration::from_secs(second);
         let look = || health.all()[FALLBACK].clone();
         assert!(matches!(look().state, State::Unknown));
@@ -309,8 +314,8 @@ mod tests {
         let health = Health::default();
         let setting = ("POOLER__DATABASES__SHOP__HOST".to_owned(), "db".to_owned());
         let configured = Config::load(None, &BTreeMap::from([setting])).unwrap();
-        health.expect(&probes(&configured, &[]), Instant::now());
-        health.expect(&probes(&Config::default(), &[]), Instant::now());
+        health.expect(&all(&configured), Instant::now());
+        health.expect(&all(&Config::default()), Instant::now());
         health.learn(answer(&["shop"], refused()), Instant::now());
         assert_eq!(health.all().into_keys().collect::<Vec<_>>(), [FALLBACK]);
     }

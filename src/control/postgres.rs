@@ -9,10 +9,11 @@ use deadpool_postgres::{
 };
 use parking_lot::Mutex;
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
 
 use super::probe::ProbeError;
 use crate::config::{Host, SecretText};
+use crate::net::tls::connector::Connector;
+use crate::net::tls::driver::{MakeTls, mode};
 
 /// One connection for each database: our own queries must not compete with the clients'.
 const CONNECTIONS: usize = 1;
@@ -33,6 +34,8 @@ pub struct Account {
     pub user: String,
     /// The user's password.
     pub password: SecretText,
+    /// Whether and how the connection is encrypted.
+    pub tls: Connector,
 }
 
 /// The connections, by the name that clients call the database.
@@ -63,7 +66,11 @@ impl Connections {
         if let (Err(error), Some(connection)) = (&outcome, taken) {
             if matches!(error, ProbeError::Timeout(_)) {
                 // Postgres would go on with it: at each probe one more.
-                let _ = timeout(limit, connection.cancel_token().cancel_query(NoTls)).await;
+                let _ = timeout(
+                    limit,
+                    connection.cancel_token().cancel_query(MakeTls::new(&account.tls)),
+                )
+                .await;
             }
             drop(Object::take(connection));
         }
@@ -83,7 +90,7 @@ impl Connections {
             return Ok(pool.clone());
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(account.config(), NoTls, manager);
+        let manager = Manager::from_config(account.config(), MakeTls::new(&account.tls), manager);
         let builder = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
         let pool = builder.build().map_err(|_| ProbeError::Pool)?;
         pools.insert(name.to_owned(), (account.clone(), pool.clone()));
@@ -100,6 +107,7 @@ impl Account {
             // The port names the file in it.
             Host::Socket(folder) => config.host_path(folder),
         };
+        config.ssl_mode(mode(&self.tls, &self.host));
         config.port(self.port).dbname(&self.database).user(&self.user);
         config.password(self.password.expose()).application_name(APPLICATION_NAME);
         config
@@ -119,15 +127,19 @@ fn without_pool(error: PoolError) -> ProbeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, SslMode};
+    use crate::net::tls::material::TlsMaterial;
 
     #[test]
     fn an_account_tells_no_password() {
+        let tls = TlsMaterial::load(&Config::default().tls).unwrap();
         let account = Account {
             host: Host::Name("db".to_owned()),
             port: 5432,
             database: "shop".to_owned(),
             user: "app".to_owned(),
             password: SecretText::new("hunter2".to_owned()),
+            tls: tls.connector(SslMode::Prefer),
         };
         assert!(!format!("{account:?}").contains("hunter2"));
         assert!(!format!("{:?}", account.config()).contains("hunter2"));

@@ -8,6 +8,7 @@ use super::postgres::Account;
 use crate::auth::Secret;
 use crate::config::{Config, Database, FALLBACK};
 use crate::net::address::ServerAddress;
+use crate::net::tls::material::TlsMaterial;
 use crate::pool::pools::{address, secret};
 use crate::pool::shared::PoolKey;
 
@@ -94,7 +95,7 @@ impl Question {
 
 /// What is to be asked: of every database that is configured, and of those in use that `*` serves.
 /// Databases at one address share one hello.
-pub(super) fn probes(config: &Config, in_use: &[PoolKey]) -> Vec<Probe> {
+pub(super) fn probes(config: &Config, tls: &TlsMaterial, in_use: &[PoolKey]) -> Vec<Probe> {
     let mut users: BTreeMap<String, Option<String>> =
         config.databases.keys().map(|name| (name.clone(), None)).collect();
     for PoolKey { database, user } in in_use {
@@ -104,7 +105,11 @@ pub(super) fn probes(config: &Config, in_use: &[PoolKey]) -> Vec<Probe> {
     let mut known: HashMap<QuestionKey, usize> = HashMap::new();
     for (name, user) in users {
         let Some(database) = config.database(&name) else { continue };
-        let question = question(config, &name, database, user);
+        let account = account(config, tls, &name, database);
+        let question = account.map_or_else(
+            || hello(config, &name, database, user),
+            |account| query(config, &name, account),
+        );
         let at = *known.entry(question.key()).or_insert(probes.len());
         match probes.get_mut(at) {
             Some(probe) => probe.names.push(name),
@@ -114,11 +119,12 @@ pub(super) fn probes(config: &Config, in_use: &[PoolKey]) -> Vec<Probe> {
     probes
 }
 
-fn question(config: &Config, name: &str, database: &Database, user: Option<String>) -> Question {
-    if let Some(account) = account(config, name, database) {
-        let sql = config.server.server_check_query.clone();
-        return Question::Query { name: name.to_owned(), account: Box::new(account), sql };
-    }
+fn query(config: &Config, name: &str, account: Account) -> Question {
+    let sql = config.server.server_check_query.clone();
+    Question::Query { name: name.to_owned(), account: Box::new(account), sql }
+}
+
+fn hello(config: &Config, name: &str, database: &Database, user: Option<String>) -> Question {
     let known = database.user.clone().or(user).or_else(|| config.users.keys().next().cloned());
     let asked = if name == FALLBACK { ANY_DATABASE } else { name };
     Question::Hello {
@@ -130,7 +136,7 @@ fn question(config: &Config, name: &str, database: &Database, user: Option<Strin
 
 /// The account a database is to be used with, where the configuration says it and its password in
 /// full. Not with a limit on the database's or the user's connections: ours would be one more.
-fn account(config: &Config, name: &str, database: &Database) -> Option<Account> {
+fn account(config: &Config, tls: &TlsMaterial, name: &str, database: &Database) -> Option<Account> {
     let user = database.user.as_ref()?;
     let limits = config.pool_limits(name, user)?;
     // Behind `*` there may be any number of databases: too many for a connection to each.
@@ -146,6 +152,7 @@ fn account(config: &Config, name: &str, database: &Database) -> Option<Account> 
         database: database.server_database(name).to_owned(),
         user: user.clone(),
         password: password.clone(),
+        tls: tls.connector(config.tls.server_mode(database)),
     })
 }
 
@@ -175,7 +182,8 @@ mod tests {
             };
             (question, probe.names)
         };
-        probes(config, &in_use).into_iter().map(show).collect()
+        let tls = TlsMaterial::load(&config.tls).unwrap();
+        probes(config, &tls, &in_use).into_iter().map(show).collect()
     }
 
     fn owned(expected: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {

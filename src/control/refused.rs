@@ -42,7 +42,7 @@ fn is_refusal(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => code.as_str().starts_with("28"),
         ConnectError::Scram(_) | ConnectError::NoSecret(_) | ConnectError::Unsupported(_) => true,
-        ConnectError::Connect { .. }
+        ConnectError::Dial(_)
         | ConnectError::Timeout
         | ConnectError::Read(_)
         | ConnectError::Io(_)

@@ -53,12 +53,12 @@ impl ServerAddress {
     /// When the name cannot be resolved, or with the last address' reason.
     pub async fn connect(&self) -> io::Result<Stream> {
         match self {
-            Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Self::Unix(path) => UnixStream::connect(path).await.map(Stream::from),
             Self::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
                 for address in resolve(host, *port).await? {
                     match connect_tcp(address).await {
-                        Ok(stream) => return Ok(Stream::Tcp(stream)),
+                        Ok(stream) => return Ok(stream.into()),
                         Err(error) => last = error,
                     }
                 }

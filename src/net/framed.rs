@@ -4,6 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::stream::Stream;
 use crate::protocol::frame::{self, HEADER_LENGTH, InvalidLength};
 
@@ -11,7 +13,7 @@ use crate::protocol::frame::{self, HEADER_LENGTH, InvalidLength};
 const CHUNK: usize = 1_024;
 
 /// Reads messages, keeping what was read beyond them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MessageReader {
     buffer: Vec<u8>,
     taken: usize,
@@ -90,12 +92,16 @@ impl MessageReader {
         self.taken == self.buffer.len()
     }
 
+    /// What was read beyond the last message, which is forgotten here: it is of another protocol.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(self).into_rest()
+    }
+
     /// What was read beyond the last message.
     #[must_use]
     pub fn into_rest(mut self) -> Vec<u8> {
-        self.buffer.drain(..self.taken);
-        // Mostly empty: then it must own nothing.
-        if self.buffer.is_empty() { Vec::new() } else { self.buffer }
+        // Mostly empty: then it owns nothing.
+        self.buffer[std::mem::take(&mut self.taken)..].to_vec()
     }
 
     async fn fill(&mut self, stream: &mut Stream, wanted: usize) -> Result<(), ReadError> {
@@ -105,13 +111,26 @@ impl MessageReader {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         while self.buffer.len() < wanted {
-            let mut chunk = [0; CHUNK];
-            let read = poll_fn(|cx| stream.poll_read(cx, &mut chunk)).await?;
+            let mut chunk = Zeroizing::new([0; CHUNK]);
+            let read = poll_fn(|cx| stream.poll_read(cx, &mut *chunk)).await?;
             if read == 0 {
                 return Err(ReadError::Closed);
             }
             self.buffer.extend_from_slice(&chunk[..read]);
         }
         Ok(())
+    }
+}
+
+/// Passwords were among what was read.
+impl Drop for MessageReader {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+    }
+}
+
+impl std::fmt::Debug for MessageReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageReader").field("taken", &self.taken).finish_non_exhaustive()
     }
 }

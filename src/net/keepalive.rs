@@ -28,10 +28,7 @@ impl Keepalive {
     /// # Errors
     /// When the system refuses a value.
     pub fn apply(&self, stream: &Stream) -> io::Result<()> {
-        match stream {
-            Stream::Tcp(stream) => self.apply_to(&SockRef::from(stream)),
-            Stream::Unix(_) => Ok(()),
-        }
+        stream.socket().as_tcp().map_or(Ok(()), |socket| self.apply_to(&socket))
     }
 
     /// Applies the settings to a TCP socket.

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use super::address::ClientAddress;
 use super::keepalive::Keepalive;
 use super::loopback::unpace;
+use super::socket::DetachedSocket;
 use super::stream::Detached;
 
 /// A listening socket.
@@ -89,14 +90,14 @@ impl Listener {
                 let (socket, address) = listener.async_io(Interest::READABLE, accept).await?;
                 let address = address.and_then(|a| SocketAddr::try_from(a).ok());
                 let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-                Ok((Detached::Tcp(socket.into()), ClientAddress::Tcp(address)))
+                Ok((DetachedSocket::Tcp(socket.into()).into(), ClientAddress::Tcp(address)))
             }
             Self::Unix(listener, _) => {
                 let accept = |socket: &std::os::unix::net::UnixListener| {
                     accept_with(socket, FLAGS).map_err(io::Error::from)
                 };
                 let socket = listener.async_io(Interest::READABLE, accept).await?;
-                Ok((Detached::Unix(socket.into()), ClientAddress::Unix))
+                Ok((DetachedSocket::Unix(socket.into()).into(), ClientAddress::Unix))
             }
         }
     }

@@ -5,4 +5,6 @@ pub mod framed;
 pub mod keepalive;
 pub mod listen;
 mod loopback;
+pub mod socket;
 pub mod stream;
+pub mod tls;

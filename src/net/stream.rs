@@ -1,63 +1,79 @@
-//! A byte stream to a client or a server, whatever carries it.
+//! A byte stream to a client or a server, whatever carries it and whether or not it is encrypted.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket, registered with the runtime of the worker that uses it.
+use super::socket::{DetachedSocket, Socket};
+use super::tls::session::{HandshakeError, TlsSession};
+
+/// A connected socket, registered with the runtime of the worker that uses it, perhaps with TLS
+/// above it.
 #[derive(Debug)]
-pub enum Stream {
-    /// TCP over IPv4 or IPv6.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
+pub struct Stream {
+    socket: Socket,
+    /// Boxed: most streams have none.
+    tls: Option<Box<TlsSession>>,
 }
 
-/// A connected socket that no runtime knows of: on its way to another worker.
+/// A stream that no runtime knows of: on its way to another worker. Its TLS session goes along.
 #[derive(Debug)]
-pub enum Detached {
-    /// TCP.
-    Tcp(std::net::TcpStream),
-    /// A Unix socket.
-    Unix(std::os::unix::net::UnixStream),
+pub struct Detached {
+    socket: DetachedSocket,
+    tls: Option<Box<TlsSession>>,
 }
 
 impl Stream {
-    /// Reads what is there into `buffer`; 0 is the end of the stream.
+    /// Reads what is there into `buffer`; 0 is the end of the stream. `Pending` means that nothing
+    /// is left that could be read now, in TLS' buffers neither.
     ///
-    /// Goes through `AsyncRead` and not `try_read`, because that one notices a short read and
-    /// spares the next call its `EAGAIN`.
+    /// The whole of `buffer` may be written to, whatever the length that is returned.
+    ///
+    /// # Errors
+    /// As the socket's, and `InvalidData` where the bytes are not those of the TLS session.
     #[inline]
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-        };
-        polled.map_ok(|()| buffer.filled().len())
+        match &mut self.tls {
+            None => self.socket.poll_read(cx, buffer),
+            Some(tls) => tls.poll_read(&mut self.socket, cx, buffer),
+        }
     }
 
-    /// Writes as much of `bytes` as the socket takes.
+    /// Writes as much of `bytes` as the socket takes. After `Pending` the next call must begin with
+    /// the same bytes, if there is one: some of them may be encrypted already.
+    ///
+    /// # Errors
+    /// As the socket's.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        match &mut self.tls {
+            None => self.socket.poll_write(cx, bytes),
+            Some(tls) => tls.poll_write(&mut self.socket, cx, bytes),
         }
     }
 
     /// Says to the peer that nothing more will come.
+    ///
+    /// # Errors
+    /// As the socket's.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        if let Some(tls) = &mut self.tls {
+            std::task::ready!(tls.poll_close(&mut self.socket, cx))?;
+        }
+        self.socket.poll_shutdown(cx)
+    }
+
+    /// Says the end to the peer, as far as the socket takes it at once; without TLS, closing does.
+    pub fn say_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            // Who gets no word notices the closed socket just as well.
+            let _ = tls.poll_close(&mut self.socket, &mut Context::from_waker(Waker::noop()));
         }
     }
 
@@ -65,11 +81,7 @@ impl Stream {
     /// Costs no system call. Nobody is woken when it changes.
     #[must_use]
     pub fn seems_readable(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(&mut cx).is_ready(),
-            Self::Unix(stream) => stream.poll_read_ready(&mut cx).is_ready(),
-        }
+        self.tls.as_ref().is_some_and(|tls| tls.holds_plaintext()) || self.socket.seems_readable()
     }
 
     /// Reads exactly `buffer.len()` bytes. Not cancel safe: what was read so far is lost.
@@ -77,11 +89,14 @@ impl Stream {
     /// # Errors
     /// As the socket's, and `UnexpectedEof`.
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.read_exact(buffer).await,
-            Self::Unix(stream) => stream.read_exact(buffer).await,
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match poll_fn(|cx| self.poll_read(cx, &mut buffer[filled..])).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => filled += length,
+            }
         }
-        .map(drop)
+        Ok(())
     }
 
     /// Writes all of `bytes`. Not cancel safe: part of it may have been sent.
@@ -89,10 +104,34 @@ impl Stream {
     /// # Errors
     /// As the socket's.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-            Self::Unix(stream) => stream.write_all(bytes).await,
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match poll_fn(|cx| self.poll_write(cx, &bytes[sent..])).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                length => sent += length,
+            }
         }
+        Ok(())
+    }
+
+    /// Puts TLS above the socket and shakes hands. `seen` is what was read of it already. Not cancel
+    /// safe: the stream is of no use then.
+    ///
+    /// # Errors
+    /// As [`HandshakeError`] says; nothing can be sent afterwards.
+    pub async fn start_tls(
+        &mut self,
+        session: TlsSession,
+        seen: &[u8],
+    ) -> Result<(), HandshakeError> {
+        self.tls = Some(Box::new(session.shake_hands(&mut self.socket, seen).await?));
+        Ok(())
+    }
+
+    /// The TLS session, if the stream is encrypted.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsSession> {
+        self.tls.as_deref()
     }
 
     /// The error the kernel holds for the socket, if any: a peer that is gone shows here after
@@ -101,10 +140,12 @@ impl Stream {
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
-            Self::Tcp(stream) => stream.take_error(),
-            Self::Unix(stream) => stream.take_error(),
-        }
+        self.socket.take_error()
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Takes the socket away from this runtime.
@@ -112,10 +153,31 @@ impl Stream {
     /// # Errors
     /// When it cannot be deregistered.
     pub fn detach(self) -> io::Result<Detached> {
-        Ok(match self {
-            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
-        })
+        Ok(Detached { socket: self.socket.detach()?, tls: self.tls })
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self { socket, tls: None }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Socket::Tcp(stream).into()
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Socket::Unix(stream).into()
+    }
+}
+
+impl From<DetachedSocket> for Detached {
+    fn from(socket: DetachedSocket) -> Self {
+        Self { socket, tls: None }
     }
 }
 
@@ -125,9 +187,12 @@ impl Detached {
     /// # Errors
     /// When it cannot be registered (out of file descriptors or memory).
     pub fn attach(self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
-        })
+        Ok(Stream { socket: self.socket.attach()?, tls: self.tls })
+    }
+
+    /// The socket, whatever was above it.
+    #[must_use]
+    pub fn into_socket(self) -> DetachedSocket {
+        self.socket
     }
 }

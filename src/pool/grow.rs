@@ -11,8 +11,11 @@ use super::limits::Place;
 use super::roster::ServerFacts;
 use super::shared::{Entry, Pool};
 use super::slots::{Need, Outlook};
+use super::wear::Parting;
 use crate::net::framed::ReadError;
+use crate::net::tls::session::HandshakeError;
 use crate::protocol::sqlstate::SqlState;
+use crate::server::dial::DialError;
 use crate::server::login::{self, ConnectError, Opened, Target};
 
 /// With `server_connect_timeout = 0` a login may still not take for ever.
@@ -118,6 +121,7 @@ impl Pool {
         entry.connection.say_goodbye();
         debug!(database = %victim.key.database, user = %victim.key.user, "closed an idle server to make room for another pool");
         drop(entry);
+        victim.wear.count_closed(Parting::Eviction);
         victim.with_slots(|s| s.lost());
         true
     }
@@ -257,11 +261,18 @@ fn outlook(error: &ConnectError) -> Outlook {
             _ => Outlook::Lasting,
         },
         // Cut short by a crash of another backend, or by a restart.
-        ConnectError::Read(ReadError::Closed | ReadError::Io(_)) | ConnectError::Io(_) => {
-            Outlook::Doubtful
-        }
+        ConnectError::Read(ReadError::Closed | ReadError::Io(_))
+        | ConnectError::Io(_)
+        | ConnectError::Dial(
+            DialError::Ask(_) | DialError::Tls(HandshakeError::Io(_) | HandshakeError::Closed),
+        ) => Outlook::Doubtful,
         ConnectError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => Outlook::Lasting,
-        ConnectError::Connect { .. }
+        ConnectError::Dial(
+            DialError::Connect { .. }
+            | DialError::NoTls
+            | DialError::Answer(_)
+            | DialError::Tls(HandshakeError::Tls(_) | HandshakeError::Thread),
+        )
         | ConnectError::Timeout
         | ConnectError::Scram(_)
         | ConnectError::NoSecret(_)

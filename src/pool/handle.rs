@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::shared::{Entry, OpenFailure, Pool};
 use super::slots::{Asked, Ticket};
+use super::wear::Parting;
 use crate::config::ServerReset;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
@@ -103,6 +104,10 @@ impl PoolHandle {
                         return Checkout::Ready(server);
                     }
                 }
+                Ok(Asked::Check(idle, ticket)) => {
+                    self.pool.check_for_use(idle, self.worker, now);
+                    return Checkout::Wait(ticket);
+                }
                 Ok(Asked::Queued(ticket)) => {
                     self.pool.grow(self.worker, now);
                     return Checkout::Wait(ticket);
@@ -139,7 +144,7 @@ impl PoolHandle {
     /// A server taken from the pool, made ready for this worker, unless it is dead or stale.
     fn ready(self: &Rc<Self>, mut entry: Entry) -> Option<PooledServer> {
         if entry.generation != self.pool.generation() {
-            self.pool.close(entry, self.worker, Instant::now());
+            self.pool.close(entry, Parting::Outdated, self.worker, Instant::now());
             return None;
         }
         if entry.connection.stream.seems_readable() && !still_alive(&mut entry.connection) {
@@ -231,13 +236,28 @@ impl PooledServer {
         if self.connection().owed.is_running() {
             self.cancel();
         }
-        self.close();
+        let why = if self.connection().cancels.is_lost() {
+            let (key, server) = (&self.handle.pool.key, self.entry.as_ref());
+            let server = server.map(|entry| entry.connection.id);
+            info!(
+                database = %key.database, user = %key.user, server,
+                "closed a server: a cancel request was given up and might reach its next client"
+            );
+            Parting::CancelLost
+        } else {
+            Parting::Unclean
+        };
+        self.part(why);
     }
 
-    /// Closes the connection.
-    pub fn close(mut self) {
+    /// Closes the connection, which Postgres has given up.
+    pub fn close(self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(mut self, why: Parting) {
         if let Some(entry) = self.entry.take() {
-            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+            self.handle.pool.close(entry, why, self.handle.worker, Instant::now());
         }
     }
 
@@ -247,6 +267,7 @@ impl PooledServer {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
         let cancels = Arc::clone(&self.handle.cancels);
+        self.handle.pool.wear.count_cancel();
         spawn_local(async move { cancels.send(key, in_flight).await });
     }
 
@@ -285,6 +306,9 @@ impl PooledServer {
 
     async fn abort(&mut self) -> Result<Result<bool, ExecError>, Elapsed> {
         let cancels = Arc::clone(&self.handle.cancels);
+        if self.connection().owed.is_running() {
+            self.handle.pool.wear.count_cancel();
+        }
         let reset = self.handle.pool.rules.reset();
         timeout(CLEAN_LIMIT, abort(self.connection(), cancels, reset)).await
     }
@@ -305,6 +329,7 @@ impl PooledServer {
         };
         match cleaned {
             Ok(Ok(true)) => {
+                self.handle.pool.wear.count_cleaned();
                 let now = Instant::now();
                 if let Some(entry) = self.entry.take() {
                     self.handle.pool.put(entry, self.handle.worker, now);
@@ -453,7 +478,8 @@ impl Drop for Pin {
 impl Drop for PooledServer {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            self.handle.pool.close(entry, self.handle.worker, Instant::now());
+            let (why, worker) = (Parting::Unclean, self.handle.worker);
+            self.handle.pool.close(entry, why, worker, Instant::now());
         }
     }
 }

@@ -11,15 +11,23 @@ use tracing::{debug, info};
 use super::handle::still_alive;
 use super::shared::{Entry, Plan, Pool};
 use super::slots::Idle;
+use super::wear::Parting;
 use crate::server::exec;
 
 /// A check that takes longer has failed.
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
 
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+}
+
 /// What is to be done with an idle server.
 enum Duty {
     Look,
-    Close(&'static str),
+    Close(Parting),
     Check,
 }
 
@@ -27,10 +35,10 @@ impl Pool {
     /// One round for the idle servers of `worker`, which must be the current one.
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
         let (plan, generation) = self.numbered_plan();
+        let kept = (!self.is_gone()).then_some(generation);
         let taken = self.with_slots(|slots| {
             let mut budget = Budget { spare: slots.spare(), surplus: slots.surplus() };
-            let taken =
-                slots.take_where(worker, |idle| duty(&plan, idle, generation, now, &mut budget));
+            let taken = slots.take_where(worker, |idle| duty(&plan, idle, kept, now, &mut budget));
             for (_, duty) in &taken {
                 // Gone from the numbers at once, or the next worker would close as many again.
                 if matches!(duty, Duty::Close(_)) {
@@ -41,7 +49,7 @@ impl Pool {
         });
         for (idle, duty) in taken {
             match duty {
-                Duty::Close(reason) => self.retire(idle, worker, reason),
+                Duty::Close(why) => self.retire(idle, worker, why),
                 Duty::Look => self.look(idle, worker, now),
                 Duty::Check => {
                     spawn_local(Arc::clone(self).check(idle, Arc::clone(&plan), worker));
@@ -54,12 +62,12 @@ impl Pool {
     }
 
     /// Closes an idle server that the numbers know to be gone.
-    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, reason: &str) {
+    fn retire(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, why: Parting) {
         debug!(
             database = %self.key.database, user = %self.key.user,
-            server = idle.server.connection.id, reason, "closed an idle server"
+            server = idle.server.connection.id, reason = why.word(), "closed an idle server"
         );
-        self.part(idle.server, worker, Instant::now());
+        self.part(idle.server, why, worker, Instant::now());
     }
 
     /// Something came while the server was idle.
@@ -77,15 +85,53 @@ impl Pool {
         }
     }
 
+    /// Checks a server that a client waits for: it gets that one, or another.
+    pub fn check_for_use(self: &Arc<Self>, idle: Idle<Entry>, worker: usize, now: Instant) {
+        let (plan, generation) = self.numbered_plan();
+        let Idle { server: mut entry, since, checked } = idle;
+        if entry.generation != generation {
+            self.with_slots(|slots| slots.checked());
+            self.close(entry, Parting::Outdated, worker, now);
+            return;
+        }
+        if entry.connection.worker != worker {
+            match entry.connection.move_to(worker) {
+                Ok(connection) => entry.connection = connection,
+                Err(error) => {
+                    debug!(%error, "a server could not be moved to another worker");
+                    self.with_slots(|slots| slots.checked());
+                    return self.lost(worker, now);
+                }
+            }
+        }
+        let mut idle = Idle { server: entry, since, checked };
+        let pool = Arc::clone(self);
+        spawn_local(async move {
+            let verdict = pool.ask_server(&mut idle, &plan).await;
+            pool.with_slots(|slots| slots.checked());
+            pool.end_check(idle, verdict, worker);
+        });
+    }
+
     /// A task of its own: asks an idle server whether it is there.
     async fn check(self: Arc<Self>, mut idle: Idle<Entry>, plan: Arc<Plan>, worker: usize) {
+        let verdict = self.ask_server(&mut idle, &plan).await;
+        self.end_check(idle, verdict, worker);
+    }
+
+    async fn ask_server(&self, idle: &mut Idle<Entry>, plan: &Plan) -> Verdict {
         let query = if plan.check_query.is_empty() { ";" } else { &plan.check_query };
-        let answer = timeout(CHECK_LIMIT, exec::run(&mut idle.server.connection, query)).await;
-        match answer {
-            Ok(Ok(heard)) if heard.error.is_none() && idle.server.connection.is_reusable() => {
-                self.restore(idle, worker, Instant::now());
-            }
-            Ok(Ok(_) | Err(_)) | Err(_) => {
+        let connection = &mut idle.server.connection;
+        match timeout(CHECK_LIMIT, exec::run(connection, query)).await {
+            Ok(Ok(heard)) if heard.error.is_none() && connection.is_reusable() => Verdict::Passed,
+            Ok(Ok(_) | Err(_)) | Err(_) => Verdict::Failed,
+        }
+    }
+
+    fn end_check(self: &Arc<Self>, idle: Idle<Entry>, verdict: Verdict, worker: usize) {
+        match verdict {
+            Verdict::Passed => self.restore(idle, worker, Instant::now()),
+            Verdict::Failed => {
                 info!(
                     database = %self.key.database, user = %self.key.user,
                     server = idle.server.connection.id, "an idle server failed its check"
@@ -103,10 +149,11 @@ struct Budget {
     surplus: u32,
 }
 
+/// `kept` is the generation of servers that are still good, if any are.
 fn duty(
     plan: &Plan,
     idle: &Idle<Entry>,
-    generation: u32,
+    kept: Option<u32>,
     now: Instant,
     budget: &mut Budget,
 ) -> Option<Duty> {
@@ -116,21 +163,21 @@ fn duty(
     if idle.server.connection.stream.seems_readable() {
         return Some(Duty::Look);
     }
-    let reason = if idle.server.generation != generation {
-        Some("the configuration changed")
+    let why = if Some(idle.server.generation) != kept {
+        Some(Parting::Outdated)
     } else if idle.server.expires.is_some_and(|at| now >= at) {
-        Some("server_lifetime")
+        Some(Parting::Lifetime)
     } else if budget.surplus > 0 {
-        Some("pool_size")
+        Some(Parting::Surplus)
     } else if passed(plan.idle_timeout, idle.since) && budget.spare > 0 {
-        Some("server_idle_timeout")
+        Some(Parting::Idle)
     } else {
         None
     };
-    if let Some(reason) = reason {
+    if let Some(why) = why {
         budget.surplus = budget.surplus.saturating_sub(1);
         budget.spare = budget.spare.saturating_sub(1);
-        return Some(Duty::Close(reason));
+        return Some(Duty::Close(why));
     }
     passed(plan.check_delay.filter(|d| !d.is_zero()), idle.checked).then_some(Duty::Check)
 }

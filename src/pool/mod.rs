@@ -12,6 +12,7 @@ pub mod rules;
 pub mod shared;
 pub mod slots;
 pub mod sweep;
+pub mod wear;
 
 #[cfg(test)]
 mod slots_tests;

@@ -1,4 +1,5 @@
-//! How many servers a pool may have and has. What follows from the numbers is left to `slots`.
+//! How many servers a pool may have and has, and the other words that its rules are told in. What
+//! follows from them is left to `slots`.
 
 use std::time::Duration;
 
@@ -15,6 +16,17 @@ pub struct Limits {
     pub reserve_after: Option<Duration>,
     /// Opens under way at once.
     pub concurrent_opens: u32,
+    /// When a server is asked whether it is there.
+    pub check: CheckAt,
+}
+
+/// When a server is asked whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckAt {
+    /// While it is idle, or never.
+    Leisure,
+    /// Each time before a client has it (`server_check_delay = 0`).
+    Use,
 }
 
 /// What a server is to be opened for.
@@ -45,4 +57,15 @@ impl Counts {
     pub fn total(&self) -> u32 {
         self.idle + self.active + self.opening
     }
+}
+
+/// What a failed open says about the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It passes by itself: Postgres is starting, or full.
+    Passing,
+    /// It passes by itself within a few seconds, as a restart does, or not at all.
+    Doubtful,
+    /// Somebody has to do something.
+    Lasting,
 }

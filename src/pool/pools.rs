@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
@@ -9,19 +10,20 @@ use tracing::warn;
 use super::compat::Compat;
 use super::limits::Quota;
 use super::shared::{Database, Plan, Pool, PoolKey, User};
-use super::slots::Limits;
+use super::slots::{CheckAt, Limits};
 use crate::auth::Secret;
 use crate::auth::scram::{DEFAULT_CAPACITY, KeyCache};
 use crate::config::{Config, Host, SecretText, ServerSettings};
 use crate::net::address::ServerAddress;
 use crate::net::keepalive::Keepalive;
+use crate::net::tls::material::TlsMaterial;
 use crate::server::cancel::Cancels;
 use crate::server::login::{Credential, LoginContext, ServerIds, Target};
 use crate::server::statement::StatementRegistry;
 
 /// Every pool there is.
 pub struct Pools {
-    config: RwLock<Arc<Config>>,
+    running: RwLock<Running>,
     pub(super) pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
     pub(super) databases: Mutex<HashMap<Box<str>, Arc<Database>>>,
     pub(super) users: Mutex<HashMap<Box<str>, Arc<User>>>,
@@ -34,10 +36,17 @@ pub struct Pools {
     workers: usize,
 }
 
+/// What everything is run by.
+#[derive(Clone, Debug)]
+struct Running {
+    config: Arc<Config>,
+    tls: Arc<TlsMaterial>,
+}
+
 impl Pools {
     /// No pools yet, for this many workers.
     #[must_use]
-    pub fn new(config: Arc<Config>, workers: usize) -> Self {
+    pub fn new(config: Arc<Config>, tls: Arc<TlsMaterial>, workers: usize) -> Self {
         Self {
             clients: Quota::new(config.limits.max_client_conn),
             cancels: Arc::new(Cancels::new(
@@ -48,7 +57,7 @@ impl Pools {
                 keys: Mutex::new(KeyCache::new(DEFAULT_CAPACITY)),
                 ids: ServerIds::default(),
             }),
-            config: RwLock::new(config),
+            running: RwLock::new(Running { config, tls }),
             pools: RwLock::default(),
             databases: Mutex::default(),
             users: Mutex::default(),
@@ -59,28 +68,47 @@ impl Pools {
     /// The configuration now.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read())
+        Arc::clone(&self.running.read().config)
+    }
+
+    /// The certificates and keys now.
+    #[must_use]
+    pub fn tls(&self) -> Arc<TlsMaterial> {
+        Arc::clone(&self.running.read().tls)
+    }
+
+    fn running(&self) -> Running {
+        self.running.read().clone()
     }
 
     /// How a client's pool is or would be run; `None`: there is no such database. Makes no pool:
     /// whoever is not let in leaves nothing behind.
     #[must_use]
     pub fn plan(&self, database: &str, login_user: &str) -> Option<(PoolKey, Plan)> {
-        plan(&self.config(), database, login_user)
+        plan(&self.running(), database, login_user)
+    }
+
+    /// No pools yet, run by the defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests(workers: usize) -> Self {
+        let config = Config::default();
+        let tls = TlsMaterial::load(&config.tls).expect("nothing is to be read");
+        Self::new(Arc::new(config), Arc::new(tls), workers)
     }
 
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
-        let (key, _) = plan(&self.config(), database, login_user)?;
+        let (key, _) = plan(&self.running(), database, login_user)?;
         if let Some(pool) = self.pools.read().get(&key) {
             pool.set_used();
             return Some(Arc::clone(pool));
         }
         let mut pools = self.pools.write();
         // Read with the table locked: a reload changes it before it goes through the table.
-        let config = self.config();
-        let (key, plan) = plan(&config, database, login_user)?;
+        let running = self.running();
+        let (key, plan) = plan(&running, database, login_user)?;
+        let config = running.config;
         if let Some(pool) = pools.get(&key) {
             pool.set_used();
             return Some(Arc::clone(pool));
@@ -103,8 +131,9 @@ impl Pools {
     }
 
     /// Runs everything by another configuration. Gives the pools whose database is gone.
-    pub fn reload(&self, config: Arc<Config>) -> Vec<Arc<Pool>> {
-        *self.config.write() = Arc::clone(&config);
+    pub fn reload(&self, config: Arc<Config>, tls: Arc<TlsMaterial>) -> Vec<Arc<Pool>> {
+        let running = Running { config: Arc::clone(&config), tls };
+        *self.running.write() = running.clone();
         self.clients.set_limit(config.limits.max_client_conn);
         let most_cancels = config.limits.max_cancel_connections as usize;
         self.cancels.set_bounds(most_cancels, config.timeouts.cancel_wait_timeout);
@@ -112,7 +141,7 @@ impl Pools {
         for pool in self.all() {
             let PoolKey { database, user } = &pool.key;
             let (Some((_, mut new)), Some(limits)) =
-                (plan(&config, database, user), config.pool_limits(database, user))
+                (plan(&running, database, user), config.pool_limits(database, user))
             else {
                 warn!(%database, "the database is not configured any more");
                 pool.set_gone();
@@ -199,7 +228,8 @@ pub fn secret(text: &SecretText) -> Option<Secret> {
     Secret::parse(text.expose()).ok()
 }
 
-fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)> {
+fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Plan)> {
+    let Running { config, tls } = running;
     let database = config.database(name)?;
     let limits = config.pool_limits(name, login_user)?;
     let user = database.server_user(login_user);
@@ -215,6 +245,7 @@ fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)
     let plan = Plan {
         target: Target {
             address: address(&database.host, database.port),
+            tls: tls.connector(config.tls.server_mode(database)),
             user: user.into(),
             database: database.server_database(name).into(),
             credential,
@@ -227,6 +258,10 @@ fn plan(config: &Config, name: &str, login_user: &str) -> Option<(PoolKey, Plan)
             reserve: limits.reserve_pool_size,
             reserve_after: (limits.reserve_pool_size > 0).then_some(limits.reserve_pool_timeout),
             concurrent_opens: limits.max_concurrent_connects,
+            check: match limits.server_check_delay {
+                Some(Duration::ZERO) => CheckAt::Use,
+                Some(_) | None => CheckAt::Leisure,
+            },
         },
         connect_timeout: limits.server_connect_timeout,
         lifetime: limits.server_lifetime,

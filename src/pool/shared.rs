@@ -13,6 +13,7 @@ use super::limits::{Place, Quota};
 use super::roster::{Listed, Roster};
 use super::rules::Rules;
 use super::slots::{Asked, Counts, Idle, Limits, Released, Slots, Ticket};
+use super::wear::{Parting, Wear};
 use crate::config::SessionRules;
 use crate::server::connection::ServerConnection;
 use crate::server::login::{ConnectError, Credential, LoginContext, Target};
@@ -142,6 +143,8 @@ pub struct Pool {
     pub interner: Interner,
     /// What opening connections came to.
     pub connects: Mutex<Connects>,
+    /// What became of servers.
+    pub wear: Wear,
     /// The servers there are.
     pub roster: Arc<Roster>,
     /// What clients may do to a session, and how many do.
@@ -176,6 +179,7 @@ impl Pool {
             user,
             interner: Interner::default(),
             connects: Mutex::default(),
+            wear: Wear::default(),
             roster: Arc::default(),
             rules: Rules::new(plan.rules),
             keeper,
@@ -250,11 +254,6 @@ impl Pool {
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.standing.load(Ordering::Relaxed) == Standing::Removed as u8
-    }
-
-    /// Somebody uses it: it stays at least until the sweep after next.
-    pub fn set_used(&self) {
-        self.used.store(true, Ordering::Relaxed);
     }
 
     /// All servers of now are stale. To be called with the plan locked for writing: whoever reads
@@ -356,8 +355,8 @@ impl Pool {
 
     /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
     pub fn put(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
-        if self.is_stale(&entry, now) || self.yields_to_sibling(now) {
-            self.close(entry, worker, now);
+        if let Some(why) = self.unwanted(&entry, now) {
+            self.close(entry, why, worker, now);
             return;
         }
         let mut slots = self.slots.lock();
@@ -366,7 +365,12 @@ impl Pool {
             // Gone from the numbers at once, or another worker would close as many again.
             slots.lost();
             drop(slots);
-            self.part(entry, worker, now);
+            self.part(entry, Parting::Surplus, worker, now);
+            return;
+        }
+        if slots.wants_check() {
+            drop(slots);
+            self.check_for_use(Idle { server: entry, since: now, checked: now }, worker, now);
             return;
         }
         let released = slots.release(entry, worker, now);
@@ -381,13 +385,20 @@ impl Pool {
     }
 
     /// A server that was taken is closed, and what may be opened in its stead is.
-    pub fn close(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
+    pub fn close(self: &Arc<Self>, entry: Entry, why: Parting, worker: usize, now: Instant) {
         self.slots.lock().lost();
-        self.part(entry, worker, now);
+        self.part(entry, why, worker, now);
     }
 
     /// Closes a server that the numbers know to be gone.
-    pub(super) fn part(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+    pub(super) fn part(
+        self: &Arc<Self>,
+        mut entry: Entry,
+        why: Parting,
+        worker: usize,
+        now: Instant,
+    ) {
+        self.wear.count_closed(why);
         entry.connection.say_goodbye();
         drop(entry);
         self.room_was_made(worker, now);
@@ -395,6 +406,7 @@ impl Pool {
 
     /// A server that was taken is gone.
     pub fn lost(self: &Arc<Self>, worker: usize, now: Instant) {
+        self.wear.count_closed(Parting::Lost);
         self.slots.lock().lost();
         self.room_was_made(worker, now);
     }
@@ -417,12 +429,18 @@ impl Pool {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// Why a server that comes back is not to be kept, if so.
     #[inline]
-    fn is_stale(&self, entry: &Entry, now: Instant) -> bool {
-        entry.generation != self.generation()
-            || entry.expires.is_some_and(|at| now >= at)
-            || self.database.servers.is_exceeded()
-            || self.user.servers.is_exceeded()
+    fn unwanted(&self, entry: &Entry, now: Instant) -> Option<Parting> {
+        if entry.generation != self.generation() {
+            Some(Parting::Outdated)
+        } else if entry.expires.is_some_and(|at| now >= at) {
+            Some(Parting::Lifetime)
+        } else if self.database.servers.is_exceeded() || self.user.servers.is_exceeded() {
+            Some(Parting::Surplus)
+        } else {
+            self.yields_to_sibling(now).then_some(Parting::Eviction)
+        }
     }
 
     /// Under a shared limit the pool whose client has waited longest goes first.

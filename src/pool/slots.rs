@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-pub use super::numbers::{Counts, Limits, Need};
+pub use super::numbers::{CheckAt, Counts, Limits, Need, Outlook};
 
 /// A freed server goes to a waiter of the same worker although one of another worker came first,
 /// if that one has waited no longer than this: moving a socket between workers costs several
@@ -65,6 +65,8 @@ enum Waiting<S, E> {
 pub enum Asked<S> {
     /// Here it is.
     Taken(Idle<S>),
+    /// The client waits, for this server if it passes its check: restore it then.
+    Check(Idle<S>, Ticket),
     /// The client waits.
     Queued(Ticket),
 }
@@ -76,17 +78,6 @@ pub enum Released {
     Idle,
     /// A waiter has it: wake it, outside of any lock.
     Granted(Option<Waker>),
-}
-
-/// What a failed open says about the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlook {
-    /// It passes by itself: Postgres is starting, or full.
-    Passing,
-    /// It passes by itself within a few seconds, as a restart does, or not at all.
-    Doubtful,
-    /// Somebody has to do something.
-    Lasting,
 }
 
 #[derive(Debug)]
@@ -110,6 +101,8 @@ pub struct Slots<S, E> {
     sequence: u64,
     counts: Counts,
     backoff: Option<Backoff<E>>,
+    /// Servers being checked because clients wait for them.
+    checking: u32,
 }
 
 impl<S, E: Clone> Slots<S, E> {
@@ -124,6 +117,7 @@ impl<S, E: Clone> Slots<S, E> {
             sequence: 0,
             counts: Counts::default(),
             backoff: None,
+            checking: 0,
         }
     }
 
@@ -136,7 +130,12 @@ impl<S, E: Clone> Slots<S, E> {
     #[inline]
     pub fn ask(&mut self, worker: usize, now: Instant) -> Result<Asked<S>, E> {
         match self.take(worker) {
-            Some(idle) => Ok(Asked::Taken(idle)),
+            Some(idle) if self.limits.check == CheckAt::Leisure => Ok(Asked::Taken(idle)),
+            // Never refused: a server is alive.
+            Some(idle) => {
+                self.checking += 1;
+                self.enqueue(worker, now).map(|ticket| Asked::Check(idle, ticket))
+            }
             None => self.enqueue(worker, now).map(Asked::Queued),
         }
     }
@@ -234,6 +233,19 @@ impl<S, E: Clone> Slots<S, E> {
         }
     }
 
+    /// Is a server that is given back to be checked first, because a client waits? It counts as
+    /// taken, and is to be restored afterwards.
+    pub fn wants_check(&mut self) -> bool {
+        let wanted = self.limits.check == CheckAt::Use && self.counts.waiting > 0;
+        self.checking += u32::from(wanted);
+        wanted
+    }
+
+    /// A check that a client waited for has ended, well or badly.
+    pub fn checked(&mut self) {
+        self.checking -= 1;
+    }
+
     /// A server that was taken is gone.
     pub fn lost(&mut self) {
         self.counts.active -= 1;
@@ -256,7 +268,7 @@ impl<S, E: Clone> Slots<S, E> {
             self.limits.size.saturating_add(if starved { self.limits.reserve } else { 0 });
         if total >= allowed {
             None
-        } else if self.counts.opening < self.counts.waiting {
+        } else if self.counts.opening + self.checking < self.counts.waiting {
             Some(Need::Client)
         } else {
             (total < self.limits.min).then_some(Need::Minimum)
@@ -463,8 +475,14 @@ mod tests {
 
     #[test]
     fn those_who_leave_do_not_gather_behind_one_who_waits() {
-        let limits =
-            Limits { size: 1, min: 0, reserve: 0, reserve_after: None, concurrent_opens: 1 };
+        let limits = Limits {
+            size: 1,
+            min: 0,
+            reserve: 0,
+            reserve_after: None,
+            concurrent_opens: 1,
+            check: CheckAt::Leisure,
+        };
         let mut slots: Slots<(), ()> = Slots::new(1, limits);
         let now = Instant::now();
         for _ in 0..1 + 10 * SWEEP_AT {

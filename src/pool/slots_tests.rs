@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::slots::{Asked, Counts, Idle, Limits, Outlook, Released, Slots, Ticket};
+use super::slots::{Asked, CheckAt, Counts, Idle, Limits, Outlook, Released, Slots, Ticket};
 
 const WORKERS: usize = 3;
 
@@ -86,7 +86,8 @@ struct Model {
 }
 
 fn limits(size: u32, reserve: u32) -> Limits {
-    Limits { size, min: 1, reserve, reserve_after: Some(RESERVE_AFTER), concurrent_opens: 2 }
+    let reserve_after = Some(RESERVE_AFTER);
+    Limits { size, min: 1, reserve, reserve_after, concurrent_opens: 2, check: CheckAt::Leisure }
 }
 
 impl Model {
@@ -157,6 +158,7 @@ impl Model {
 
     fn ask(&mut self, worker: usize) {
         let ticket = match self.slots.ask(worker, self.now) {
+            Ok(Asked::Check(..)) => panic!("checks are at leisure here"),
             Ok(Asked::Taken(idle)) => {
                 assert!(self.idle.remove(&idle.server), "{} was not idle", idle.server);
                 return self.taken.push(idle.server);
@@ -428,4 +430,27 @@ fn a_pool_that_cannot_open_answers_at_once_until_the_next_try() {
     assert_eq!(slots.poll(ticket, Waker::noop()), Some(Err(7)));
     assert!(matches!(slots.ask(0, now), Err(7)));
     assert!(matches!(slots.ask(0, now + Duration::from_secs(1)), Ok(Asked::Queued(_))));
+}
+
+#[test]
+fn where_each_use_is_checked_the_client_waits_for_the_check_and_nothing_is_opened_for_it() {
+    let now = Instant::now();
+    let mut slots: Slots<u64, u32> = Slots::new(1, Limits { check: CheckAt::Use, ..limits(2, 0) });
+    slots.begin_open();
+    slots.opened();
+    assert!(!slots.wants_check(), "nobody waits");
+    assert!(matches!(slots.release(7, 0, now), Released::Idle));
+    let Ok(Asked::Check(idle, ticket)) = slots.ask(0, now) else { panic!("it is checked first") };
+    assert_eq!(slots.wants_open(now), None);
+    slots.checked();
+    assert!(matches!(slots.restore(idle, 0, now), Released::Granted(_)));
+    assert_eq!(slots.poll(ticket, Waker::noop()), Some(Ok(7)));
+    // Given back while another waits, it is checked as well.
+    let Ok(Asked::Queued(_)) = slots.ask(0, now) else { panic!("there is no other") };
+    assert!(slots.wants_check());
+    assert_eq!(slots.wants_open(now), None);
+    // It fails: another is to be opened.
+    slots.checked();
+    slots.lost();
+    assert!(slots.wants_open(now).is_some());
 }

@@ -2,6 +2,7 @@
 //! A pool that the configuration names stays, with what it has counted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -58,20 +59,28 @@ fn is_named(config: &Config, key: &PoolKey) -> bool {
 }
 
 impl Pool {
+    /// Somebody uses it: it stays at least until the sweep after next.
+    pub fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
     /// Was it used since this was asked last?
     fn was_used(&self) -> bool {
-        self.used.swap(false, std::sync::atomic::Ordering::Relaxed)
+        self.used.swap(false, Ordering::Relaxed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::material::TlsMaterial;
 
     fn pools(settings: &[(&str, &str)]) -> Pools {
         let settings =
             settings.iter().map(|(key, value)| (format!("POOLER__{key}"), (*value).to_owned()));
-        Pools::new(Arc::new(Config::load(None, &settings.collect()).unwrap()), 1)
+        let config = Config::load(None, &settings.collect()).unwrap();
+        let tls = TlsMaterial::load(&config.tls).unwrap();
+        Pools::new(Arc::new(config), Arc::new(tls), 1)
     }
 
     fn names(pools: &Pools) -> Vec<String> {

@@ -156,6 +156,12 @@ pub fn write_startup(out: &mut Vec<u8>, version: u32, parameters: &[(&str, &str)
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
+/// Appends an `SSLRequest`, which has no tag.
+pub fn write_ssl_request(out: &mut Vec<u8>) {
+    out.extend_from_slice(&8_u32.to_be_bytes());
+    out.extend_from_slice(&super::startup::SSL_REQUEST_CODE.to_be_bytes());
+}
+
 /// Appends a `CancelRequest`, which has no tag.
 pub fn write_cancel(out: &mut Vec<u8>, pid: u32, secret: &[u8]) {
     let length = u32::try_from(12 + secret.len()).unwrap_or(u32::MAX);

@@ -315,9 +315,7 @@ impl Replies<'_> {
             // Postgres' last words, whatever was asked.
             _ if fields.is_fatal() => Ok(Verdict::Forward),
             ErrorVerdict::Forward => {
-                if code == Some(SqlState::FEATURE_NOT_SUPPORTED)
-                    && fields.routine == CHANGED_RESULT_ROUTINE
-                {
+                if fields.routine == CHANGED_RESULT_ROUTINE {
                     // The schema was changed behind the pooler's back.
                     self.registry.results_changed();
                 }

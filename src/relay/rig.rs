@@ -13,7 +13,6 @@ use super::prepared::ClientStatements;
 use super::replies::{Passed, Replies, ServerFault};
 use super::requests::{Pinning, Requests, Taken, Violation, Wish};
 use crate::net::address::ServerAddress;
-use crate::net::stream::Stream;
 use crate::protocol::frame::write_frame;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::owed::Owed;
@@ -61,7 +60,7 @@ impl Rig {
         let address = ServerAddress::Unix(PathBuf::from("/nowhere"));
         let server = ServerConnection {
             id: 1,
-            stream: Stream::Unix(socket),
+            stream: socket.into(),
             worker: 0,
             owed: Owed::default(),
             carry: Vec::new(),
@@ -76,7 +75,7 @@ impl Rig {
             touched: None,
             asked: None,
             pins: Features::NONE,
-            key: CancelKey { address, pid: 1, secret: Box::default() },
+            key: CancelKey { address, tls: None, pid: 1, secret: Box::default() },
             cancels: Arc::default(),
             opened_at: Instant::now(),
             taken_at: 0,

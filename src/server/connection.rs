@@ -15,6 +15,7 @@ use super::parameters::{Applied, Settings, transition};
 use super::statement::{ServerStatements, Statement};
 use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
+use crate::net::tls::connector::Connector;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::sql::effects::Effects;
@@ -113,6 +114,8 @@ pub enum Body {
 pub struct CancelKey {
     /// Where the server is.
     pub address: ServerAddress,
+    /// How the server's own connection is encrypted, if it is.
+    pub tls: Option<Connector>,
     /// The backend's process id.
     pub pid: u32,
     /// Its secret.

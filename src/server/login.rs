@@ -6,18 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::connection::{Body, CancelGate, CancelKey, Dirt, ServerConnection};
+use super::dial::{Attempt, DialError, attempts, dial};
 use super::owed::Owed;
 use super::parameters::{Applied, Settings};
 use super::statement::ServerStatements;
 use crate::auth::scram::client::{self, ClientError};
-use crate::auth::scram::{Derivation, KeyCache, LoginKeys, MECHANISM, ScramKeys};
+use crate::auth::scram::{Binding, Derivation, KeyCache, LoginKeys, MECHANISM, ScramKeys};
 use crate::auth::{Secret, md5};
 use crate::net::address::ServerAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::keepalive::Keepalive;
 use crate::net::stream::Stream;
+use crate::net::tls::connector::Connector;
+use crate::net::tls::session::TlsSession;
 use crate::protocol::backend::{Authentication, parameter_status};
 use crate::protocol::error_response::ErrorFields;
 use crate::protocol::frame::server_tag;
@@ -48,6 +52,8 @@ pub enum Credential {
 pub struct Target {
     /// Where Postgres is.
     pub address: ServerAddress,
+    /// Whether and how the connection is encrypted.
+    pub tls: Connector,
     /// The user Postgres knows.
     pub user: Box<str>,
     /// The database Postgres knows.
@@ -65,6 +71,7 @@ impl Target {
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.address == other.address
+            && self.tls == other.tls
             && self.user == other.user
             && self.database == other.database
             && self.max_statements == other.max_statements
@@ -85,14 +92,9 @@ pub struct Opened {
 /// Why a connection to Postgres could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No connection to the address.
-    #[error("cannot connect to {address}: {source}")]
-    Connect {
-        /// The address.
-        address: ServerAddress,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// No connection to the address, or not one as it must be.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// It took longer than `server_connect_timeout`.
     #[error("no login within server_connect_timeout")]
     Timeout,
@@ -160,11 +162,24 @@ pub async fn open(
     none: &Arc<Settings>,
     worker: usize,
 ) -> Result<Opened, ConnectError> {
-    let stream = target
-        .address
-        .connect()
-        .await
-        .map_err(|source| ConnectError::Connect { address: target.address.clone(), source })?;
+    let mut attempts = attempts(&target.address, target.tls.mode()).iter().peekable();
+    loop {
+        let attempt = attempts.next().copied().unwrap_or(Attempt::Clear);
+        match open_by(attempt, target, context, none, worker).await {
+            Err(error) if attempts.peek().is_some() && error.is_about_tls() => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn open_by(
+    attempt: Attempt,
+    target: &Target,
+    context: &LoginContext,
+    none: &Arc<Settings>,
+    worker: usize,
+) -> Result<Opened, ConnectError> {
+    let stream = dial(&target.address, &target.tls, attempt).await?;
     target.keepalive.apply(&stream)?;
     let reader = MessageReader::default();
     let mut login = Login { stream, reader, target, context, proven: false };
@@ -199,6 +214,25 @@ pub async fn open(
     Ok(Opened { connection, reported, proven: login.proven })
 }
 
+impl ConnectError {
+    /// May it go better with, or without, TLS? `pg_hba.conf` can ask for either.
+    fn is_about_tls(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_about_tls(),
+            Self::Refused { code, .. } => *code == SqlState::INVALID_AUTHORIZATION,
+            Self::Timeout
+            | Self::Read(_)
+            | Self::Io(_)
+            | Self::Scram(_)
+            | Self::NoSecret(_)
+            | Self::Unsupported(_)
+            | Self::Unexpected(_)
+            | Self::TooMuchReported
+            | Self::Derivation => false,
+        }
+    }
+}
+
 impl Login<'_> {
     async fn authenticate(&mut self) -> Result<(), ConnectError> {
         loop {
@@ -215,7 +249,10 @@ impl Login<'_> {
                 Authentication::CleartextPassword => self.clear().await?,
                 Authentication::Md5Password(salt) => self.md5(salt).await?,
                 Authentication::Sasl(mechanisms) if mechanisms.contains(&MECHANISM) => {
-                    return self.scram().await;
+                    let end_point = self.stream.tls().and_then(TlsSession::peer);
+                    let end_point = end_point.and_then(|peer| peer.end_point());
+                    let binding = Binding::choose(end_point, &mechanisms);
+                    return self.scram(binding).await;
                 }
                 Authentication::Sasl(mechanisms) => {
                     return Err(ConnectError::Unsupported(mechanisms.join(", ")));
@@ -234,7 +271,7 @@ impl Login<'_> {
         let Credential::Secret(Secret::Plain(password)) = &self.target.credential else {
             return Err(ConnectError::NoSecret("the password in clear"));
         };
-        self.answer(&[password.expose(), &[0]].concat()).await
+        self.answer(&Zeroizing::new([password.expose(), &[0]].concat())).await
     }
 
     async fn md5(&mut self, salt: [u8; 4]) -> Result<(), ConnectError> {
@@ -246,11 +283,12 @@ impl Login<'_> {
         self.answer(&[answer.expose(), &[0]].concat()).await
     }
 
-    async fn scram(&mut self) -> Result<(), ConnectError> {
-        let (sent, first) = client::begin();
+    async fn scram(&mut self, binding: Binding) -> Result<(), ConnectError> {
+        let mechanism = binding.mechanism();
+        let (sent, first) = client::begin(binding);
         let length = u32::try_from(first.len()).unwrap_or(u32::MAX);
         let initial =
-            [MECHANISM.as_bytes(), &[0], &length.to_be_bytes()[..], first.as_bytes()].concat();
+            [mechanism.as_bytes(), &[0], &length.to_be_bytes()[..], first.as_bytes()].concat();
         self.answer(&initial).await?;
         let challenge = match self.next_sasl().await? {
             Sasl::Continue(data) => sent.server_first(&data)?,
@@ -296,7 +334,7 @@ impl Login<'_> {
 
     async fn answer(&mut self, body: &[u8]) -> Result<(), ConnectError> {
         self.proven = true;
-        let mut message = Vec::with_capacity(body.len() + 5);
+        let mut message = Zeroizing::new(Vec::with_capacity(body.len() + 5));
         frontend::write_password(&mut message, body);
         Ok(self.stream.write_all(&message).await?)
     }
@@ -305,7 +343,8 @@ impl Login<'_> {
     async fn learn(&mut self) -> Result<(Vec<(Box<str>, Box<str>)>, CancelKey), ConnectError> {
         let mut reported = Vec::new();
         let address = self.target.address.clone();
-        let mut key = CancelKey { address, pid: 0, secret: Box::default() };
+        let tls = self.stream.tls().map(|_| self.target.tls.clone());
+        let mut key = CancelKey { address, tls, pid: 0, secret: Box::default() };
         loop {
             let message = self.reader.next(&mut self.stream, MESSAGE_LIMIT).await?;
             match message.tag {
@@ -352,7 +391,7 @@ pub async fn derive(
     }
     let work = tokio::task::spawn_blocking(move || (derivation.run(), derivation));
     let (keys, derivation) = work.await.map_err(|_| ConnectError::Derivation)?;
-    context.keys.lock().insert(&derivation, keys);
+    context.keys.lock().insert(&derivation, keys.clone());
     Ok(keys)
 }
 

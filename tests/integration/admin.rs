@@ -272,3 +272,30 @@ fn a_check_query_that_does_not_end_is_cancelled() {
     let running = world.superuser().value(sql).parse::<u32>().unwrap();
     assert!(running <= 1, "{running} are running");
 }
+
+#[test]
+fn what_became_of_servers_is_counted_by_reason() {
+    let world = Scenario::new().pool_size(1).set("server.server_idle_timeout", "200ms").start();
+    let mut client = world.client();
+    client.query("LISTEN to_nobody");
+    let metric = |name: &str, labels: &str| {
+        let page = world.pooler.admin().get("/metrics", "text/plain").body;
+        let start = format!("{name}{{database=\"{}\",user=\"app\"{labels}}} ", world.database);
+        let line = page.lines().find_map(|line| line.strip_prefix(&start));
+        line.unwrap_or_else(|| panic!("no {start} in {page}")).to_owned()
+    };
+    let reaches_one = |name: &str, labels: &str| {
+        wait_for(Duration::from_secs(10), name, || match metric(name, labels).as_str() {
+            "1" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+    };
+    reaches_one("pooler_servers_cleaned_total", "");
+    reaches_one("pooler_servers_closed_total", ",reason=\"idle\"");
+    assert_eq!(metric("pooler_servers_closed_total", ",reason=\"unclean\""), "0");
+    client.send(&query("SELECT pg_sleep(60)"));
+    world.wait_for_query("pg_sleep(60)");
+    client.cancel();
+    assert!(client.read_readies(1).has_error());
+    reaches_one("pooler_servers_cancelled_total", "");
+}

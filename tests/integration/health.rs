@@ -1,7 +1,10 @@
 //! Postgres goes away and comes back: who notices, what they are told, and how soon all is well.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::support::{FakeServer, RawClient, Scenario, World, query, wait_for};
 
@@ -240,4 +243,31 @@ fn a_password_that_postgres_refuses_makes_the_pooler_unready() {
         answer => Err(answer.body),
     });
     assert_eq!(world.client().value("SELECT current_user"), "other");
+}
+
+#[test]
+fn without_a_check_delay_every_use_of_a_server_is_checked() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = FakeServer::start({
+        let seen = Arc::clone(&seen);
+        move |_, session| {
+            session.welcome();
+            while let Some(frame) = session.frame() {
+                if frame.tag == b'Q' {
+                    seen.lock().push(frame.text());
+                    session.row(&frame.text());
+                    session.ready();
+                }
+            }
+        }
+    });
+    let scenario = Scenario::new().foreign_database("fake", server.port()).pool_size(1);
+    let scenario = scenario.set("server.server_check_query", "SELECT 'check'");
+    let world = scenario.set("server.server_check_delay", "0").start();
+    let mut client = RawClient::login(&world.login().database("fake"));
+    seen.lock().clear();
+    for sql in ["one", "two"] {
+        assert_eq!(client.value(sql), sql);
+    }
+    assert_eq!(*seen.lock(), ["SELECT 'check'", "one", "SELECT 'check'", "two"]);
 }

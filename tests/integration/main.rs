@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod auth_query;
 mod cancel;
 mod client_death;
 mod copy;
@@ -28,4 +29,6 @@ mod shutdown;
 mod startup;
 mod support;
 mod timeouts;
+mod tls_clients;
+mod tls_servers;
 mod transaction;

@@ -48,8 +48,9 @@ fn a_smaller_pool_keeps_as_many_idle_servers_as_it_may_have() {
     let mut world = Scenario::new().pool_size(12).set("general.workers", WORKERS).start();
     let mut clients = world.clients(12);
     for size in [8, 6, 4, 2] {
-        clients.iter_mut().for_each(|client| client.send(&query("SELECT pg_sleep(0.05)")));
-        clients.iter_mut().for_each(|client| drop(client.read_readies(1)));
+        // As many servers as there may be so far, and all of them idle.
+        clients.iter_mut().for_each(|client| drop(client.query("BEGIN")));
+        clients.iter_mut().for_each(|client| drop(client.query("COMMIT")));
         world.pooler.reload(|config| {
             config.set("pool.default_pool_size", size);
         });
@@ -58,6 +59,7 @@ fn a_smaller_pool_keeps_as_many_idle_servers_as_it_may_have() {
             count => Err(count.to_string()),
         });
         assert_eq!(world.backends().len() as i64, size);
+        clients.truncate(size as usize);
     }
 }
 
@@ -181,7 +183,9 @@ fn a_hang_up_without_a_change_changes_nothing() {
 fn a_database_that_does_not_answer_holds_up_no_reload() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let mut world = Scenario::new().foreign_database("silent", port).start();
+    let scenario = Scenario::new().foreign_database("silent", port);
+    // Long enough for the reload, and over before the pooler must be at rest.
+    let mut world = scenario.set("server.server_connect_timeout", "5s").start();
     let silent_login = world.login().database("silent");
     let mut stuck = RawClient::connect(&silent_login.address);
     stuck.send_bytes(&silent_login.startup());

@@ -11,6 +11,7 @@ use crate::admin::process;
 use crate::control::census::Measured;
 use crate::control::health::{DatabaseHealth, State};
 use crate::lifecycle::Stage;
+use crate::pool::wear::Parting;
 use crate::sql::feature::Feature;
 use crate::stats::meter::ErrorClasses;
 use crate::stats::spread::Spread;
@@ -174,6 +175,20 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     counter("pooler_server_connect_failures_total", "Connections to Postgres that failed.", |p| {
         p.connects.failures as f64
+    }),
+    metric(
+        "pooler_servers_closed_total",
+        "Servers closed, by the reason.",
+        Read::PoolReasons(|p| {
+            let wear = &p.count.pool.wear;
+            Parting::ALL.into_iter().map(|why| (why.word(), wear.closed(why) as f64)).collect()
+        }),
+    ),
+    counter("pooler_servers_cleaned_total", "Times a server was cleaned after a client.", |p| {
+        p.count.pool.wear.cleaned() as f64
+    }),
+    counter("pooler_servers_cancelled_total", "Cancel requests for what servers run.", |p| {
+        p.count.pool.wear.cancels() as f64
     }),
     metric(
         "pooler_errors_total",

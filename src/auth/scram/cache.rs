@@ -29,7 +29,7 @@ impl KeyCache {
     /// The result of an earlier run of an equal derivation.
     pub fn get(&mut self, derivation: &Derivation) -> Option<ScramKeys> {
         let tag = self.tag(derivation);
-        self.entries.get(&tag).copied()
+        self.entries.get(&tag).cloned()
     }
 
     /// Remembers what `derivation` came to. Wait until the login has succeeded: a stranger's passwords and a

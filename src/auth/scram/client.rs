@@ -9,9 +9,6 @@ use super::attributes::MessageError;
 use super::keys::{Derivation, Exchange, LoginKeys, ScramKeys, ScramParams, signature};
 use super::messages::{self, Binding, ServerFinal, ServerFirst};
 
-/// We have no TLS channel to bind to; saying so is right even to a server that offers to.
-const BINDING: Binding = Binding::Unsupported;
-
 /// Why a login to Postgres by SCRAM failed. The texts are for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
@@ -52,12 +49,14 @@ impl ClientError {
 /// Waiting for AuthenticationSASLContinue.
 #[must_use]
 pub struct SentClientFirst {
+    binding: Binding,
     nonce: String,
 }
 
 /// The server's challenge, to be answered with keys.
 #[must_use]
 pub struct Challenge {
+    binding: Binding,
     client_first_bare: String,
     server_first: Vec<u8>,
     nonce: String,
@@ -76,13 +75,13 @@ pub struct SentClientFinal {
 pub struct ServerProven(());
 
 /// Starts an exchange; returns the data of SASLInitialResponse.
-pub fn begin() -> (SentClientFirst, String) {
-    begin_with(messages::random_nonce())
+pub fn begin(binding: Binding) -> (SentClientFirst, String) {
+    begin_with(binding, messages::random_nonce())
 }
 
-fn begin_with(nonce: String) -> (SentClientFirst, String) {
-    let message = format!("{}{}", BINDING.header(), messages::client_first_bare(&nonce));
-    (SentClientFirst { nonce }, message)
+fn begin_with(binding: Binding, nonce: String) -> (SentClientFirst, String) {
+    let message = format!("{}{}", binding.header(), messages::client_first_bare(&nonce));
+    (SentClientFirst { binding, nonce }, message)
 }
 
 impl SentClientFirst {
@@ -97,6 +96,7 @@ impl SentClientFirst {
             Some(_) => {}
         }
         Ok(Challenge {
+            binding: self.binding,
             client_first_bare: messages::client_first_bare(&self.nonce),
             server_first: message.to_vec(),
             nonce: first.nonce.to_owned(),
@@ -113,13 +113,13 @@ impl Challenge {
 
     /// Answers with the keys of [`Self::derivation`]; returns the data of SASLResponse.
     pub fn answer(self, keys: &ScramKeys) -> (SentClientFinal, String) {
-        let without_proof = messages::client_final_without_proof(BINDING, &self.nonce);
+        let without_proof = messages::client_final_without_proof(&self.binding, &self.nonce);
         let exchange = Exchange {
             client_first_bare: self.client_first_bare.as_bytes(),
             server_first: &self.server_first,
             client_final_without_proof: without_proof.as_bytes(),
         };
-        let proof = keys.client_key.xor(&signature(&keys.stored_key(), &exchange));
+        let proof = keys.client_key.clone().xor(&signature(&keys.stored_key(), &exchange));
         let server_signature = signature(&keys.server_key, &exchange);
         let message = messages::client_final(&without_proof, &proof);
         (SentClientFinal { server_signature }, message)
@@ -170,7 +170,7 @@ mod tests {
     const SERVER_FINAL: &str = "v=C49i/xkXWog14Ti8o99TcQ7oP0nBJMLlne/gbDET03Y=";
 
     fn challenge(server_first: &str) -> Result<Challenge, ClientError> {
-        let (client, client_first) = begin_with(NONCE.to_owned());
+        let (client, client_first) = begin_with(Binding::Unsupported, NONCE.to_owned());
         assert_eq!(client_first, "n,,n=,r=fyko+d2lbbFgONRv9qkxdawL");
         client.server_first(server_first.as_bytes())
     }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::super::mock::Decoy;
 use super::super::{ClientHears, PlainText, Refusal, Secret, SecretKind};
 use super::client::{self, ClientError, ServerProven};
-use super::server::{self, Accepted, AwaitingClientFirst, Begin, ServerError};
-use super::{Derivation, KeyCache, ScramParams, ScramSecret};
+use super::server::{self, Accepted, AwaitingClientFirst, Begin, Chosen, ServerError};
+use super::{Binding, Derivation, KeyCache, ScramParams, ScramSecret};
 
 /// From PostgreSQL 15.
 const PASSWORD: &str = "correct horse, battery=staple";
@@ -47,8 +47,9 @@ fn exchange(
         spoil(number, &mut bytes);
         bytes
     };
-    let (client, client_first) = client::begin();
-    let (server, server_first) = started(secret).client_first(&sent(0, client_first))?;
+    let (client, client_first) = client::begin(Binding::Unsupported);
+    let (server, server_first) =
+        started(secret).client_first(Chosen::Only, &sent(0, client_first))?;
     let Ok(challenge) = client.server_first(&sent(1, server_first)) else {
         return Err(Refusal::WrongPassword.into());
     };
@@ -62,7 +63,7 @@ fn exchange(
 /// Logs in with the client of postgres-protocol.
 fn peer_exchange(secret: Option<&Secret>, password: &[u8]) -> Result<Accepted, ServerError> {
     let mut peer = ScramSha256::new(password, ChannelBinding::unsupported());
-    let (server, server_first) = started(secret).client_first(peer.message())?;
+    let (server, server_first) = started(secret).client_first(Chosen::Only, peer.message())?;
     peer.update(server_first.as_bytes()).unwrap();
     let accepted = server.client_final(peer.message())?;
     peer.finish(accepted.server_final.as_bytes()).unwrap();
@@ -89,8 +90,9 @@ fn an_independent_client_logs_in_with_a_secret_of_postgres_15_and_with_a_plain_o
 fn a_client_that_could_bind_but_was_not_offered_it_logs_in() {
     let mut peer = ScramSha256::new(b"hunter2", ChannelBinding::unrequested());
     assert!(peer.message().starts_with(b"y,,"));
-    let (server, server_first) =
-        started(Some(&quick_secret(b"hunter2"))).client_first(peer.message()).unwrap();
+    let (server, server_first) = started(Some(&quick_secret(b"hunter2")))
+        .client_first(Chosen::Only, peer.message())
+        .unwrap();
     peer.update(server_first.as_bytes()).unwrap();
     let accepted = server.client_final(peer.message()).unwrap();
     peer.finish(accepted.server_final.as_bytes()).unwrap();
@@ -119,7 +121,7 @@ fn a_stranger_is_shown_the_same_salt_each_time_and_the_one_a_plain_user_would_ha
                 pending.with_keys(&keys)
             }
         };
-        let (_, server_first) = ready.client_first(b"n,,n=,r=abc").unwrap();
+        let (_, server_first) = ready.client_first(Chosen::Only, b"n,,n=,r=abc").unwrap();
         server_first.split_once(',').unwrap().1.to_owned()
     };
     let shown = challenge(None);
@@ -133,9 +135,9 @@ fn keys_learnt_from_a_login_log_in_to_a_server_with_the_same_secret_only() {
     let secret = quick_secret(b"hunter2");
     let learnt = exchange(Some(&secret), b"hunter2", |_, _| {}).unwrap().login_keys;
     let login = |upstream: &Secret| {
-        let (client, client_first) = client::begin();
+        let (client, client_first) = client::begin(Binding::Unsupported);
         let (server, server_first) =
-            started(Some(upstream)).client_first(client_first.as_bytes()).unwrap();
+            started(Some(upstream)).client_first(Chosen::Only, client_first.as_bytes()).unwrap();
         let challenge = client.server_first(server_first.as_bytes()).unwrap();
         let (client, client_final) = challenge.answer_as_client(&learnt)?;
         let server_final = server.client_final(client_final.as_bytes()).unwrap().server_final;
@@ -152,15 +154,15 @@ fn one_cache_serves_repeated_logins_to_the_same_server() {
     let password = PlainText::new(b"hunter2");
     let mut hits = Vec::new();
     for _ in 0..3 {
-        let (client, client_first) = client::begin();
+        let (client, client_first) = client::begin(Binding::Unsupported);
         let (server, server_first) =
-            started(Some(&secret)).client_first(client_first.as_bytes()).unwrap();
+            started(Some(&secret)).client_first(Chosen::Only, client_first.as_bytes()).unwrap();
         let challenge = client.server_first(server_first.as_bytes()).unwrap();
         let derivation = challenge.derivation(&password);
         let cached = cache.get(&derivation);
         hits.push(cached.is_some());
         let keys = cached.unwrap_or_else(|| derivation.run());
-        cache.insert(&derivation, keys);
+        cache.insert(&derivation, keys.clone());
         assert!(server.client_final(challenge.answer(&keys).1.as_bytes()).is_ok());
     }
     assert_eq!(hits, [false, true, true]);
@@ -176,7 +178,7 @@ fn a_replayed_exchange_is_refused_for_its_nonce() {
         _ => {}
     };
     assert!(exchange(Some(&secret), b"hunter2", record).is_ok());
-    let (server, _) = started(Some(&secret)).client_first(&first).unwrap();
+    let (server, _) = started(Some(&secret)).client_first(Chosen::Only, &first).unwrap();
     assert_eq!(server.client_final(&last).err(), Some(ServerError::Nonce));
 }
 

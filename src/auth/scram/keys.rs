@@ -68,7 +68,7 @@ impl fmt::Debug for ScramParams {
 }
 
 /// ClientKey and ServerKey: with them one can log in, and recognise the server, without the password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScramKeys {
     pub(super) client_key: SecretBytes,
     pub(super) server_key: SecretBytes,
@@ -127,9 +127,10 @@ fn salted_password(password: &PlainText, params: &ScramParams) -> SecretBytes {
     const FIRST_BLOCK: [u8; 4] = 1u32.to_be_bytes();
     let keyed = KeyedHmac::new(&prepared(password.expose()));
     let mut round = keyed.mac(&[params.salt(), &FIRST_BLOCK]);
-    let mut sum = round;
+    let mut sum = round.clone();
     for _ in 1..params.iterations() {
-        round = keyed.mac(&[round.expose()]);
+        // In place: to wipe each round by itself would take a tenth more time.
+        round.set(keyed.bytes(&[round.expose()]));
         sum.xor_assign(&round);
     }
     sum

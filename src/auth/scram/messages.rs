@@ -10,41 +10,76 @@ use super::attributes::{
     Attribute, Attributes, MessageError, base64, check_text, key, nonce, posit_number, split_comma,
 };
 use super::keys::ScramParams;
+use super::{MECHANISM, MECHANISM_PLUS};
 
 /// Random bytes in a nonce: `SCRAM_RAW_NONCE_LEN` of `src/include/common/scram-common.h`.
 const NONCE_LEN: usize = 18;
 
-/// What a client says about channel binding when none is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Binding {
+/// The one type of channel binding that Postgres has.
+const BINDING_TYPE: &[u8] = b"p=tls-server-end-point";
+
+/// What a client says about channel binding, and what it binds to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
     /// `n`: the client cannot do it.
     Unsupported,
-    /// `y`: the client could, and believes that we cannot. True, so no attack; once `SCRAM-SHA-256-PLUS` is
-    /// offered it must be refused as a downgrade.
+    /// `y`: the client could, and believes that the server cannot.
     NotOffered,
+    /// `p`: the hash of the server's certificate.
+    EndPoint(Box<[u8]>),
+}
+
+/// The same as client-first says it, which does not hold the hash yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BindingFlag {
+    Unsupported,
+    NotOffered,
+    EndPoint,
 }
 
 impl Binding {
-    /// The header a client-first message opens with.
-    pub(super) const fn header(self) -> &'static str {
-        match self {
-            Self::Unsupported => "n,,",
-            Self::NotOffered => "y,,",
+    /// What a client does that knows the server's end point, or none, when these mechanisms are offered.
+    #[must_use]
+    pub fn choose(end_point: Option<Box<[u8]>>, offered: &[&str]) -> Self {
+        match end_point {
+            None => Self::Unsupported,
+            Some(end_point) if offered.contains(&MECHANISM_PLUS) => Self::EndPoint(end_point),
+            Some(_) => Self::NotOffered,
         }
     }
 
-    /// The header in base64, as client-final repeats it: a third party that changed the flag is found out.
-    pub(super) const fn repeated(self) -> &'static str {
+    /// The mechanism that goes with it.
+    #[must_use]
+    pub fn mechanism(&self) -> &'static str {
         match self {
-            Self::Unsupported => "biws",
-            Self::NotOffered => "eSws",
+            Self::Unsupported | Self::NotOffered => MECHANISM,
+            Self::EndPoint(_) => MECHANISM_PLUS,
         }
+    }
+
+    /// The header a client-first message opens with.
+    pub(super) const fn header(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "n,,",
+            Self::NotOffered => "y,,",
+            Self::EndPoint(_) => "p=tls-server-end-point,,",
+        }
+    }
+
+    /// The header in base64, and what is bound to, as client-final repeats it: a third party that changed the
+    /// flag, or has another certificate, is found out.
+    pub(super) fn repeated(&self) -> String {
+        let end_point: &[u8] = match self {
+            Self::Unsupported | Self::NotOffered => &[],
+            Self::EndPoint(end_point) => end_point,
+        };
+        BASE64_STANDARD.encode([self.header().as_bytes(), end_point].concat())
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientFirst<'a> {
-    pub(super) binding: Binding,
+    pub(super) binding: BindingFlag,
     pub(super) bare: &'a [u8],
     pub(super) nonce: &'a str,
 }
@@ -55,8 +90,9 @@ impl<'a> ClientFirst<'a> {
         check_text(message)?;
         let (flag, rest) = split_comma(message).ok_or(MessageError::BindingFlag)?;
         let binding = match flag {
-            b"n" => Binding::Unsupported,
-            b"y" => Binding::NotOffered,
+            b"n" => BindingFlag::Unsupported,
+            b"y" => BindingFlag::NotOffered,
+            BINDING_TYPE => BindingFlag::EndPoint,
             [b'p', b'=', ..] => return Err(MessageError::BindingNotOffered),
             _ => return Err(MessageError::BindingFlag),
         };
@@ -124,7 +160,7 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-pub(super) fn client_final_without_proof(binding: Binding, nonce: &str) -> String {
+pub(super) fn client_final_without_proof(binding: &Binding, nonce: &str) -> String {
     format!("c={},r={nonce}", binding.repeated())
 }
 
@@ -170,15 +206,20 @@ mod tests {
 
     const KEY: &str = "j1VGlAxWJBfhVi1z13EjY9CeUPBEfWzDuMzlTUiEytk=";
 
-    fn client_first(message: &str) -> Result<(Binding, &str), MessageError> {
+    fn client_first(message: &str) -> Result<(BindingFlag, &str), MessageError> {
         ClientFirst::parse(message.as_bytes()).map(|first| (first.binding, first.nonce))
     }
 
     #[test]
     fn client_first_is_read_with_any_user_name_and_extension() {
-        assert_eq!(client_first("n,,n=,r=abc"), Ok((Binding::Unsupported, "abc")));
-        assert_eq!(client_first("y,,n=*,r=a=c"), Ok((Binding::NotOffered, "a=c")));
-        assert_eq!(client_first("n,,n=al=2Cice,r=abc,x=1,y="), Ok((Binding::Unsupported, "abc")));
+        assert_eq!(client_first("n,,n=,r=abc"), Ok((BindingFlag::Unsupported, "abc")));
+        assert_eq!(client_first("y,,n=*,r=a=c"), Ok((BindingFlag::NotOffered, "a=c")));
+        let bound = client_first("p=tls-server-end-point,,n=,r=abc");
+        assert_eq!(bound, Ok((BindingFlag::EndPoint, "abc")));
+        assert_eq!(
+            client_first("n,,n=al=2Cice,r=abc,x=1,y="),
+            Ok((BindingFlag::Unsupported, "abc"))
+        );
         assert_eq!(ClientFirst::parse(b"n,,n=\xff,r=abc").unwrap().bare, b"n=\xff,r=abc");
     }
 
@@ -190,7 +231,7 @@ mod tests {
             ("n,", MessageError::BindingFlag),
             ("x,,n=,r=abc", MessageError::BindingFlag),
             ("nn,,n=,r=abc", MessageError::BindingFlag),
-            ("p=tls-server-end-point,,n=,r=abc", MessageError::BindingNotOffered),
+            ("p=tls-unique,,n=,r=abc", MessageError::BindingNotOffered),
             ("n,a=root,n=,r=abc", MessageError::AuthorizationIdentity),
             ("n,,m=1,n=,r=abc", MessageError::MandatoryExtension),
             ("n,,n=,m=1,r=abc", MessageError::MandatoryExtension),
@@ -306,18 +347,18 @@ mod tests {
             let params = ScramParams::new(&salt, iterations).unwrap();
             let key = SecretBytes::new(key);
             let first = format!("{}{}", Binding::Unsupported.header(), client_first_bare(&nonce));
-            prop_assert_eq!(client_first(&first), Ok((Binding::Unsupported, nonce.as_str())));
+            prop_assert_eq!(client_first(&first), Ok((BindingFlag::Unsupported, nonce.as_str())));
 
             let first = server_first(&nonce, &params);
             let parsed = ServerFirst::parse(first.as_bytes()).unwrap();
             prop_assert_eq!(parsed, ServerFirst { nonce: &nonce, params });
 
-            let without_proof = client_final_without_proof(Binding::NotOffered, &nonce);
+            let without_proof = client_final_without_proof(&Binding::NotOffered, &nonce);
             let last = client_final(&without_proof, &key);
             let parsed = ClientFinal::parse(last.as_bytes()).unwrap();
-            prop_assert_eq!(parsed.binding, Binding::NotOffered.repeated().as_bytes());
+            prop_assert_eq!(parsed.binding, b"eSws");
             prop_assert_eq!(parsed.without_proof, without_proof.as_bytes());
-            prop_assert_eq!((parsed.nonce, parsed.proof), (nonce.as_str(), key));
+            prop_assert_eq!((parsed.nonce, parsed.proof), (nonce.as_str(), key.clone()));
 
             let last = ServerFinal::parse(server_final(&key).as_bytes());
             prop_assert_eq!(last, Ok(ServerFinal::Verifier(key)));

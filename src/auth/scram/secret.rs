@@ -26,7 +26,7 @@ impl ScramSecret {
 
     /// The secret of a password whose keys were derived with `params`.
     pub fn from_keys(params: ScramParams, keys: &ScramKeys) -> Self {
-        Self::new(params, keys.stored_key(), keys.server_key)
+        Self::new(params, keys.stored_key(), keys.server_key.clone())
     }
 
     /// Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, `None` for a text of another form

@@ -8,7 +8,7 @@ use super::super::mock::Decoy;
 use super::super::{Authenticated, ClientHears, Method, Refusal, Secret};
 use super::attributes::MessageError;
 use super::keys::{Derivation, Exchange, LoginKeys, ScramKeys, ScramParams, signature};
-use super::messages::{self, Binding, ClientFinal, ClientFirst};
+use super::messages::{self, Binding, BindingFlag, ClientFinal, ClientFirst};
 use super::secret::ScramSecret;
 
 /// Why an exchange ended without a proof. The texts are for the log.
@@ -23,6 +23,12 @@ pub enum ServerError {
     /// The channel binding repeated is not the one given first.
     #[error("the channel binding does not match the first message")]
     Binding,
+    /// The client could bind to the channel and was told that we cannot: somebody in between took our offer out.
+    #[error("the client can bind to the channel but believes that it was not offered")]
+    Downgrade,
+    /// The mechanism and what client-first says of binding do not go together.
+    #[error("the binding in the first message is not that of the mechanism")]
+    Mechanism,
     /// The nonce is not the client's followed by ours.
     #[error("the nonce does not match")]
     Nonce,
@@ -38,11 +44,26 @@ impl ServerError {
             Self::ClientFirst(_) | Self::ClientFinal(_) => {
                 ClientHears::ProtocolViolation("malformed SCRAM message")
             }
+            Self::Downgrade => {
+                ClientHears::ProtocolViolation("SCRAM channel binding negotiation error")
+            }
+            Self::Mechanism => ClientHears::ProtocolViolation("malformed SCRAM message"),
             Self::Binding => ClientHears::ProtocolViolation("SCRAM channel binding check failed"),
             Self::Nonce => ClientHears::ProtocolViolation("invalid SCRAM response"),
             Self::Refused(refusal) => refusal.client_hears(),
         }
     }
+}
+
+/// What the client chose of what it was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen<'a> {
+    /// `SCRAM-SHA-256`, there being nothing else.
+    Only,
+    /// `SCRAM-SHA-256`, although binding was offered.
+    Unbound,
+    /// `SCRAM-SHA-256-PLUS`, with the hash of our certificate.
+    Bound(&'a [u8]),
 }
 
 /// The result of [`begin`].
@@ -150,15 +171,17 @@ impl AwaitingClientFirst {
     /// When the message is malformed or asks for what was not offered.
     pub fn client_first(
         self,
+        chosen: Chosen<'_>,
         message: &[u8],
     ) -> Result<(AwaitingClientFinal, String), ServerError> {
         let first = ClientFirst::parse(message).map_err(ServerError::ClientFirst)?;
+        let binding = agree(chosen, first.binding)?;
         let nonce = format!("{}{}", first.nonce, self.nonce);
         let server_first = messages::server_first(&nonce, self.credential.secret().params());
         let next = AwaitingClientFinal {
             user: self.user,
             credential: self.credential,
-            binding: first.binding,
+            binding,
             client_first_bare: first.bare.to_vec(),
             nonce,
             server_first: server_first.clone(),
@@ -188,7 +211,7 @@ impl AwaitingClientFinal {
         };
         let keys = ScramKeys {
             client_key: last.proof.xor(&signature(&secret.stored_key, &exchange)),
-            server_key: secret.server_key,
+            server_key: secret.server_key.clone(),
         };
         let proven = secret.fits(&keys);
         // The order counts: a stand-in costs the same work before it is refused.
@@ -202,6 +225,20 @@ impl AwaitingClientFinal {
             server_final: messages::server_final(&signature(&secret.server_key, &exchange)),
             login_keys: LoginKeys { params: secret.params().clone(), keys },
         })
+    }
+}
+
+/// What client-final must repeat (`read_client_first_message`, `src/backend/libpq/auth-scram.c`).
+fn agree(chosen: Chosen<'_>, flag: BindingFlag) -> Result<Binding, ServerError> {
+    match (chosen, flag) {
+        (Chosen::Bound(end_point), BindingFlag::EndPoint) => {
+            Ok(Binding::EndPoint(end_point.into()))
+        }
+        (Chosen::Bound(_), BindingFlag::Unsupported | BindingFlag::NotOffered)
+        | (Chosen::Only | Chosen::Unbound, BindingFlag::EndPoint) => Err(ServerError::Mechanism),
+        (Chosen::Unbound, BindingFlag::NotOffered) => Err(ServerError::Downgrade),
+        (Chosen::Only, BindingFlag::NotOffered) => Ok(Binding::NotOffered),
+        (Chosen::Only | Chosen::Unbound, BindingFlag::Unsupported) => Ok(Binding::Unsupported),
     }
 }
 
@@ -230,7 +267,8 @@ mod tests {
     fn challenged(credential: Credential, client_first: &str) -> AwaitingClientFinal {
         let nonce = SERVER_NONCE.to_owned();
         let start = AwaitingClientFirst { user: "user".into(), credential, nonce };
-        let (server, server_first) = start.client_first(client_first.as_bytes()).unwrap();
+        let (server, server_first) =
+            start.client_first(Chosen::Only, client_first.as_bytes()).unwrap();
         assert_eq!(server_first, SERVER_FIRST);
         server
     }

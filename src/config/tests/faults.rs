@@ -150,7 +150,7 @@ fn pgbouncers_table_is_taken_apart_key_by_key() {
     let text = "[pgbouncer]\nlisten_port = 1\nauth_query = \"x\"\nfoo = 1\n[databases]\nshop = \"host=a dbname=b\"";
     let expected = [
         "pooler.toml: databases.shop: expected a table of keys such as { pool_size = 5 }, found text",
-        "pooler.toml: pgbouncer.auth_query: a PgBouncer setting that is not here: users come from [users], auth_file or auth_type = \"passthrough\"",
+        "pooler.toml: pgbouncer.auth_query: unknown key; it is auth.auth_query or databases.NAME.auth_query here",
         "pooler.toml: pgbouncer.foo: unknown key",
         "pooler.toml: pgbouncer.listen_port: unknown key; it is listen.listen_port here",
     ];
@@ -158,11 +158,20 @@ fn pgbouncers_table_is_taken_apart_key_by_key() {
 }
 
 #[test]
+fn who_asks_for_secrets_behind_the_fallback_says_where() {
+    let shown = fault("[auth]\nauth_user = \"asker\"\n[databases.\"*\"]\nhost = \"db\"");
+    assert_eq!(
+        shown,
+        "auth.auth_user: the databases behind \"*\" need auth_dbname, which says where auth_user asks"
+    );
+}
+
+#[test]
 fn a_pgbouncer_setting_says_what_serves_instead() {
     for (line, start) in [
         ("server.server_reset_query = \"DISCARD ALL\"", "what a client left"),
         ("databases.shop.reserve_pool = 1", "write reserve_pool_size"),
-        ("auth.client_tls_sslmode = \"require\"", "there is no TLS yet"),
+        ("tls.client_tls_ciphers = \"HIGH\"", "ciphers and curves are not chosen"),
         ("log.stats_period = 60", "/metrics of the HTTP API"),
         ("general.user = \"postgres\"", "start the program as the user"),
     ] {

@@ -169,3 +169,19 @@ fn a_database_that_nothing_serves_has_no_pool() {
     assert_eq!(timeouts(&config, "other", "ann")[0], 120);
     assert_eq!(clients(&config, "other", "ann"), [u32::MAX; 2]);
 }
+
+#[test]
+fn a_database_says_itself_who_is_asked_for_secrets_and_where() {
+    let config = toml(
+        "[auth]\nauth_user = \"asker\"\nauth_dbname = \"postgres\"\nauth_query = \"q\"\n\
+         [databases.shop]\nauth_user = \"other\"\nauth_dbname = \"\"\ndbname = \"shop_v2\"\n\
+         [databases.crm]\nauth_user = \"\"\n[databases.\"*\"]\nauth_query = \"own\"",
+    );
+    let asked = |name| {
+        let query = config.auth_query(name);
+        query.map(|query| (query.name.to_owned(), query.user, query.dbname, query.sql))
+    };
+    assert_eq!(asked("shop"), Some(("shop".to_owned(), "other", "shop_v2", "q")));
+    assert_eq!(asked("crm"), None);
+    assert_eq!(asked("any"), Some(("*".to_owned(), "asker", "postgres", "own")));
+}

@@ -3,8 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::batch::{Batch, query};
@@ -24,6 +27,7 @@ const BETWEEN_PIECES: Duration = Duration::from_millis(1);
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// The key with which a query can be cancelled: process id, secret.
@@ -104,6 +108,41 @@ impl RawClient {
         Ok(client)
     }
 
+    /// Asks for TLS and shakes hands; what stands in the way comes as an error.
+    pub(crate) fn start_tls(&mut self, config: Arc<ClientConfig>, host: &str) -> io::Result<()> {
+        const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+        self.send_bytes(&SSL_REQUEST);
+        while self.received.is_empty() && self.read_some()? > 0 {}
+        match std::mem::take(&mut self.received)[..] {
+            [b'S'] => self.start_tls_directly(config, host),
+            ref other => Err(io::Error::other(format!("the answer is {other:?}"))),
+        }
+    }
+
+    /// Begins with TLS, as `sslnegotiation=direct` does.
+    pub(crate) fn start_tls_directly(
+        &mut self,
+        config: Arc<ClientConfig>,
+        host: &str,
+    ) -> io::Result<()> {
+        let Socket::Tcp(socket) = &self.socket else { panic!("TLS is for TCP") };
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(session, socket.try_clone()?);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        self.socket = Socket::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    /// Logs in over a connection that is there already.
+    pub(crate) fn log_in_here(&mut self, login: &Login) -> Result<(), ServerError> {
+        self.send_bytes(&login.startup());
+        let closed = || ServerError { sqlstate: "08006".to_owned(), ..ServerError::default() };
+        self.finish_login(login)?.ok_or_else(closed)
+    }
+
     /// Goes on after the startup packet, up to ReadyForQuery; none when the server hung up.
     pub(crate) fn finish_login(&mut self, login: &Login) -> Result<Option<()>, ServerError> {
         let mut exchange = Exchange::new();
@@ -166,6 +205,7 @@ impl RawClient {
         let _closed = match &mut self.socket {
             Socket::Tcp(socket) => socket.write_all(bytes),
             Socket::Unix(socket) => socket.write_all(bytes),
+            Socket::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
         };
     }
 
@@ -251,10 +291,11 @@ impl RawClient {
         let read = match &mut self.socket {
             Socket::Tcp(socket) => socket.read(&mut buffer),
             Socket::Unix(socket) => socket.read(&mut buffer),
+            Socket::Tls(stream) => stream.read(&mut buffer),
         };
-        let count = match read {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-            other => other?,
+        let count = match read.map_err(|error| (error.kind(), error)) {
+            Err((io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof, _)) => 0,
+            other => other.map_err(|(_, error)| error)?,
         };
         self.received.extend(&buffer[..count]);
         Ok(count)
@@ -276,6 +317,7 @@ impl RawClient {
         match &self.socket {
             Socket::Tcp(socket) => socket.set_read_timeout(Some(limit)).unwrap(),
             Socket::Unix(socket) => socket.set_read_timeout(Some(limit)).unwrap(),
+            Socket::Tls(stream) => stream.sock.set_read_timeout(Some(limit)).unwrap(),
         }
     }
 
@@ -284,6 +326,7 @@ impl RawClient {
         match &self.socket {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Write).unwrap(),
             Socket::Unix(socket) => socket.shutdown(Shutdown::Write).unwrap(),
+            Socket::Tls(stream) => stream.sock.shutdown(Shutdown::Write).unwrap(),
         }
     }
 
@@ -304,6 +347,7 @@ impl RawClient {
         match &self.socket {
             Socket::Tcp(socket) => Box::new(socket.try_clone().unwrap()) as Box<dyn Write + Send>,
             Socket::Unix(socket) => Box::new(socket.try_clone().unwrap()),
+            Socket::Tls(_) => panic!("a TLS session has one writer"),
         }
     }
 

@@ -5,8 +5,10 @@
 
 mod admin;
 mod batch;
+mod certificates;
 mod client;
 mod config;
+mod encrypted;
 mod fake_server;
 mod frame;
 mod login;
@@ -19,8 +21,10 @@ mod scram;
 
 pub(crate) use admin::{Admin, Http};
 pub(crate) use batch::{Batch, query};
+pub(crate) use certificates::{Age, Authority, Papers};
 pub(crate) use client::{PATIENCE, RawClient, send_cancel};
 pub(crate) use config::PoolerConfig;
+pub(crate) use encrypted::encrypted;
 pub(crate) use fake_server::{FakeServer, FakeSession};
 pub(crate) use frame::Frame;
 pub(crate) use login::{Login, Protocol};

@@ -130,13 +130,17 @@ impl Postgres {
 impl Cluster {
     /// A running cluster with the roles of `ROLES`.
     pub(crate) fn start() -> Cluster {
-        let folder = tempfile::Builder::new().prefix("pooler-postgres-").tempdir().unwrap().keep();
+        // Removed if anything fails before the guard has it.
+        let unguarded = tempfile::Builder::new().prefix("pooler-postgres-").tempdir().unwrap();
+        let folder = unguarded.path().to_owned();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&folder, open).unwrap();
         give_away(&folder);
         let data = folder.join("data");
         let initdb = ["--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"];
-        run(unprivileged(&binary("initdb")).args(initdb).arg("-D").arg(&data).env_remove("PGDATA"));
+        let mut command = unprivileged(&binary("initdb"));
+        // The user that it runs as may not enter the folder that the tests run in.
+        run(command.args(initdb).arg("-D").arg(&data).env_remove("PGDATA").current_dir("/"));
         append(&data.join("postgresql.conf"), SETTINGS);
         if has_pg_stat_statements() {
             append(&data.join("postgresql.conf"), PG_STAT_STATEMENTS);
@@ -144,10 +148,19 @@ impl Cluster {
         std::fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         let port = free_port();
         let guard = Mutex::new(guard(&folder, port));
+        let _path = unguarded.keep();
         let cluster = Cluster { guard, folder, port };
         cluster.resume();
         cluster.superuser("postgres").run(&query(ROLES));
         cluster
+    }
+
+    /// Adds to the settings, puts its own rules before those for logging in, and reads both.
+    pub(crate) fn reconfigure(&self, settings: &str, rules: &str) {
+        let data = self.folder.join("data");
+        append(&data.join("postgresql.conf"), settings);
+        std::fs::write(data.join("pg_hba.conf"), format!("{rules}{HBA}")).unwrap();
+        self.superuser("postgres").query("SELECT pg_reload_conf()");
     }
 
     /// Starts Postgres again after `stop`; returns when it takes queries.

@@ -6,6 +6,7 @@ use super::admin::PoolCounts;
 use super::batch::Batch;
 use super::client::RawClient;
 use super::config::{PoolerConfig, Toml};
+use super::encrypted::encrypted;
 use super::login::Login;
 use super::pooler::{Launch, Pooler};
 use super::postgres::{Cluster, Postgres};
@@ -39,6 +40,11 @@ impl Scenario {
     /// As `new`, on a cluster that the test may stop.
     pub(crate) fn with_own_postgres() -> Scenario {
         Scenario::on(Ground::Own(Box::new(Cluster::start())))
+    }
+
+    /// As `new`, on a cluster that speaks TLS.
+    pub(crate) fn encrypted() -> Scenario {
+        Scenario::on(Ground::Shared(&encrypted().0))
     }
 
     fn on(ground: Ground) -> Scenario {
@@ -94,6 +100,8 @@ impl Scenario {
     pub(crate) fn foreign_database(mut self, name: &str, port: u16) -> Scenario {
         self.config.set(&format!("databases.{name}.host"), "127.0.0.1");
         self.config.set(&format!("databases.{name}.port"), i64::from(port));
+        // Scripts begin with the startup packet.
+        self.config.set(&format!("databases.{name}.server_tls_sslmode"), "disable");
         self.foreign.push(name.to_owned());
         self
     }
@@ -259,10 +267,10 @@ impl World {
     }
 }
 
-/// The connections of the pooler, without the one with which it looks whether Postgres is well.
+/// The connections of the pooler, without those for questions of its own.
 const SERVERS: &str = "FROM pg_stat_activity WHERE datname = current_database() \
     AND usename <> 'postgres' AND backend_type = 'client backend' \
-    AND application_name <> 'pooler health'";
+    AND application_name NOT IN ('pooler health', 'pooler auth_query')";
 
 /// Locks of anyone but the asking session, advisory ones too.
 const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \

@@ -1,0 +1,257 @@
+//! Certificates, keys and CAs from their files: read when the program starts and at each reload, all
+//! of them or none.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::ALPN;
+use super::acceptor::Acceptor;
+use super::certificate::Certificate;
+use super::connector::Connector;
+use super::trust::{Anchors, Trust, Verifier};
+use crate::config::{SslMode, Tls, TlsProtocols};
+
+const SECURE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
+const ONLY_13: &[&SupportedProtocolVersion] = &[&version::TLS13];
+
+/// What files say about TLS, ready for use.
+#[derive(Debug)]
+pub struct TlsMaterial {
+    clients: Option<Arc<Acceptor>>,
+    servers: Servers,
+}
+
+#[derive(Debug)]
+struct Servers {
+    unverified: Arc<ClientConfig>,
+    /// With `server_tls_ca_file` only.
+    verified: Option<Verified>,
+    fingerprint: [u8; 32],
+}
+
+#[derive(Debug)]
+struct Verified {
+    issuer: Arc<ClientConfig>,
+    name: Arc<ClientConfig>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialError {
+    /// It cannot be read, or is no PEM file.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: pem::Error,
+    },
+    /// There is no certificate in it.
+    #[error("{}: holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    /// Certificate and key cannot be used, or not together.
+    #[error("{}: {source}", path.display())]
+    Pair {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The reason.
+        source: rustls::Error,
+    },
+    /// The certificates in it cannot be issuers.
+    #[error("{}: {source}", path.display())]
+    Issuers {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: VerifierBuilderError,
+    },
+    /// The protocol versions asked for are not there.
+    #[error("the TLS versions cannot be had: {0}")]
+    Versions(rustls::Error),
+}
+
+impl TlsMaterial {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// For the first file that cannot be used.
+    pub fn load(settings: &Tls) -> Result<Self, MaterialError> {
+        let provider = Arc::new(ring::default_provider());
+        Ok(Self {
+            clients: clients(settings, &provider)?,
+            servers: Servers::load(settings, &provider)?,
+        })
+    }
+
+    /// How clients are served; `None`: not by TLS.
+    #[must_use]
+    pub fn acceptor(&self) -> Option<&Arc<Acceptor>> {
+        self.clients.as_ref()
+    }
+
+    /// How Postgres is connected to. As in libpq, `require` checks the issuer where one is known.
+    #[must_use]
+    pub fn connector(&self, mode: SslMode) -> Connector {
+        let Servers { unverified, verified, fingerprint } = &self.servers;
+        let config = match (mode, verified) {
+            (SslMode::VerifyFull, Some(verified)) => &verified.name,
+            (SslMode::VerifyCa | SslMode::Require, Some(verified)) => &verified.issuer,
+            // The configuration does not let verify-* be without a CA file.
+            (
+                SslMode::Disable
+                | SslMode::Allow
+                | SslMode::Prefer
+                | SslMode::Require
+                | SslMode::VerifyCa
+                | SslMode::VerifyFull,
+                _,
+            ) => unverified,
+        };
+        Connector { mode, config: Arc::clone(config), fingerprint: *fingerprint }
+    }
+}
+
+fn clients(
+    settings: &Tls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<Acceptor>>, MaterialError> {
+    let mode = settings.client_tls_sslmode;
+    let (Some(cert), Some(key)) = (&settings.client_tls_cert_file, &settings.client_tls_key_file)
+    else {
+        return Ok(None);
+    };
+    if mode == SslMode::Disable {
+        return Ok(None);
+    }
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions(settings.client_tls_protocols))
+        .map_err(MaterialError::Versions)?;
+    let builder = match (&settings.client_tls_ca_file, mode) {
+        (Some(path), SslMode::VerifyCa | SslMode::VerifyFull) => {
+            let mut roots = RootCertStore::empty();
+            let _ = roots.add_parsable_certificates(certificates(path)?);
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+            builder.with_client_cert_verifier(
+                verifier
+                    .build()
+                    .map_err(|source| MaterialError::Issuers { path: path.clone(), source })?,
+            )
+        }
+        (Some(_) | None, _) => builder.with_no_client_auth(),
+    };
+    let chain = certificates(cert)?;
+    let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());
+    let mut config = builder
+        .with_single_cert(chain, private_key(key)?)
+        .map_err(|source| MaterialError::Pair { path: cert.clone(), source })?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // libpq resumes no sessions, and what is kept for the others is memory of idle clients.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    // As many as can run: more would only take turns with the workers.
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let turns = Arc::new(Semaphore::new(cores));
+    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, turns })))
+}
+
+impl Servers {
+    fn load(settings: &Tls, provider: &Arc<CryptoProvider>) -> Result<Self, MaterialError> {
+        let own = match (&settings.server_tls_cert_file, &settings.server_tls_key_file) {
+            (Some(cert), Some(key)) => Some((cert, certificates(cert)?, private_key(key)?)),
+            (Some(_) | None, _) => None,
+        };
+        let anchors = settings.server_tls_ca_file.as_deref().map(certificates).transpose()?;
+        let fingerprint = fingerprint(settings, own.as_ref().map(|own| &own.1), anchors.as_ref());
+        let config = |trust| {
+            let own =
+                own.as_ref().map(|(path, chain, key)| (*path, chain.clone(), key.clone_key()));
+            client_config(settings, provider, trust, own)
+        };
+        let verified = anchors.map(Anchors::new).map(|anchors| {
+            Ok(Verified {
+                issuer: config(Trust::Issuer(anchors.clone()))?,
+                name: config(Trust::IssuerAndName(anchors))?,
+            })
+        });
+        Ok(Self {
+            unverified: config(Trust::Anybody)?,
+            verified: verified.transpose()?,
+            fingerprint,
+        })
+    }
+}
+
+type Own<'a> = Option<(&'a PathBuf, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>;
+
+fn client_config(
+    settings: &Tls,
+    provider: &Arc<CryptoProvider>,
+    trust: Trust,
+    own: Own<'_>,
+) -> Result<Arc<ClientConfig>, MaterialError> {
+    let verifier = Verifier::new(trust, provider.signature_verification_algorithms);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions(settings.server_tls_protocols))
+        .map_err(MaterialError::Versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some((path, chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|source| MaterialError::Pair { path: path.clone(), source })?,
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // Postgres resumes no sessions.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Tells whether connections made before are as good as those made now. A key belongs to its
+/// certificate, so that it need not be looked at.
+fn fingerprint(
+    settings: &Tls,
+    own: Option<&Vec<CertificateDer<'static>>>,
+    anchors: Option<&Vec<CertificateDer<'static>>>,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update([u8::from(settings.server_tls_protocols == TlsProtocols::Tls13)]);
+    for file in [own, anchors] {
+        hash.update([u8::from(file.is_some())]);
+        for certificate in file.into_iter().flatten() {
+            hash.update(Sha256::digest(certificate));
+        }
+    }
+    hash.finalize().into()
+}
+
+fn versions(protocols: TlsProtocols) -> &'static [&'static SupportedProtocolVersion] {
+    match protocols {
+        TlsProtocols::Secure => SECURE,
+        TlsProtocols::Tls13 => ONLY_13,
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let failed = |source| MaterialError::Read { path: path.to_owned(), source };
+    let all = CertificateDer::pem_file_iter(path).map_err(failed)?;
+    let all = all.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    if all.is_empty() { Err(MaterialError::NoCertificate(path.to_owned())) } else { Ok(all) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|source| MaterialError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,128 @@
+//! Two sessions of ours against each other: what a stream promises holds with TLS above the socket.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::task::{Context, Poll, Waker};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::net::UnixStream;
+
+use super::material::TlsMaterial;
+use crate::config::{Config, SslMode};
+use crate::net::stream::Stream;
+
+/// A client and a server that have shaken hands, and what carries them.
+fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
+    let folder = tempfile::tempdir().unwrap();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let write = |name: &str, text: String| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mut settings = Config::default().tls;
+    settings.client_tls_sslmode = SslMode::Require;
+    settings.client_tls_cert_file = Some(write("cert.pem", cert.pem()));
+    settings.client_tls_key_file = Some(write("key.pem", signing_key.serialize_pem()));
+    settings.server_tls_ca_file = settings.client_tls_cert_file.clone();
+    let material = TlsMaterial::load(&settings).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (mut client, mut server) = (Stream::from(one), Stream::from(other));
+        let (asks, answers) = (
+            material.connector(SslMode::VerifyFull).session("localhost").unwrap(),
+            material.acceptor().unwrap().session().unwrap(),
+        );
+        let (asked, answered) =
+            tokio::join!(client.start_tls(asks, &[]), server.start_tls(answers, &[]));
+        asked.unwrap();
+        answered.unwrap();
+        test(client, server).await;
+    });
+}
+
+async fn read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
+    poll_fn(|cx| stream.poll_read(cx, buffer)).await.unwrap()
+}
+
+fn now() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+#[test]
+fn plaintext_that_is_left_is_seen_and_read_without_the_socket() {
+    with_pair(async |mut client, mut server| {
+        client.write_all(b"two words").await.unwrap();
+        let mut small = [0; 3];
+        assert_eq!(read(&mut server, &mut small).await, 3);
+        assert!(server.seems_readable());
+        let mut server = server.detach().unwrap().attach().unwrap();
+        assert!(server.seems_readable(), "what is left goes along to another runtime");
+        let mut rest = [0; 20];
+        let length = read(&mut server, &mut rest).await;
+        assert_eq!(&rest[..length], b" words");
+        assert!(server.poll_read(&mut now(), &mut rest).is_pending());
+        assert!(!server.seems_readable());
+    });
+}
+
+#[test]
+fn what_is_reported_as_written_has_gone_out() {
+    with_pair(async |mut client, mut server| {
+        // Until the socket takes no more; then nothing of the last piece is reported.
+        let piece = vec![7; 50_000];
+        let mut sent = 0;
+        while let Poll::Ready(length) = client.poll_write(&mut now(), &piece) {
+            sent += length.unwrap();
+        }
+        assert!(sent > 0);
+        let mut buffer = vec![0; 128 * 1024];
+        let mut got = 0;
+        while got < sent {
+            got += read(&mut server, &mut buffer).await;
+        }
+        // The same piece again: what was encrypted of it is not encrypted twice.
+        let (written, ()) = tokio::join!(client.write_all(&piece), async {
+            while got < sent + piece.len() {
+                got += read(&mut server, &mut buffer).await;
+            }
+        });
+        written.unwrap();
+        assert_eq!(got, sent + piece.len());
+        assert!(server.poll_read(&mut now(), &mut buffer).is_pending());
+    });
+}
+
+#[test]
+fn an_end_is_an_end_with_and_without_a_word() {
+    with_pair(async |mut client, mut server| {
+        client.write_all(b"bye").await.unwrap();
+        client.say_end();
+        let mut buffer = [0; 8];
+        assert_eq!(read(&mut server, &mut buffer).await, 3);
+        assert_eq!(read(&mut server, &mut buffer).await, 0);
+        // The other direction is still open.
+        server.write_all(b"late").await.unwrap();
+        assert_eq!(read(&mut client, &mut buffer).await, 4);
+    });
+    for size in [8, 128 * 1024] {
+        with_pair(async |client, mut server| {
+            drop(client);
+            assert_eq!(read(&mut server, &mut vec![0; size]).await, 0);
+        });
+    }
+}
+
+#[test]
+fn bytes_that_are_not_of_the_session_are_an_error() {
+    with_pair(async |client, mut server| {
+        let socket = client.detach().unwrap().into_socket();
+        let mut clear = Stream::from(socket.attach().unwrap());
+        clear.write_all(b"Q\0\0\0\x0dSELECT 1\0").await.unwrap();
+        let mut buffer = [0; 64];
+        let error = poll_fn(|cx| server.poll_read(cx, &mut buffer)).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    });
+}
