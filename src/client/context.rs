@@ -270,8 +270,8 @@ fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
+    #[tokio::test]
+    async fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {
         let shared = Arc::new(Shared::new(Pools::for_tests(1), Vec::new()));
         let context = WorkerContext::new(0, Arc::clone(&shared));
         let pool = |name| shared.pools.pool(name, "app").unwrap();

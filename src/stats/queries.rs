@@ -130,8 +130,8 @@ impl QueryLog {
     pub fn new(owner: Owner, ledger: Arc<Ledger>, seed: u64) -> Self {
         let known = Known {
             fingerprinter: Fingerprinter::default(),
-            texts: LruCache::with_hasher(KNOWN_TEXTS, FxBuildHasher),
-            statements: LruCache::with_hasher(KNOWN_STATEMENTS, FxBuildHasher),
+            texts: empty(KNOWN_TEXTS),
+            statements: empty(KNOWN_STATEMENTS),
             seed,
         };
         Self {
@@ -184,6 +184,13 @@ impl Drop for QueryLog {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// A cache that takes room as it fills; `with_hasher` would take all of it for every pool at once.
+fn empty<T>(most: NonZeroUsize) -> LruCache<u64, T, FxBuildHasher> {
+    let mut cache = LruCache::unbounded_with_hasher(FxBuildHasher);
+    cache.resize(most);
+    cache
 }
 
 impl Known {

@@ -276,8 +276,9 @@ fn a_check_query_that_does_not_end_is_cancelled() {
 #[test]
 fn what_became_of_servers_is_counted_by_reason() {
     let world = Scenario::new().pool_size(1).set("server.server_idle_timeout", "200ms").start();
-    let mut client = world.client();
-    client.query("LISTEN to_nobody");
+    let mut listener = world.client();
+    listener.query("LISTEN to_nobody");
+    listener.terminate();
     let metric = |name: &str, labels: &str| {
         let page = world.pooler.admin().get("/metrics", "text/plain").body;
         let start = format!("{name}{{database=\"{}\",user=\"app\"{labels}}} ", world.database);
@@ -293,6 +294,7 @@ fn what_became_of_servers_is_counted_by_reason() {
     reaches_one("pooler_servers_cleaned_total", "");
     reaches_one("pooler_servers_closed_total", ",reason=\"idle\"");
     assert_eq!(metric("pooler_servers_closed_total", ",reason=\"unclean\""), "0");
+    let mut client = world.client();
     client.send(&query("SELECT pg_sleep(60)"));
     world.wait_for_query("pg_sleep(60)");
     client.cancel();
