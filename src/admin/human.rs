@@ -59,6 +59,11 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
+/// How many there are: `0`, `12`, `1840`, `18.4k`, `1.8M`.
+pub(super) fn count(count: u64) -> String {
+    if count < 10_000 { count.to_string() } else { rate(count as f64) }
+}
+
 /// A size: `512 B`, `3.4 MB`.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -102,6 +107,7 @@ mod tests {
     fn rates_and_sizes_are_short_at_every_size() {
         let rates = [0.0, 0.02, 0.25, 9.96, 1_840.2, 18_400.0, 1_800_000.0].map(rate);
         assert_eq!(rates, ["0", "0.02", "0.2", "10", "1840", "18.4k", "1.8M"]);
+        assert_eq!([0, 7, 9_999, 16_900].map(count), ["0", "7", "9999", "16.9k"]);
         let sizes = [0, 999, 1_000, 3_400_000, 52_000_000, 1_000_000_000].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "3.4 MB", "52 MB", "1.0 GB"]);
     }

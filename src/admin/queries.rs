@@ -17,6 +17,7 @@ use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::views::histogram::{FingerprintsView, ForgottenView, HistogramView};
 use super::views::queries::{OwnerSelection, QueriesView, QueryView, Selection};
+use super::views::slow::{self, SlowView};
 use crate::sql::fingerprint::{Fingerprint, SCAN_LIMIT};
 use crate::stats::ledger::Ledger;
 
@@ -31,6 +32,7 @@ pub(super) fn router() -> Router<Arc<Sources>> {
         .route("/queries", get(queries))
         .route("/queries/{fingerprint}", get(query))
         .route("/queries/{fingerprint}/histogram", get(histogram))
+        .route("/slow", get(slow))
         .route("/queries/reset", post(reset))
         .route("/fingerprint", post(fingerprint))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -80,6 +82,15 @@ async fn histogram(
     };
     match view() {
         Ok(view) => answer(StatusCode::OK, &view, asked.format),
+        Err(problem) => problem.answer(asked.format),
+    }
+}
+
+async fn slow(State(sources): Source, asked: Asked<slow::Selection>) -> Response {
+    match ledger(&sources) {
+        Ok(ledger) => {
+            answer(StatusCode::OK, &SlowView::new(ledger, &asked.parameters), asked.format)
+        }
         Err(problem) => problem.answer(asked.format),
     }
 }

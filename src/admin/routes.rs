@@ -34,7 +34,7 @@ use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 14] = [
+pub(super) const ENDPOINTS: [(&str, &str); 15] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),
@@ -43,6 +43,7 @@ pub(super) const ENDPOINTS: [(&str, &str); 14] = [
     ("/queries", "what statements did, the most expensive first"),
     ("/queries/{fingerprint}", "one statement in full"),
     ("/queries/{fingerprint}/histogram", "how its times are spread"),
+    ("/slow", "the last statements that took long"),
     ("/databases", "where each database is, its limits, whether it answers"),
     ("/compat", "what applications do to their sessions, and what became of it"),
     ("/healthz", "200 while the process answers"),

@@ -20,6 +20,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
+use crate::config::Config;
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -129,9 +130,7 @@ impl Shared {
     /// to be asked on.
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
-        // Where nobody can look, nothing is counted.
-        let admin = &pools.config().admin;
-        let counts = admin.query_stats && !admin.admin_listen.is_empty();
+        let ledger = ledger(&pools.config());
         Self {
             pools,
             decoy: Decoy::new(SecretKind::Scram),
@@ -140,7 +139,7 @@ impl Shared {
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
             wrong_keys: WrongKeys::default(),
-            ledger: counts.then(|| Arc::new(Ledger::new(MOST_TRACKED))),
+            ledger,
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
@@ -253,6 +252,12 @@ impl WorkerContext {
     pub(super) fn pool_at(&self, place: usize) -> Arc<Pool> {
         Arc::clone(&self.handles.borrow().by_place[place].pool)
     }
+}
+
+/// Where nobody can look, nothing is counted.
+fn ledger(config: &Config) -> Option<Arc<Ledger>> {
+    let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
+    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

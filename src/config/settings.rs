@@ -178,6 +178,8 @@ settings! {
         log_connections: bool = Flag(true) => Switch, Live;
         /// Whether each disconnect is logged, with its reason.
         log_disconnections: bool = Flag(true) => Switch, Live;
+        /// How long a statement takes to be logged, without its values, and shown by /slow; 0 is off. It needs query_stats.
+        log_slow_statements: Option<Duration> = Text("0") => TIMEOUT, Restart;
     }
 
     /// The process.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
 
 use crate::stats::ledger::Ledger;
+use crate::stats::queries::Outcome;
+use crate::stats::slow::Slow;
 
 /// Workers hand over at each of their ticks, 50 ms apart.
 const ADD_UP_EVERY: Duration = Duration::from_millis(100);
@@ -18,5 +21,23 @@ pub async fn keep(ledger: Arc<Ledger>) {
     loop {
         ticks.tick().await;
         ledger.add_up();
+        for slow in ledger.take_unlogged() {
+            log(&slow);
+        }
+    }
+}
+
+fn log(slow: &Slow) {
+    let Slow { about, owner, micros, wait_micros, outcome, .. } = slow;
+    let (took_ms, waited_ms) = (*micros as f64 / 1e3, *wait_micros as f64 / 1e3);
+    let (fingerprint, database, user) = (about.fingerprint, &owner.database, &owner.user);
+    let statement = &about.text;
+    match outcome {
+        Outcome::Complete { rows } | Outcome::Suspended { rows } => {
+            info!(%database, %user, took_ms, waited_ms, rows, %fingerprint, %statement, "slow statement");
+        }
+        Outcome::Failed(error) => {
+            info!(%database, %user, took_ms, waited_ms, %error, %fingerprint, %statement, "slow statement");
+        }
     }
 }

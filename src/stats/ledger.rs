@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 
 use super::queries::{Event, Outcome};
+use super::slow::{Slow, SlowLog};
 use super::spread::Spread;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::query::About;
@@ -235,12 +236,14 @@ struct Sums {
     since: SystemTime,
     flood: (Instant, u32),
     most: usize,
+    slow: SlowLog,
 }
 
 impl Ledger {
-    /// An empty one, for at most so many fingerprints ([`MOST_TRACKED`] outside of tests).
+    /// An empty one, for at most so many fingerprints ([`MOST_TRACKED`] outside of tests). What takes at least
+    /// as long as `slow` is kept one by one.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, slow: Option<Duration>) -> Self {
         Self {
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -253,6 +256,7 @@ impl Ledger {
                 since: SystemTime::now(),
                 flood: (Instant::now(), 0),
                 most,
+                slow: SlowLog::new(slow),
             }),
         }
     }
@@ -286,6 +290,16 @@ impl Ledger {
         let sums = self.sums.lock();
         sums.records.values().chain(sums.others.values()).for_each(&mut look);
         sums.since
+    }
+
+    /// Calls `look` with the last statements that took long, the latest first.
+    pub fn each_slow(&self, look: impl FnMut(&Slow)) {
+        self.sums.lock().slow.latest().for_each(look);
+    }
+
+    /// Those that were added up since this was called last, to be logged.
+    pub fn take_unlogged(&self) -> Vec<Slow> {
+        self.sums.lock().slow.take_unlogged()
     }
 
     /// Forgets the records that `which` says, and gives how many those were.
@@ -322,6 +336,7 @@ impl Sums {
         let owner = self.owner(&batch.owner);
         for event in &batch.events {
             let Some(part) = event.query.parts.get(event.part) else { continue };
+            self.slow.look(event, &batch.owner, wall);
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
                 if self.is_flooded(now) {

@@ -9,7 +9,7 @@ struct Counted {
 }
 
 fn counted(most: usize) -> Counted {
-    let ledger = Arc::new(Ledger::new(most));
+    let ledger = Arc::new(Ledger::new(most, Some(Duration::from_micros(1_500))));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner, Arc::clone(&ledger), 1);
     Counted { ledger, log }
@@ -136,4 +136,21 @@ fn what_is_forgotten_begins_anew() {
     let is_a = |record: &Record| record.about.as_ref().is_some_and(|a| &*a.text == "select a");
     assert_eq!(counted.ledger.forget(is_a), 1);
     assert_eq!(counted.records().len(), 1);
+}
+
+#[test]
+fn what_takes_long_is_kept_one_by_one_and_told_once() {
+    let counted = counted(10);
+    counted.run("select quick", &[ONE_ROW]);
+    for at in [2_000_000, 3_000_000] {
+        let mut watched = Watched::new(counted.log.query(b"select slow where a = 1"), 0);
+        counted.log.note(watched.end(ONE_ROW, 0, at).unwrap());
+    }
+    counted.records();
+    let mut seen = Vec::new();
+    counted.ledger.each_slow(|slow| seen.push((slow.about.text.to_string(), slow.micros)));
+    let text = "select slow where a = $1".to_owned();
+    assert_eq!(seen, [(text.clone(), 3_000), (text, 2_000)]);
+    assert_eq!(counted.ledger.take_unlogged().len(), 2);
+    assert_eq!(counted.ledger.take_unlogged().len(), 0);
 }

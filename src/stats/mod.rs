@@ -3,5 +3,6 @@
 pub mod ledger;
 pub mod meter;
 pub mod queries;
+pub mod slow;
 pub mod spread;
 pub mod totals;

@@ -22,6 +22,7 @@ mod pins;
 mod pipeline;
 mod prepared;
 mod program;
+mod queries;
 mod reload;
 mod session;
 mod shutdown;

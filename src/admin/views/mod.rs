@@ -9,6 +9,7 @@ pub(super) mod numbers;
 pub(super) mod pools;
 pub(super) mod queries;
 pub(super) mod servers;
+pub(super) mod slow;
 pub(super) mod state;
 
 use super::table::LINE;

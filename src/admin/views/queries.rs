@@ -16,7 +16,7 @@ use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
-use crate::stats::ledger::{Ledger, LedgerState, MOST_TRACKED, RELATIVE_ERROR, Record};
+use crate::stats::ledger::{Ledger, LedgerState, MOST_TRACKED, Owner, RELATIVE_ERROR, Record};
 
 /// The most that are shown at once.
 const MOST_SHOWN: usize = 500;
@@ -204,8 +204,13 @@ impl Parameters for OwnerSelection {
 impl OwnerSelection {
     /// Is it one of theirs?
     pub(crate) fn holds(&self, record: &Record) -> bool {
+        self.owns(&record.owner)
+    }
+
+    /// Is it this pool?
+    pub(crate) fn owns(&self, owner: &Owner) -> bool {
         let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-        is(&self.database, &record.owner.database) && is(&self.user, &record.owner.user)
+        is(&self.database, &owner.database) && is(&self.user, &owner.user)
     }
 }
 
@@ -350,10 +355,13 @@ impl From<&Record> for Times {
     }
 }
 
-/// The table of these statements.
+/// The table of these statements; whose they are is said if they are not all of one pool.
 pub(crate) fn table(queries: &[QueryRow]) -> String {
-    let mut table = Table::new([
-        column("FINGERPRINT"),
+    let owner = |row: &QueryRow| format!("{}@{}", row.user, row.database);
+    let mut owners: Vec<_> = queries.iter().map(owner).collect();
+    owners.dedup();
+    let mut columns = vec![
+        name("FINGERPRINT", 16),
         column("calls"),
         column("total"),
         column("%"),
@@ -361,23 +369,26 @@ pub(crate) fn table(queries: &[QueryRow]) -> String {
         column("p95"),
         column("p99"),
         column("rows/c"),
-        name("USER@DB", 8),
-        name("TEXT", 20),
-    ]);
+    ];
+    if owners.len() > 1 {
+        columns.push(name("USER@DB", 8));
+    }
+    columns.push(name("TEXT", 20));
+    let mut table = Table::new(columns);
     for row in queries {
         let rows = if row.calls > 0 { row.rows as f64 / row.calls as f64 } else { 0.0 };
-        table.row([
+        let owner = (owners.len() > 1).then(|| owner(row));
+        let cells = [
             row.fingerprint.clone(),
-            human::rate(row.calls as f64),
+            human::count(row.calls),
             human::millis(row.exec_ms.total),
             format!("{:.0}", row.time_share * 100.0),
             human::millis(row.exec_ms.p50),
             human::millis(row.exec_ms.p95),
             human::millis(row.exec_ms.p99),
             human::rate(rows),
-            format!("{}@{}", row.user, row.database),
-            row.text.clone(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(owner).chain([row.text.clone()]));
     }
     table.text()
 }

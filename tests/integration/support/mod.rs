@@ -29,7 +29,9 @@ pub(crate) use fake_server::{FakeServer, FakeSession};
 pub(crate) use frame::Frame;
 pub(crate) use login::{Login, Protocol};
 pub(crate) use pooler::{Launch, Pooler, Signal, isolate, program};
-pub(crate) use postgres::{Address, Cluster, Postgres, SUPERUSER, binary as postgres_program};
+pub(crate) use postgres::{
+    Address, Cluster, Postgres, SUPERUSER, binary as postgres_program, has_pg_stat_statements,
+};
 pub(crate) use process::{TempDir, free_port, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};

@@ -49,9 +49,12 @@ log_connections = off
 log_min_messages = warning
 log_line_prefix = '%m [%p] %d '
 password_encryption = 'scram-sha-256'
+";
+
+/// Where it is installed: what the pooler counts is compared with it.
+const PG_STAT_STATEMENTS: &str = "
 shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track_planning = on
-pg_stat_statements.max = 20000
 ";
 
 const HBA: &str = "
@@ -139,6 +142,9 @@ impl Cluster {
         // The user that it runs as may not enter the folder that the tests run in.
         run(command.args(initdb).arg("-D").arg(&data).env_remove("PGDATA").current_dir("/"));
         append(&data.join("postgresql.conf"), SETTINGS);
+        if has_pg_stat_statements() {
+            append(&data.join("postgresql.conf"), PG_STAT_STATEMENTS);
+        }
         std::fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         let port = free_port();
         let guard = Mutex::new(guard(&folder, port));
@@ -249,6 +255,13 @@ fn guard(folder: &Path, port: u16) -> Guard {
     let orders = process.stdin.take();
     let answers = BufReader::new(process.stdout.take().expect("it was piped"));
     Guard { process, orders, answers }
+}
+
+/// Is the extension there? It is part of Debian's package of the server, not of every build.
+pub(crate) fn has_pg_stat_statements() -> bool {
+    let lib = binary("postgres").parent().and_then(Path::parent).map(|home| home.join("lib"));
+    let lib = lib.expect("programs are in a folder of the installation");
+    ["", "postgresql"].iter().any(|sub| lib.join(sub).join("pg_stat_statements.so").exists())
 }
 
 fn append(path: &Path, text: &str) {

@@ -1,0 +1,134 @@
+//! `/slow`: the last statements that took long, one by one.
+
+use serde::Serialize;
+
+use super::numbers::millis;
+use super::queries::OwnerSelection;
+use crate::admin::answer::View;
+use crate::admin::human;
+use crate::admin::parameters::{Parameters, number};
+use crate::admin::problem::Problem;
+use crate::admin::table::{Table, name, number as column};
+use crate::stats::ledger::Ledger;
+use crate::stats::queries::Outcome;
+use crate::stats::slow::Slow;
+
+/// The most that are shown at once: all there are.
+const MOST_SHOWN: usize = 500;
+
+/// As many are shown unless asked otherwise.
+const SHOWN: usize = 20;
+
+/// Which are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    limit: usize,
+    min_millis: usize,
+    owner: OwnerSelection,
+}
+
+/// Some of them, the latest first.
+#[derive(Debug, Serialize)]
+pub(crate) struct SlowView {
+    slow: Vec<SlowRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct SlowRow {
+    seen: String,
+    fingerprint: String,
+    database: String,
+    user: String,
+    exec_ms: f64,
+    pool_wait_ms: f64,
+    /// `null` if it failed.
+    rows: Option<u64>,
+    /// `null` if it did not fail.
+    error: Option<String>,
+    text: String,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { limit: SHOWN, min_millis: 0, owner: OwnerSelection::default() }
+    }
+}
+
+impl Parameters for Selection {
+    const NAMES: &'static [&'static str] = &["limit", "min_ms", "db", "user"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        match name {
+            "limit" => self.limit = number("limit", value, 1..=MOST_SHOWN)?,
+            "min_ms" => self.min_millis = number("min_ms", value, 0..=usize::MAX)?,
+            _ => self.owner.set(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl SlowView {
+    /// Those asked for.
+    pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
+        ledger.add_up();
+        let least = (selection.min_millis as u64).saturating_mul(1_000);
+        let mut slow = Vec::new();
+        ledger.each_slow(|one| {
+            let wanted = one.micros >= least && selection.owner.owns(&one.owner);
+            if wanted && slow.len() < selection.limit {
+                slow.push(SlowRow::from(one));
+            }
+        });
+        Self { slow }
+    }
+}
+
+impl From<&Slow> for SlowRow {
+    fn from(slow: &Slow) -> Self {
+        let (rows, error) = match slow.outcome {
+            Outcome::Complete { rows } | Outcome::Suspended { rows } => (Some(rows), None),
+            Outcome::Failed(code) => (None, Some(code.to_string())),
+        };
+        Self {
+            seen: human::moment(slow.seen),
+            fingerprint: slow.about.fingerprint.to_string(),
+            database: slow.owner.database.to_string(),
+            user: slow.owner.user.to_string(),
+            exec_ms: millis(slow.micros),
+            pool_wait_ms: millis(slow.wait_micros),
+            rows,
+            error,
+            text: slow.about.text.to_string(),
+        }
+    }
+}
+
+impl View for SlowView {
+    fn text(&self) -> String {
+        if self.slow.is_empty() {
+            return "nothing took as long as log_slow_statements\n".to_owned();
+        }
+        let mut table = Table::new([
+            name("ENDED", 20),
+            column("took"),
+            column("waited"),
+            name("ROWS", 4),
+            name("FINGERPRINT", 16),
+            name("USER@DB", 8),
+            name("TEXT", 12),
+        ]);
+        for row in &self.slow {
+            let rows = row.rows.map(human::count);
+            table.row([
+                row.seen.clone(),
+                human::millis(row.exec_ms),
+                human::millis(row.pool_wait_ms),
+                rows.or_else(|| row.error.clone()).unwrap_or_default(),
+                row.fingerprint.clone(),
+                format!("{}@{}", row.user, row.database),
+                row.text.clone(),
+            ]);
+        }
+        table.text()
+    }
+}

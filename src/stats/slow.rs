@@ -1,0 +1,85 @@
+//! Statements that took long: the last of them, one by one, without their values.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::ledger::Owner;
+use super::queries::{Event, Outcome};
+use crate::sql::query::About;
+
+/// As many are kept.
+const MOST_KEPT: usize = 500;
+
+/// As many may wait for being logged; of more, which only a system in trouble has, the first are.
+const MOST_UNLOGGED: usize = 500;
+
+/// A statement that took long.
+#[derive(Clone, Debug)]
+pub struct Slow {
+    /// What it is.
+    pub about: Arc<About>,
+    /// Whose it is.
+    pub owner: Arc<Owner>,
+    /// When it ended, to a fraction of a second.
+    pub seen: SystemTime,
+    /// How long it ran, microseconds.
+    pub micros: u64,
+    /// How long its client waited for a server before it, microseconds.
+    pub wait_micros: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The last of them.
+#[derive(Debug)]
+pub(super) struct SlowLog {
+    /// What takes at least so long, nanoseconds.
+    threshold: Option<u64>,
+    kept: VecDeque<Slow>,
+    unlogged: Vec<Slow>,
+}
+
+impl SlowLog {
+    pub(super) fn new(threshold: Option<Duration>) -> Self {
+        // 584 years.
+        let threshold = threshold.map(|limit| limit.as_nanos() as u64);
+        Self { threshold, kept: VecDeque::new(), unlogged: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn look(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
+        if self.threshold.is_some_and(|limit| event.nanos >= limit) {
+            self.keep(event, owner, now);
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
+        let Some(part) = event.query.parts.get(event.part) else { return };
+        let slow = Slow {
+            about: Arc::clone(&part.about),
+            owner: Arc::clone(owner),
+            seen: now,
+            micros: event.nanos / 1_000,
+            wait_micros: event.waited / 1_000,
+            outcome: event.outcome,
+        };
+        if self.unlogged.len() < MOST_UNLOGGED {
+            self.unlogged.push(slow.clone());
+        }
+        if self.kept.len() == MOST_KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(slow);
+    }
+
+    /// The latest first.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Slow> {
+        self.kept.iter().rev()
+    }
+
+    pub(super) fn take_unlogged(&mut self) -> Vec<Slow> {
+        std::mem::take(&mut self.unlogged)
+    }
+}
