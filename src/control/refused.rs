@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::client::context::Shared;
+use crate::net::tls::session::HandshakeError;
 use crate::pool::shared::{OpenFailure, PoolKey};
+use crate::server::dial::DialError;
 use crate::server::login::{ConnectError, Credential};
 
 /// A refusal counts for so long: without clients nobody tries again, and the password may have been
@@ -41,7 +43,10 @@ pub fn refused_logins(shared: &Shared, now: Instant) -> Vec<(PoolKey, OpenFailur
 fn is_refusal(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => code.as_str().starts_with("28"),
-        ConnectError::Scram(_) | ConnectError::NoSecret(_) | ConnectError::Unsupported(_) => true,
+        ConnectError::Scram(_)
+        | ConnectError::NoSecret(_)
+        | ConnectError::Unsupported(_)
+        | ConnectError::Dial(DialError::NoTls | DialError::Tls(HandshakeError::Tls(_))) => true,
         ConnectError::Dial(_)
         | ConnectError::Timeout
         | ConnectError::Read(_)
