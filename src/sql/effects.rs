@@ -4,10 +4,11 @@
 //! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
 //! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
 
-use memchr::{memchr, memchr2_iter, memmem};
+use memchr::{memchr, memmem};
 
 use super::feature::{Feature, Features};
-use super::lexer::{Backslashes, Lexer, StringForm, Token, TokenKind};
+use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::tokens::{Words, finds};
 
 /// What a text may do to its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,10 +97,6 @@ const ESCAPED_QUOTE: &[u8] = b"\\'";
 
 /// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
 const MOST_DEALLOCATE_TOKENS: usize = 5;
-
-/// A call of `set_config` with longer arguments may set anything; a limit keeps the time for nested
-/// calls in proportion to the text.
-const MOST_ARGUMENT_TOKENS: usize = 256;
 
 /// What `SET SESSION CHARACTERISTICS AS TRANSACTION` sets.
 const CHARACTERISTICS: [&str; 3] = [
@@ -365,134 +362,6 @@ impl Effects {
     }
 }
 
-/// The tokens of one statement.
-struct Words<'s, 't> {
-    sql: &'s [u8],
-    tokens: &'t [Token],
-}
-
-impl Words<'_, '_> {
-    fn text(&self, at: usize) -> Option<&[u8]> {
-        Some(self.tokens.get(at)?.bytes(self.sql))
-    }
-
-    fn kind(&self, at: usize) -> Option<TokenKind> {
-        Some(self.tokens.get(at)?.kind)
-    }
-
-    /// The unquoted word at a place, in lower case.
-    fn keyword(&self, at: usize) -> Option<Box<str>> {
-        (self.kind(at)? == TokenKind::Word).then(|| self.text(at).map(lower))?
-    }
-
-    /// The unquoted words from a place on, up to anything else.
-    fn keywords(&self, from: usize) -> impl Iterator<Item = Box<str>> {
-        (from..self.tokens.len()).map_while(|at| self.keyword(at))
-    }
-
-    fn is(&self, at: usize, word: &str) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.is_word(self.sql, word))
-    }
-
-    fn is_mark(&self, at: usize, mark: u8) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.is_byte(self.sql, mark))
-    }
-
-    /// Do these words stand somewhere one after the other?
-    fn has(&self, words: &[&str]) -> bool {
-        (0..self.tokens.len())
-            .any(|from| words.iter().enumerate().all(|(i, word)| self.is(from + i, word)))
-    }
-
-    /// `INTO [LOCAL | GLOBAL] TEMP`, or `TEMPORARY`: gram.y, `OptTempTableName`.
-    fn is_into_temporary(&self) -> bool {
-        (0..self.tokens.len()).filter(|at| self.is(*at, "into")).any(|at| {
-            let scoped = self.is(at + 1, "local") || self.is(at + 1, "global");
-            let at = at + 1 + usize::from(scoped);
-            self.is(at, "temp") || self.is(at, "temporary")
-        })
-    }
-
-    /// Does something have this name?
-    fn names(&self, name: &str) -> bool {
-        let span = match self.tokens {
-            [first, .., last] => &self.sql[first.start..last.end],
-            [only] => only.bytes(self.sql),
-            [] => &[],
-        };
-        finds(span, name.as_bytes(), 3)
-            && (0..self.tokens.len()).any(|at| self.name(at).is_some_and(|n| *n == *name))
-    }
-    /// The identifier at a place, quoted or not, as Postgres knows it.
-    fn name(&self, at: usize) -> Option<Box<str>> {
-        let text = self.text(at)?;
-        match self.kind(at)? {
-            TokenKind::Word => Some(lower(text)),
-            TokenKind::QuotedIdentifier => {
-                let inner = text.strip_prefix(b"\"")?;
-                let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
-                Some(String::from_utf8_lossy(inner).replace("\"\"", "\"").into_boxed_str())
-            }
-            TokenKind::UnicodeIdentifier
-            | TokenKind::Number
-            | TokenKind::String(_)
-            | TokenKind::Parameter
-            | TokenKind::Operator
-            | TokenKind::Punctuation
-            | TokenKind::Comment => None,
-        }
-    }
-
-    /// The setting named at a place: `name`, `class.name`. Their case does not count.
-    fn setting(&self, at: usize) -> Option<Box<str>> {
-        let mut name = self.name(at)?.into_string();
-        let mut next = at + 1;
-        while self.is_mark(next, b'.') {
-            name.push('.');
-            name.push_str(&self.name(next + 1)?);
-            next += 2;
-        }
-        name.make_ascii_lowercase();
-        Some(name.into_boxed_str())
-    }
-
-    /// What a plain string constant says, in lower case; only what needs no unescaping.
-    fn string(&self, at: usize) -> Option<Box<str>> {
-        if self.kind(at)? != TokenKind::String(StringForm::Plain) {
-            return None;
-        }
-        let inner = self.text(at)?.strip_prefix(b"'")?.strip_suffix(b"'")?;
-        let plain = inner.iter().all(|b| b.is_ascii_alphanumeric() || b"._- ".contains(b));
-        plain.then(|| lower(inner))
-    }
-
-    /// The tokens of the first arguments of a call whose first one is at `from`.
-    fn arguments(&self, from: usize) -> Vec<std::ops::Range<usize>> {
-        let mut arguments = Vec::new();
-        let (mut start, mut depth) = (from, 0_u32);
-        for at in (from..self.tokens.len()).take(MOST_ARGUMENT_TOKENS) {
-            match self.text(at) {
-                Some(b"(" | b"[") => depth += 1,
-                Some(b")" | b"]") if depth > 0 => depth -= 1,
-                Some(b")") => {
-                    arguments.push(start..at);
-                    break;
-                }
-                Some(b",") if depth == 0 => {
-                    arguments.push(start..at);
-                    start = at + 1;
-                }
-                _ => {}
-            }
-        }
-        arguments
-    }
-}
-
-fn lower(text: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(text).to_ascii_lowercase().into_boxed_str()
-}
-
 /// Is it sure, at a glance, that a text leaves the session as it is? This is all that most texts
 /// cost.
 #[inline]
@@ -521,15 +390,6 @@ fn is_suspect(text: &[u8]) -> bool {
         || finds(text, b"pg_settings", 1)
         || memmem::find(text, b"&\"").is_some()
         || memmem::find(text, ESCAPED_QUOTE).is_some()
-}
-
-/// Finds a word in any case; `rare` is the place of the letter to look for.
-fn finds(text: &[u8], word: &[u8], rare: usize) -> bool {
-    memchr2_iter(word[rare], word[rare].to_ascii_uppercase(), text).any(|at| {
-        at.checked_sub(rare)
-            .and_then(|from| text.get(from..from + word.len()))
-            .is_some_and(|found| found.eq_ignore_ascii_case(word))
-    })
 }
 
 #[cfg(test)]

@@ -12,4 +12,5 @@ mod level;
 mod normal;
 mod render;
 mod shape;
+mod tokens;
 mod words;
