@@ -11,7 +11,6 @@ use super::stock::Stock;
 use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
-use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::{Replies, ServerFault};
 use crate::relay::requests::{Pinning, Requests, Wish};
@@ -257,40 +256,6 @@ impl Session {
         self.settle(now, nanos)
     }
 
-    fn is_held(&self) -> bool {
-        matches!(self.carried, Carried::Held(_))
-    }
-
-    /// The server refuses the client's settings: the client's request has not been sent.
-    fn not_become(
-        &mut self,
-        code: SqlState,
-        message: &str,
-        cx: &mut Context<'_>,
-        buffers: &mut Buffers,
-    ) -> Step {
-        if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
-            server.close();
-        }
-        self.record.server_pid.set(0);
-        self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
-        match std::mem::replace(&mut self.carried, Carried::Incomplete) {
-            // A cancel request, of this client.
-            _ if code == SqlState::QUERY_CANCELED => {
-                self.refuse_ahead(&Report::Cancelled, cx, buffers)
-            }
-            Carried::Held(HeldBy::Others) => {
-                // What another client left cannot be taken back there. A fresh server will do.
-                self.carried = Carried::Uncertain;
-                Step::Moved
-            }
-            Carried::Held(HeldBy::Own) | Carried::Incomplete | Carried::Uncertain => {
-                let message = message.to_owned();
-                Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))
-            }
-        }
-    }
-
     /// After replies: the server is given back if the transaction is over.
     #[inline]
     fn settle(&mut self, now: Instant, nanos: u64) -> Step {
@@ -385,10 +350,11 @@ impl Session {
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Step {
-        let resting = self.is_resting();
+        let (resting, held) = (self.is_resting(), self.is_held());
         match (kick, &mut self.state) {
             // A request too late hits what comes next, or the question what is left.
             (Kick::Cancel, State::Active(_)) if resting => Step::Moved,
+            (Kick::Cancel, State::Active(_)) if held => self.cancel_held(cx, buffers),
             (Kick::Cancel, State::Active(server)) => {
                 server.cancel();
                 Step::Moved

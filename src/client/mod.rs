@@ -4,6 +4,7 @@ pub mod active;
 pub mod context;
 pub mod credentials;
 pub mod handshake;
+mod held;
 pub mod key;
 pub mod look;
 pub mod opening;

@@ -249,3 +249,21 @@ fn after_many_wrong_keys_no_key_from_there_is_looked_at() {
     client.patience(Duration::from_secs(20));
     assert_eq!(client.read_readies(1).shape(), CANCELLED);
 }
+
+/// The cancel arrives just when the client gets its server, which must be told of other settings first.
+#[test]
+fn a_cancel_at_the_moment_of_getting_a_server_is_not_lost() {
+    let world = Scenario::new().pool_size(1).set("auth.auth_type", "trust").start();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query("SET work_mem = '5MB'");
+    for _ in 0..40 {
+        two.query("BEGIN; SET LOCAL work_mem = '6MB'");
+        one.send(&query("SELECT pg_sleep(10)"));
+        world.wait_for_waiting(1);
+        two.send(&query("COMMIT"));
+        one.cancel();
+        let reply = one.read_readies(1);
+        assert_eq!(reply.error().sqlstate, "57014", "{}", reply.shape());
+        two.read_readies(1);
+    }
+}
