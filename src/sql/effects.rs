@@ -4,7 +4,7 @@
 //! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
 //! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 use super::feature::{Feature, Features};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
@@ -92,9 +92,6 @@ pub const MOST_READ: usize = 64 * 1024;
 /// The most settings that one text names; one that names more may change any.
 const MOST_SETTINGS: usize = 64;
 
-/// Ends a string, or does not.
-const ESCAPED_QUOTE: &[u8] = b"\\'";
-
 /// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
 const MOST_DEALLOCATE_TOKENS: usize = 5;
 
@@ -116,7 +113,7 @@ impl Effects {
             return Some(Self::unreadable());
         }
         let mut effects = Self::read_as(sql, Backslashes::Literal);
-        if memmem::find(sql, ESCAPED_QUOTE).is_some() {
+        if pairs(sql, b'\\', b'\'') {
             // Where a string ends depends on standard_conforming_strings: either way counts.
             effects.merge(&Self::read_as(sql, Backslashes::Escape));
         }
@@ -375,6 +372,11 @@ fn is_plain(sql: &[u8]) -> bool {
     known && is_single(text) && !is_suspect(text)
 }
 
+/// Do these two bytes, of which the first is rare, stand next to each other?
+fn pairs(text: &[u8], rare: u8, next: u8) -> bool {
+    memchr_iter(rare, text).any(|at| text.get(at + 1) == Some(&next))
+}
+
 /// Is there nothing behind a semicolon?
 fn is_single(text: &[u8]) -> bool {
     memchr(b';', text).is_none_or(|at| {
@@ -388,8 +390,8 @@ fn is_suspect(text: &[u8]) -> bool {
         || finds(text, b"set_config", 7)
         || finds(text, b"temp", 2)
         || finds(text, b"pg_settings", 1)
-        || memmem::find(text, b"&\"").is_some()
-        || memmem::find(text, ESCAPED_QUOTE).is_some()
+        || pairs(text, b'&', b'"')
+        || pairs(text, b'\\', b'\'')
 }
 
 #[cfg(test)]
