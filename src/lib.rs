@@ -3,6 +3,7 @@
 //! Imports go down only; `tests/tidy.rs` holds the table of layers.
 
 pub mod accept;
+pub mod account;
 pub mod admin;
 pub mod app;
 pub mod auth;

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["net"],
     &["auth"],
     &["server"],
-    &["pool", "relay", "lookup"],
+    &["pool", "relay", "account", "lookup"],
     &["logging", "descriptors"],
     &["client", "control", "admin", "console"],
     &["accept"],

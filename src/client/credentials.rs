@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::context::Shared;
+use crate::account;
 use crate::auth::scram::server::{self as scram, Chosen, ServerError};
 use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
@@ -352,15 +353,15 @@ fn asker(config: &Config, query: &AuthQuery<'_>, tls: &TlsMaterial) -> Asker {
     // A stored secret is no password.
     let is_password = |text: &&SecretText| matches!(secret(text), Some(Secret::Plain(_)));
     let password = forced.or(own).filter(is_password).cloned();
-    Asker {
+    let account = account::Account {
         host: query.database.host.clone(),
         port: query.database.port,
         database: query.dbname.to_owned(),
         user: query.user.to_owned(),
         password,
         tls: tls.connector(config.tls.server_mode(query.database)),
-        sql: query.sql.to_owned(),
-    }
+    };
+    Asker { account, sql: query.sql.to_owned() }
 }
 
 /// What a `SASLInitialResponse` (mechanism, length, data) chose of what was offered, and its data.

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::postgres::Connections;
+use super::postgres::{HEALTH, run};
 use super::probe::{ProbeError, takes_logins};
 use super::question::{Probe, Question, QuestionKey, probes};
+use crate::account::Connections;
 use crate::client::context::Shared;
 use crate::net::address::ServerAddress;
 
@@ -187,7 +188,7 @@ impl DatabaseHealth {
 /// Probes every database each `health_check_interval`, until dropped. A database that does not
 /// answer holds up no other.
 pub async fn watch(shared: Arc<Shared>, health: Arc<Health>) {
-    let connections = Arc::new(Connections::default());
+    let connections = Arc::new(Connections::new(HEALTH));
     let turns = Arc::new(Semaphore::new(PROBES_AT_ONCE));
     let mut under_way: JoinSet<Answer> = JoinSet::new();
     let mut asked: HashSet<QuestionKey> = HashSet::new();
@@ -246,7 +247,9 @@ async fn ask(
             let asked = timeout(limit, takes_logins(address, user, database)).await;
             asked.unwrap_or(Err(ProbeError::Timeout(limit)))
         }
-        Question::Query { name, account, sql } => connections.run(name, account, sql, limit).await,
+        Question::Query { name, account, sql } => {
+            run(&connections, name, account, sql, limit).await
+        }
     };
     Answer { key, names, took: started.elapsed(), outcome }
 }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
+use crate::account::{AccountError, in_postgres_words};
 use crate::net::address::ServerAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
@@ -42,6 +43,15 @@ pub enum ProbeError {
     /// The connection for the check query could not be made ready.
     #[error("no connection for the check query")]
     Pool,
+}
+
+impl From<AccountError> for ProbeError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Postgres(error) => Self::Query(error),
+            AccountError::Pool => Self::Pool,
+        }
+    }
 }
 
 /// Says hello as `user` and hears whether Postgres takes logins: any request for a password and any
@@ -90,17 +100,6 @@ async fn take_leave(stream: &mut Stream) {
     // The question is answered, whatever becomes of the goodbye.
     if stream.write_all(&terminate).await.is_ok() {
         let _ = poll_fn(|cx| poll_end(stream, cx)).await;
-    }
-}
-
-/// `tokio_postgres::Error` says "db error" and keeps what Postgres said to itself.
-fn in_postgres_words(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(said) => format!("{} ({})", said.message(), said.code().code()),
-        None => {
-            let cause = std::error::Error::source(error);
-            cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-        }
     }
 }
 

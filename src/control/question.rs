@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::health::Method;
-use super::postgres::Account;
+use crate::account::Account;
 use crate::auth::Secret;
 use crate::config::{Config, Database, FALLBACK};
 use crate::net::address::ServerAddress;
@@ -151,7 +151,7 @@ fn account(config: &Config, tls: &TlsMaterial, name: &str, database: &Database) 
         port: database.port,
         database: database.server_database(name).to_owned(),
         user: user.clone(),
-        password: password.clone(),
+        password: Some(password.clone()),
         tls: tls.connector(config.tls.server_mode(database)),
     })
 }
