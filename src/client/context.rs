@@ -259,7 +259,8 @@ impl WorkerContext {
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
+    let ledger = || Ledger::new(MOST_TRACKED, config.log.log_slow_statements);
+    counts.then(|| Arc::new(ledger().exporting(config.metrics.fingerprints as usize)))
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
