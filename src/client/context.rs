@@ -28,9 +28,11 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
-use crate::stats::ledger::{Ledger, MOST_TRACKED, Owner};
+use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
+use crate::stats::record::Owner;
+use crate::stats::sums::MOST_TRACKED;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");

@@ -1,7 +1,9 @@
 //! Tests of the ledger: sums, what goes when there is no room, what a flood does.
 
 use super::*;
-use crate::stats::queries::{QueryLog, Watched};
+use crate::protocol::sqlstate::SqlState;
+use crate::stats::queries::{Outcome, QueryLog, Watched};
+use crate::stats::sums::{FLOOD, MOST_TRACKED};
 
 struct Counted {
     ledger: Arc<Ledger>,

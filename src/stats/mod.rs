@@ -3,6 +3,8 @@
 pub mod ledger;
 pub mod meter;
 pub mod queries;
+pub mod record;
 pub mod slow;
 pub mod spread;
+pub mod sums;
 pub mod totals;

@@ -9,7 +9,8 @@ use lru::LruCache;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::ledger::{Batch, Ledger, Owner};
+use super::ledger::{Batch, Ledger};
+use super::record::Owner;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
 use crate::sql::query::{About, Query};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::ledger::Owner;
 use super::queries::{Event, Outcome};
+use super::record::Owner;
 use crate::sql::query::About;
 
 /// As many are kept.

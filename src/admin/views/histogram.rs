@@ -10,7 +10,8 @@ use crate::admin::human;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint, Fingerprinter};
 use crate::sql::lexer::Backslashes;
-use crate::stats::ledger::{Ledger, RELATIVE_ERROR};
+use crate::stats::ledger::Ledger;
+use crate::stats::record::RELATIVE_ERROR;
 use crate::stats::spread::Spread;
 
 /// The longest bar, in characters.

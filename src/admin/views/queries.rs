@@ -16,7 +16,9 @@ use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
-use crate::stats::ledger::{Ledger, LedgerState, MOST_TRACKED, Owner, RELATIVE_ERROR, Record};
+use crate::stats::ledger::{Ledger, LedgerState};
+use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
+use crate::stats::sums::MOST_TRACKED;
 
 /// The most that are shown at once.
 const MOST_SHOWN: usize = 500;

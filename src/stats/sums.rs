@@ -1,0 +1,165 @@
+//! Which fingerprints are told apart, and which go when there is no room: into one sum for each pool.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustc_hash::FxBuildHasher;
+
+use super::ledger::{Batch, LedgerState};
+use super::record::{Owner, RECORD_BYTES, Record};
+use super::slow::SlowLog;
+
+/// The most fingerprints that are told apart, over all databases and users: about 14 MB with a text of
+/// 700 bytes each.
+pub const MOST_TRACKED: usize = 5_000;
+
+/// Pools that are remembered; above it those go, with what was summed up of them, of which no fingerprint
+/// is told apart any more. Pools come and go with databases and users.
+const MOST_OWNERS: usize = 2 * MOST_TRACKED;
+
+/// How many in a thousand go when there is no room.
+const EVICT_PER_MILLE: usize = 50;
+
+/// What was long ago counts less at each eviction.
+const DECAY: f64 = 0.99;
+
+/// More new fingerprints than this within [`FLOOD_WINDOW`] are not told apart: somebody sends texts that
+/// differ in more than their values.
+pub(super) const FLOOD: u32 = 1_000;
+const FLOOD_WINDOW: Duration = Duration::from_secs(10);
+
+/// The records, and what decides which there are.
+#[derive(Debug)]
+pub(super) struct Sums {
+    records: HashMap<(u64, u32), Record, FxBuildHasher>,
+    owners: HashMap<Arc<Owner>, u32>,
+    others: HashMap<u32, Record, FxBuildHasher>,
+    next_owner: u32,
+    evictions: u64,
+    since: SystemTime,
+    flood: (Instant, u32),
+    most: usize,
+    pub(super) slow: SlowLog,
+}
+
+impl Sums {
+    /// None yet; as [`super::ledger::Ledger::new`].
+    pub(super) fn new(most: usize, slow: Option<Duration>) -> Self {
+        Self {
+            records: HashMap::default(),
+            owners: HashMap::default(),
+            others: HashMap::default(),
+            next_owner: 0,
+            evictions: 0,
+            since: SystemTime::now(),
+            flood: (Instant::now(), 0),
+            most,
+            slow: SlowLog::new(slow),
+        }
+    }
+
+    /// Every record, those that are not told apart last.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Record> {
+        self.records.values().chain(self.others.values())
+    }
+
+    /// Since when they count.
+    pub(super) fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Forgets the records that `which` says, and gives how many those were.
+    pub(super) fn forget(&mut self, mut which: impl FnMut(&Record) -> bool) -> usize {
+        let before = self.records.len() + self.others.len();
+        self.records.retain(|_, record| !which(record));
+        self.others.retain(|_, record| !which(record));
+        let left = self.records.len() + self.others.len();
+        if left == 0 {
+            self.since = SystemTime::now();
+        }
+        before - left
+    }
+
+    /// How full it is; what was dropped before it came here is not known here.
+    pub(super) fn state(&self) -> LedgerState {
+        let text = |record: &Record| record.about.as_ref().map_or(0, |about| about.text.len());
+        let texts: usize = self.records.values().map(text).sum();
+        let records = self.records.len() + self.others.len();
+        LedgerState {
+            bytes: records * RECORD_BYTES + texts,
+            tracked: self.records.len(),
+            evictions: self.evictions,
+            dropped: 0,
+        }
+    }
+
+    /// Adds up a list of events that was handed over now.
+    pub(super) fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
+        let owner = self.owner(&batch.owner);
+        for event in &batch.events {
+            let Some(part) = event.query.parts.get(event.part) else { continue };
+            self.slow.look(event, &batch.owner, wall);
+            let key = (part.about.fingerprint.0, owner);
+            if !self.records.contains_key(&key) {
+                if self.is_flooded(now) {
+                    self.other(owner, &batch.owner, wall).note(event, wall);
+                    continue;
+                }
+                self.make_room(wall);
+                let about = Some(Arc::clone(&part.about));
+                self.records.insert(key, Record::new(about, Arc::clone(&batch.owner), wall));
+            }
+            if let Some(record) = self.records.get_mut(&key) {
+                record.note(event, wall);
+            }
+        }
+    }
+
+    fn owner(&mut self, owner: &Arc<Owner>) -> u32 {
+        if let Some(known) = self.owners.get(owner) {
+            return *known;
+        }
+        if self.owners.len() >= MOST_OWNERS {
+            let used: HashSet<u32> = self.records.keys().map(|(_, owner)| *owner).collect();
+            self.owners.retain(|_, owner| used.contains(owner));
+            self.others.retain(|owner, _| used.contains(owner));
+        }
+        self.next_owner += 1;
+        self.owners.insert(Arc::clone(owner), self.next_owner);
+        self.next_owner
+    }
+
+    /// Counts a new fingerprint: are there too many?
+    fn is_flooded(&mut self, now: Instant) -> bool {
+        let (since, count) = &mut self.flood;
+        if now.saturating_duration_since(*since) >= FLOOD_WINDOW {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count > FLOOD
+    }
+
+    fn other(&mut self, key: u32, owner: &Arc<Owner>, wall: SystemTime) -> &mut Record {
+        self.others.entry(key).or_insert_with(|| Record::new(None, Arc::clone(owner), wall))
+    }
+
+    fn make_room(&mut self, wall: SystemTime) {
+        if self.records.len() < self.most {
+            return;
+        }
+        let mut weights: Vec<_> = Vec::with_capacity(self.records.len());
+        for (key, record) in &mut self.records {
+            record.weight *= DECAY;
+            weights.push((record.weight, *key));
+        }
+        let going = (weights.len() * EVICT_PER_MILLE / 1_000).max(1);
+        weights.select_nth_unstable_by(going - 1, |(a, _), (b, _)| a.total_cmp(b));
+        for (_, key) in weights.into_iter().take(going) {
+            if let Some(gone) = self.records.remove(&key) {
+                self.evictions += 1;
+                self.other(key.1, &gone.owner, wall).absorb(&gone);
+            }
+        }
+    }
+}
