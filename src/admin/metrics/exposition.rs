@@ -7,7 +7,8 @@ use super::{PoolScene, Scene};
 use crate::admin::views::numbers::by_class;
 use crate::admin::views::state::VERSION;
 use crate::control::census::Measured;
-use crate::stats::series::{BUCKETS, Buckets};
+use crate::stats::meter::ErrorClasses;
+use crate::stats::series::{BUCKETS, Buckets, Sum};
 use crate::stats::spread::Spread;
 
 /// The suffix of every counter's samples; OpenMetrics leaves it out of the metric's name.
@@ -164,11 +165,7 @@ impl Page {
             }
             Read::PoolErrors(read) => {
                 for pool in pools {
-                    for (class, count) in by_class(read(&pool.measured)) {
-                        let [database, user] = pool.labels();
-                        let labels = [database, user, ("sqlstate_class", class.as_str())];
-                        self.sample(name, &labels, count as f64);
-                    }
+                    self.errors(name, pool, read(&pool.measured));
                 }
             }
             Read::PoolReasons(read) => {
@@ -186,20 +183,31 @@ impl Page {
                 }
             }
             Read::PoolKinds => self.kinds(name, scene, pools),
-            Read::Fingerprints(read) => {
-                for shown in &scene.seen.shown {
-                    let labels =
-                        [("fingerprint", &*shown.fingerprint), ("database", &shown.database)];
-                    self.sample(name, &labels, read(&shown.sum));
-                }
-            }
-            Read::Summaries => {
-                for shown in scene.seen.shown.iter().filter(|shown| !shown.summary.is_empty()) {
-                    let [fingerprint, database] =
-                        [("fingerprint", &*shown.fingerprint), ("database", &shown.database)];
-                    self.sample(name, &[fingerprint, database, ("summary", &shown.summary)], 1.0);
-                }
-            }
+            Read::Fingerprints(read) => self.fingerprints(name, scene, *read),
+            Read::Summaries => self.summaries(name, scene),
+        }
+    }
+
+    fn errors(&mut self, name: &str, pool: &PoolScene<'_>, errors: &ErrorClasses) {
+        for (class, count) in by_class(errors) {
+            let [database, user] = pool.labels();
+            let labels = [database, user, ("sqlstate_class", class.as_str())];
+            self.sample(name, &labels, count as f64);
+        }
+    }
+
+    fn fingerprints(&mut self, name: &str, scene: &Scene, read: fn(&Sum) -> f64) {
+        for shown in &scene.seen.shown {
+            let labels = [("fingerprint", &*shown.fingerprint), ("database", &shown.database)];
+            self.sample(name, &labels, read(&shown.sum));
+        }
+    }
+
+    fn summaries(&mut self, name: &str, scene: &Scene) {
+        for shown in scene.seen.shown.iter().filter(|shown| !shown.summary.is_empty()) {
+            let fingerprint = ("fingerprint", &*shown.fingerprint);
+            let labels = [fingerprint, ("database", &shown.database), ("summary", &shown.summary)];
+            self.sample(name, &labels, 1.0);
         }
     }
 
