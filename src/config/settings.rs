@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
+use super::statements::TagKeys;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
 use super::units::BareUnit;
@@ -166,6 +167,8 @@ settings! {
         admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+        /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
+        query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
     }
 
     /// What is logged, to standard error.
