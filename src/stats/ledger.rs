@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::queries::Event;
 use super::record::{Owner, Record};
+use super::said::Sayings;
 use super::series::Seen;
 use super::slow::Slow;
 use super::sums::Sums;
@@ -46,6 +47,8 @@ pub struct LedgerState {
 /// Everything that was counted.
 #[derive(Debug)]
 pub struct Ledger {
+    /// What statements say of themselves.
+    pub sayings: Sayings,
     inbox: Mutex<Inbox>,
     dropped: AtomicU64,
     sums: Mutex<Sums>,
@@ -64,6 +67,7 @@ impl Ledger {
     #[must_use]
     pub fn new(most: usize, slow: Option<Duration>) -> Self {
         Self {
+            sayings: Sayings::default(),
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(most, slow)),
@@ -81,6 +85,12 @@ impl Ledger {
     #[must_use]
     pub fn seen(&self) -> Seen {
         self.sums.lock().seen()
+    }
+
+    /// The same, which keeps other tags of comments than none.
+    #[must_use]
+    pub fn hearing(self, sayings: Sayings) -> Self {
+        Self { sayings, ..self }
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].

@@ -155,7 +155,7 @@ impl Series {
     pub(super) fn note(&mut self, owner: u32, name: &Owner, events: &[Event]) {
         let database = if self.most == 0 { None } else { self.database(&name.database) };
         for event in events {
-            let Some(part) = event.query.parts.get(event.part) else { continue };
+            let Some(part) = event.run.query.parts.get(event.part) else { continue };
             if !matches!(event.outcome, Outcome::Suspended { .. }) {
                 self.kinds.entry((owner, part.about.kind)).or_default().note(event.nanos);
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stats::ledger::Ledger;
-use crate::stats::queries::{QueryLog, Watched};
+use crate::stats::queries::{Place, QueryLog, Times, Watched};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -23,8 +23,11 @@ fn counted(most: usize) -> Counted {
 
 impl Counted {
     fn run(&mut self, sql: &str, millis: u64, outcome: Outcome) {
-        let event =
-            || Watched::new(self.log.query(sql.as_bytes()), 0).end(outcome, 0, millis * 1_000_000);
+        let times = Times { sent: 0, began: 0, ended: millis * 1_000_000 };
+        let event = || {
+            let mut watched = Watched::new(self.log.run(sql.as_bytes()), 0);
+            watched.end(outcome, times, Place::default(), 0)
+        };
         self.log.note(event().unwrap());
         let events = [event().unwrap()];
         self.series.note(7, &self.owner, &events);

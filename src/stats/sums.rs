@@ -112,7 +112,7 @@ impl Sums {
         let owner = self.owner(&batch.owner);
         self.series.note(owner, &batch.owner, &batch.events);
         for event in &batch.events {
-            let Some(part) = event.query.parts.get(event.part) else { continue };
+            let Some(part) = event.run.query.parts.get(event.part) else { continue };
             self.slow.look(event, &batch.owner, wall);
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
