@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
+use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
 use super::replication::{ReplicationParts, ReplicationSession, startup_parameters};
@@ -89,13 +90,19 @@ struct Handshake {
     stream: Stream,
     reader: MessageReader,
     address: ClientAddress,
+    /// Held until the client has proven who it is.
+    place: Option<LoginPlace>,
     context: Rc<WorkerContext>,
 }
 
 /// Serves one connection to its end.
-pub async fn serve(stream: Stream, address: ClientAddress, context: Rc<WorkerContext>) {
+pub async fn serve(
+    stream: Stream,
+    from: (ClientAddress, Option<LoginPlace>),
+    context: Rc<WorkerContext>,
+) {
     // Boxed, so that an idle session does not carry the login's memory.
-    match Box::pin(log_in(stream, address, context)).await {
+    match Box::pin(log_in(stream, from, context)).await {
         Some(Served::Shared(session)) => session.run().await,
         Some(Served::Dedicated(session)) => Box::pin(session.run()).await,
         None => {}
@@ -104,7 +111,7 @@ pub async fn serve(stream: Stream, address: ClientAddress, context: Rc<WorkerCon
 
 async fn log_in(
     stream: Stream,
-    address: ClientAddress,
+    (address, place): (ClientAddress, Option<LoginPlace>),
     context: Rc<WorkerContext>,
 ) -> Option<Served> {
     let config = context.shared.pools.config();
@@ -112,6 +119,7 @@ async fn log_in(
         stream,
         reader: MessageReader::default(),
         address,
+        place,
         context: Rc::clone(&context),
     };
     context.logging_in.set(context.logging_in.get() + 1);
@@ -258,6 +266,7 @@ impl Handshake {
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        self.place = None;
         // Decided by what was configured when the client was asked, not by a reload since.
         if asking.plan.is_none() {
             return Err(LoginError::NoDatabase);
