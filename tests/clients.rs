@@ -6,6 +6,8 @@
 
 #[path = "clients/accuracy.rs"]
 mod accuracy;
+#[path = "clients/metrics.rs"]
+mod metrics;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]

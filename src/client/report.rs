@@ -108,6 +108,28 @@ impl Report<'_> {
         code
     }
 
+    /// A word for it, for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Login(_) => "login",
+            Self::NoServer(_) => "no_server",
+            Self::SettingsLost(_) => "settings_lost",
+            Self::QueryWaitTimeout => "query_wait_timeout",
+            Self::Cancelled => "cancelled",
+            Self::IdleTransactionTimeout => "idle_transaction_timeout",
+            Self::QueryTimeout => "query_timeout",
+            Self::TransactionTimeout => "transaction_timeout",
+            Self::ClientIdleTimeout => "client_idle_timeout",
+            Self::Shutdown => "shutdown",
+            Self::Killed => "killed",
+            Self::DatabaseGone => "database_gone",
+            Self::Violation(_) => "protocol_violation",
+            Self::TransactionBlock => "transaction_block",
+            Self::ServerGone => "server_gone",
+            Self::ServerBroken => "server_broken",
+        }
+    }
+
     fn text(&self) -> Text<'_> {
         match self {
             Self::Login(denial) => denial.text(),

@@ -420,7 +420,7 @@ impl Session {
         };
         let (dropped, alone) = local.refuse(input);
         let code = report.write(&mut self.unsent);
-        self.handle.meter.borrow_mut().count_error(Some(code));
+        self.handle.meter.borrow_mut().count_report(code, report.reason());
         if alone {
             write_ready(&mut self.unsent, TransactionStatus::Idle);
         }
@@ -445,7 +445,7 @@ async fn farewell(mut session: Session, end: End) {
     // In the middle of a message it would be taken for the rest of that message.
     if between && let Some(report) = report(&end) {
         let code = report.write(&mut session.unsent);
-        session.handle.meter.borrow_mut().count_error(Some(code));
+        session.handle.meter.borrow_mut().count_report(code, report.reason());
     }
     say_last(&mut session.stream, &mut session.unsent).await;
 }
