@@ -57,6 +57,8 @@ build_pooler() {
     DEMO_POOLER=${DEMO_POOLER:-}
     if [[ -z $DEMO_POOLER ]]; then
         have cargo || die "cargo is not here; https://rustup.rs installs it"
+        # Rust links with a C compiler's linker, and some crates are C.
+        have cc || apt_install gcc libc6-dev
         say "building the pooler (release; the first time takes minutes)"
         cargo build --release --locked --manifest-path "$POOLER_ROOT/Cargo.toml"
         DEMO_POOLER=${CARGO_TARGET_DIR:-$POOLER_ROOT/target}/release/pooler

@@ -21,8 +21,6 @@ pub enum Denial<'a> {
     TlsRequired,
     /// The certificate is not that of this user.
     OtherCertificate(&'a str),
-    /// Replication connections are not pooled.
-    Replication,
     /// Login took too long.
     LoginTimeout,
     /// Login failed.
@@ -201,6 +199,7 @@ impl Denial<'_> {
                 let code = match error {
                     StartupError::UnsupportedVersion { .. } => SqlState::FEATURE_NOT_SUPPORTED,
                     StartupError::NoUser => SqlState::INVALID_AUTHORIZATION,
+                    StartupError::InvalidReplication => SqlState::INVALID_PARAMETER_VALUE,
                     StartupError::InvalidLength
                     | StartupError::InvalidLayout
                     | StartupError::NotUtf8
@@ -223,10 +222,6 @@ impl Denial<'_> {
             Self::OtherCertificate(user) => fatal(
                 SqlState::INVALID_AUTHORIZATION,
                 format!("certificate authentication failed for user \"{user}\""),
-            ),
-            Self::Replication => fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "replication connections cannot be pooled: connect to Postgres directly",
             ),
             Self::LoginTimeout => fatal(
                 SqlState::QUERY_CANCELED,

@@ -447,11 +447,14 @@ async fn farewell(mut session: Session, end: End) {
         let code = report.write(&mut session.unsent);
         session.handle.meter.borrow_mut().count_report(code, report.reason());
     }
-    if session.unsent.is_empty() {
-        session.stream.say_end();
-        return;
+    say_last(&mut session.stream, &mut session.unsent).await;
+}
+
+/// What is left to say is said, and the connection ended.
+pub(super) async fn say_last(stream: &mut Stream, unsent: &mut Vec<u8>) {
+    if unsent.is_empty() {
+        return stream.say_end();
     }
-    let Session { stream, unsent, .. } = &mut session;
     let last_words = async {
         poll_fn(|cx| poll_flush(stream, unsent, cx)).await?;
         poll_fn(|cx| stream.poll_shutdown(cx)).await?;
@@ -462,7 +465,7 @@ async fn farewell(mut session: Session, end: End) {
 }
 
 /// What the client is told at the end, if there is anything to say and anybody to hear it.
-fn report(end: &End) -> Option<Report<'_>> {
+pub(super) fn report(end: &End) -> Option<Report<'_>> {
     Some(match end {
         End::Terminated | End::ClientClosed | End::ClientFailed(_) | End::ServerFatal => {
             return None;
