@@ -123,6 +123,7 @@ impl Session {
             body: &mut self.body,
             registry: &self.handle.pool.database.registry,
             server: connection,
+            initial: &self.initial,
             pinning,
             refused: Features::NONE,
             now,

@@ -122,6 +122,26 @@ pub fn write_close_statement(out: &mut Vec<u8>, name: &[u8]) {
     });
 }
 
+/// Appends a Close of the portal called `name`.
+pub fn write_close_portal(out: &mut Vec<u8>, name: &[u8]) {
+    write_frame(out, client_tag::CLOSE, |out| {
+        out.push(b'P');
+        out.extend_from_slice(name);
+        out.push(0);
+    });
+}
+
+/// Appends a Bind of `statement`, which takes no parameters, to `portal`; results are text.
+pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8]) {
+    write_frame(out, client_tag::BIND, |out| {
+        out.extend_from_slice(portal);
+        out.push(0);
+        out.extend_from_slice(statement);
+        // The end of the name, and no formats, no parameters, no formats of results.
+        out.extend_from_slice(&[0; 7]);
+    });
+}
+
 /// Appends an Execute of the portal called `portal`, all rows.
 pub fn write_execute(out: &mut Vec<u8>, portal: &[u8]) {
     write_frame(out, client_tag::EXECUTE, |out| {

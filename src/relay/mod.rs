@@ -10,6 +10,7 @@ pub mod prepared;
 mod preparing;
 pub mod replies;
 pub mod requests;
+mod restoring;
 mod watch;
 
 #[cfg(test)]

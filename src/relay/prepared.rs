@@ -31,6 +31,8 @@ pub struct ClientStatements {
     doubted: bool,
     /// Those prepared before the schema had this age are prepared anew before they are used.
     stale_before: u64,
+    /// What is to be sent behind the next Execute, which may reset the client's settings.
+    pub(super) restores: Option<Box<str>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
 }

@@ -163,6 +163,14 @@ impl Requests<'_> {
         }
     }
 
+    /// A simple Query is about to be sent: the unnamed statement goes with it.
+    pub(super) fn drop_unnamed(&mut self) -> Option<Arc<Statement>> {
+        self.server.statements.doubt_unnamed();
+        let unnamed = self.statements.remove(b"")?;
+        self.statements.note_change(b"", self.server.owed.segment());
+        Some(unnamed)
+    }
+
     /// A simple `DEALLOCATE` of a statement that was prepared by protocol. Other clients may share it,
     /// so the server forgets a statement that was made for it; from Postgres comes the answer, which
     /// depends on the transaction.
@@ -174,10 +182,8 @@ impl Requests<'_> {
         let Some(statement) = self.statements.get(name).map(Arc::clone) else {
             return Fate::Forward;
         };
-        self.server.statements.doubt_unnamed();
+        let unnamed = self.drop_unnamed();
         let segment = self.server.owed.segment();
-        self.statements.note_change(b"", segment);
-        let unnamed = self.statements.remove(b"");
         if self.server.owed.status() == TransactionStatus::Failed {
             let undo = unnamed.map(|statement| Box::new(Undo::Queried(statement)));
             self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);

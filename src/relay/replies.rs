@@ -265,10 +265,10 @@ impl Replies<'_> {
 
     fn ready(&mut self, status: TransactionStatus) -> Result<Verdict, ServerFault> {
         let (verdict, done) = self.server.owed.received_ready(status, self.now)?;
+        self.note(done);
         if verdict == Verdict::Swallow {
             return Ok(verdict);
         }
-        self.note(done);
         self.watch_ready(status);
         if status == TransactionStatus::Idle {
             self.meter.transactions += 1;
@@ -342,6 +342,7 @@ impl Replies<'_> {
                 write_error(splice.insert(), Severity::Error, code, &text, feature.advice());
                 Ok(Verdict::Swallow)
             }
+            ErrorVerdict::Nobody => Ok(Verdict::Swallow),
             ErrorVerdict::OurQuery => match &mut self.server.asked {
                 Some(inventory) => {
                     inventory.fail();

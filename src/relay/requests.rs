@@ -1,6 +1,8 @@
 //! The client's requests on their way to the server it holds: what is passed on as it is, what is
 //! rewritten, what is answered here, and what each of them makes Postgres owe us.
 
+use std::sync::Arc;
+
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
 use crate::protocol::frame::{
@@ -10,6 +12,7 @@ use crate::protocol::frame::{
 use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::owed::{Answer, Request};
+use crate::server::parameters::Settings;
 use crate::server::statement::{Statement, StatementRegistry, forgets};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::{Feature, Features};
@@ -83,6 +86,8 @@ pub struct Requests<'a> {
     pub registry: &'a StatementRegistry,
     /// The server the client holds.
     pub server: &'a mut ServerConnection,
+    /// What the client logged in with.
+    pub initial: &'a Settings,
     /// May the client bind state to its server?
     pub pinning: Pinning,
     /// What it was refused.
@@ -244,9 +249,9 @@ impl Requests<'_> {
             client_tag::EXECUTE if self.server.bound_forgets => {
                 self.server.bound_forgets = false;
                 self.statements.doubt_all();
-                self.execute(frame)
+                self.execute(frame, splice)
             }
-            client_tag::EXECUTE => self.execute(frame),
+            client_tag::EXECUTE => self.execute(frame, splice),
             client_tag::SYNC => self.plain(Request::Sync),
             client_tag::FLUSH => Fate::Forward,
             client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
@@ -266,19 +271,16 @@ impl Requests<'_> {
         {
             return self.deallocate(name.as_bytes(), splice);
         }
-        self.server.statements.doubt_unnamed();
+        let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
         if forgets(text) {
             self.statements.doubt_all();
         }
-        let undo = self.statements.remove(b"").map(|statement| {
-            self.statements.note_change(b"", self.server.owed.segment());
-            Box::new(Undo::Queried(statement))
-        });
         let effects = if frame.len() == head.frame_length() {
             Effects::read(text)
         } else {
             Some(Effects::unreadable())
         };
+        let mut restores = None;
         if let Some(effects) = effects {
             if let Some(feature) = Self::forbidden(self.pinning, &effects, self.server.pins) {
                 self.refused.insert(feature);
@@ -287,16 +289,24 @@ impl Requests<'_> {
                 return Fate::Drop;
             }
             self.server.touch(&effects);
+            restores = self.restores(&effects, text);
         }
-        self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
+        let answer = if restores.is_some() { Answer::Continued } else { Answer::Forward };
+        self.server.owed.push(Request::Query, answer, undo, self.now);
         self.watch_query(text);
-        Fate::Forward
+        match restores {
+            Some(sql) => self.continue_with(&sql, frame, splice),
+            None => Fate::Forward,
+        }
     }
 
-    fn execute(&mut self, frame: &[u8]) -> Fate {
+    fn execute(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
         self.watch_execute(&frame[HEADER_LENGTH..]);
-        Fate::Forward
+        match self.statements.restores.take() {
+            Some(sql) => self.execute_and_restore(&sql, frame, splice),
+            None => Fate::Forward,
+        }
     }
 
     /// What a rule forbids of what these effects would make.
@@ -369,15 +379,11 @@ impl Requests<'_> {
         }
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
-            if let Some(effects) = &statement.effects {
-                if let Some(feature) = Self::forbidden(self.pinning, effects, self.server.pins) {
-                    self.refused.insert(feature);
-                    frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
-                    let answer = Answer::Refused(feature);
-                    self.server.owed.push(Request::Execute, answer, None, self.now);
-                    return Fate::Drop;
+            if statement.effects.is_some() {
+                let statement = Arc::clone(statement);
+                if let Some(fate) = self.note_bound(&statement, splice) {
+                    return fate;
                 }
-                self.server.touch(effects);
             }
         }
         let name = self.server_name(bind.statement, splice);
@@ -394,6 +400,22 @@ impl Requests<'_> {
         out.extend_from_slice(name.as_bytes());
         out.push(0);
         Fate::Rewritten(HEADER_LENGTH + bind.names_length)
+    }
+
+    /// Notes what executing a statement may do to the session; if that is refused, what becomes of its Bind.
+    #[cold]
+    fn note_bound(&mut self, statement: &Statement, splice: &mut Splice<'_>) -> Option<Fate> {
+        let effects = statement.effects.as_deref()?;
+        if let Some(feature) = Self::forbidden(self.pinning, effects, self.server.pins) {
+            self.refused.insert(feature);
+            frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
+            let answer = Answer::Refused(feature);
+            self.server.owed.push(Request::Execute, answer, None, self.now);
+            return Some(Fate::Drop);
+        }
+        self.server.touch(effects);
+        self.restore_after_execute(effects);
+        None
     }
 
     fn describe(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {

@@ -16,7 +16,7 @@ use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::owed::Owed;
-use crate::server::parameters::Applied;
+use crate::server::parameters::{Applied, Settings};
 use crate::server::statement::{ServerStatements, StatementRegistry};
 use crate::sql::feature::Features;
 use crate::stats::meter::Meter;
@@ -36,6 +36,7 @@ pub(crate) struct Rig {
     pub(crate) registry: Arc<StatementRegistry>,
     pub(crate) meter: Meter,
     pub(crate) pinning: Pinning,
+    pub(crate) initial: Settings,
     _peer: UnixStream,
     // Last, so that the sockets go before the runtime they are registered with.
     _runtime: Runtime,
@@ -85,6 +86,7 @@ impl Rig {
             registry,
             meter: Meter::default(),
             pinning: Pinning::Allowed,
+            initial: Settings::default(),
             _peer: peer,
             _runtime: runtime,
         }
@@ -105,6 +107,7 @@ impl Rig {
             body: &mut client.body,
             registry: &self.registry,
             server: &mut self.server,
+            initial: &self.initial,
             now: 0,
         };
         let taken = requests.take(input, &mut splice);

@@ -16,26 +16,25 @@ pub(super) struct Entry<U> {
 }
 
 impl<U> Entry<U> {
-    pub(super) fn verdict(&self) -> Verdict {
-        match self.answer {
-            Answer::Swallow => Verdict::Swallow,
+    /// For whom is a message of this type? What Postgres says of itself while it does something of ours is
+    /// for the client, but for settings that a Query of ours changes.
+    pub(super) fn verdict_on(&self, tag: u8) -> Verdict {
+        let of_itself = matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION);
+        let ready = tag == server_tag::READY_FOR_QUERY;
+        let forwards = match self.answer {
             Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
-                Verdict::Forward
+                true
             }
-        }
+            Answer::Swallow => of_itself && self.request != Request::Query,
+            Answer::Continued => !ready,
+            Answer::Continuation => of_itself || ready,
+        };
+        if forwards { Verdict::Forward } else { Verdict::Swallow }
     }
 
-    /// What Postgres says of itself while it does something of ours is for the client, but for
-    /// settings that a Query of ours changes.
-    pub(super) fn verdict_on(&self, tag: u8) -> Verdict {
-        match tag {
-            server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION
-                if self.request != Request::Query =>
-            {
-                Verdict::Forward
-            }
-            _ => self.verdict(),
-        }
+    /// Is it a request of ours?
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.answer, Answer::Swallow | Answer::Continuation)
     }
 
     pub(super) fn brings_ready(&self) -> bool {

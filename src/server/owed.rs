@@ -251,9 +251,12 @@ impl<U> Owed<U> {
                 self.skip_copy_ends();
                 Some(tag)
             }
-            Answer::Forward | Answer::Swallow | Answer::DuplicateStatement | Answer::Refused(_) => {
-                None
-            }
+            Answer::Forward
+            | Answer::Swallow
+            | Answer::Continued
+            | Answer::Continuation
+            | Answer::DuplicateStatement
+            | Answer::Refused(_) => None,
         }
     }
 
@@ -334,9 +337,12 @@ impl<U> Owed<U> {
         }
         match (answer, request) {
             (Answer::Swallow, Request::Query) => ErrorVerdict::OurQuery,
+            (Answer::Continuation, _) => ErrorVerdict::Nobody,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
             (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
-            (Answer::Forward | Answer::Swallow | Answer::Fake(_), _) => ErrorVerdict::Forward,
+            (Answer::Forward | Answer::Continued | Answer::Swallow | Answer::Fake(_), _) => {
+                ErrorVerdict::Forward
+            }
         }
     }
 
@@ -352,7 +358,7 @@ impl<U> Owed<U> {
     ) -> Result<(Verdict, Option<Done<U>>), Unexpected> {
         match self.queue.front() {
             Some(front) if front.brings_ready() => {
-                let verdict = front.verdict();
+                let verdict = front.verdict_on(server_tag::READY_FOR_QUERY);
                 self.status = status;
                 self.copy = Copy::None;
                 let done = self.pop(now);
@@ -386,7 +392,7 @@ impl<U> Owed<U> {
         let entry = self.queue.pop_front()?;
         self.gone(&entry);
         let started_at = entry.sent_at.max(self.last_done);
-        let ours = entry.answer == Answer::Swallow;
+        let ours = entry.is_ours();
         if entry.request.is_statement() && !ours {
             self.last_done = now;
         }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::sql::effects::Effects;
+
 /// Settings that differ from the server's own, by name in lower case. Equal sets are one object,
 /// so that comparing a client's with a server's is comparing two pointers.
 #[derive(Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,6 +181,42 @@ pub fn transition(applied: &Applied, wanted: &Settings) -> String {
         separator = ",";
     }
     sql
+}
+
+/// The SQL that gives a session back what its client logged in with, where a text with these effects may have
+/// reset it: `None` if it names nothing of that. It changes no setting that is set in the session, so it is right
+/// whatever of the text was done, failed or was rolled back.
+#[must_use]
+pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
+    let mut values = String::new();
+    let mut custom = String::new();
+    for (name, value) in initial.iter().filter(|(name, _)| effects.resets_setting(name)) {
+        if IDENTITY.contains(&name) {
+            continue;
+        }
+        values.push_str(if values.is_empty() { "(E" } else { ",(E" });
+        quote(&mut values, name, '\'');
+        values.push_str(",E");
+        quote(&mut values, value, '\'');
+        values.push(')');
+        if name.contains('.') {
+            custom.push_str(" UNION ALL SELECT pg_catalog.set_config(E");
+            quote(&mut custom, name, '\'');
+            custom.push_str(",E");
+            quote(&mut custom, value, '\'');
+            custom.push_str(",false) WHERE COALESCE(pg_catalog.current_setting(E");
+            quote(&mut custom, name, '\'');
+            custom.push_str(",true),'') OPERATOR(pg_catalog.=) ''");
+        }
+    }
+    (!values.is_empty()).then(|| {
+        format!(
+            "SELECT pg_catalog.set_config(s.name,v.value,false) FROM pg_catalog.pg_settings AS s \
+             JOIN (VALUES {values}) AS v(name,value) \
+             ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.name \
+             WHERE s.source OPERATOR(pg_catalog.<>) 'session'{custom}"
+        )
+    })
 }
 
 /// Appends `text` between quotes: an identifier's, or those of an `E''` string.

@@ -50,6 +50,10 @@ pub enum Answer {
     Swallow,
     /// Nothing was sent: this empty message is the reply when its turn comes.
     Fake(u8),
+    /// The client's, and one of ours is behind it ([`Self::Continuation`]): it gets all but `ReadyForQuery`.
+    Continued,
+    /// Ours, behind one of the client's: it gets the `ReadyForQuery` and what changed in its settings.
+    Continuation,
     /// What was sent is sure to fail; the client gets `42P05 duplicate_prepared_statement`
     /// in place of that failure.
     DuplicateStatement,
@@ -78,6 +82,8 @@ pub enum ErrorVerdict {
     Refused(Feature),
     /// A Query of ours failed: the caller decides who hears of it.
     OurQuery,
+    /// A Query of ours failed that nothing depends on: nobody hears of it.
+    Nobody,
     /// Nothing was asked: the server speaks for itself, and is about to close.
     Unsolicited,
 }

@@ -187,6 +187,14 @@ impl Effects {
             || self.settings.iter().any(|(_, change)| *change == Change::Reset)
     }
 
+    /// May this setting go back to what it was at the session's start?
+    #[must_use]
+    pub fn resets_setting(&self, name: &str) -> bool {
+        let named =
+            |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
+        matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
+    }
+
     /// Must the answer to what is left be known before the client goes on? Settings that it names are
     /// asked for again if it changes them again; of those it does not name, the answer would be old.
     #[must_use]
@@ -266,9 +274,9 @@ impl Effects {
             Some("session") if !words.is(2, "authorization") => 2,
             _ => 1,
         };
-        let change =
-            if words.is(words.tokens.len() - 1, "default") { Change::Reset } else { Change::Set };
-        self.named(words, at, change);
+        let last = words.tokens.len() - 1;
+        let resets = words.is(last, "default") || words.is(at, "time") && words.is(last, "local");
+        self.named(words, at, if resets { Change::Reset } else { Change::Set });
     }
 
     fn reset(&mut self, words: &Words<'_, '_>) {

@@ -67,6 +67,8 @@ fn set_names_its_setting() {
         ("reset a.b", "a.b", Reset),
         ("RESET TIME ZONE", "timezone", Reset),
         ("SET x TO DEFAULT", "x", Reset),
+        ("SET TIME ZONE LOCAL", "timezone", Reset),
+        ("SET x TO LOCAL", "x", Set),
         ("select set_config('Search_Path', $1, false)", "search_path", Set),
         ("select 1, pg_catalog.\"set_config\" ( 'a.b' , f(1, 2), FALSE )", "a.b", Set),
         ("with x as (select set_config('a', 'b', 'f')) select 1", "a", Set),

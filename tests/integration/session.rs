@@ -1,6 +1,6 @@
 //! Settings a client makes for its session: kept for it on every server, and for nobody else.
 
-use crate::support::{Pair, RawClient, Scenario, query};
+use crate::support::{Batch, Login, Pair, RawClient, Scenario, query};
 
 /// Settings that Postgres reports when they change.
 const REPORTED: [(&str, &str); 5] = [
@@ -100,8 +100,8 @@ fn two_tenants_of_one_server_do_not_meet() {
     };
     let (mut red, mut blue) = (log_in("red"), log_in("blue"));
     // The same text under the same name: only the path differs.
-    let parse = crate::support::Batch::new().parse("s", "SELECT owner FROM item");
-    let run = crate::support::Batch::new().run("s", &[]).sync();
+    let parse = Batch::new().parse("s", "SELECT owner FROM item");
+    let run = Batch::new().run("s", &[]).sync();
     red.run(&parse.clone().sync());
     blue.run(&parse.sync());
     for _ in 0..ROUNDS {
@@ -117,7 +117,7 @@ fn a_setting_that_is_refused_disturbs_nobody() {
     let world = Scenario::new().pool_size(1).start();
     let (mut one, mut two) = (world.client(), world.client());
     assert_eq!(one.run(&query("SET TimeZone = 'Nowhere/Land'")).shape(), "E(22023) Z(I)");
-    let batch = crate::support::Batch::new().parse("", "SELECT 1").run("", &[]).sync();
+    let batch = Batch::new().parse("", "SELECT 1").run("", &[]).sync();
     assert_eq!(one.run(&batch).shape(), "1 2 D(1) C(SELECT 1) Z(I)");
     assert_eq!(two.run(&batch).shape(), "1 2 D(1) C(SELECT 1) Z(I)");
     assert_eq!(one.run(&query("PREPARE p AS SELECT nothing")).shape(), "E(42703) Z(I)");
@@ -161,4 +161,58 @@ fn an_empty_setting_of_an_extension_reaches_nobody() {
     assert_eq!(show(&mut one, "plpgsql.extra_warnings"), "");
     one.query("RESET plpgsql.extra_warnings");
     assert_eq!(show(&mut one, "plpgsql.extra_warnings"), "none");
+}
+
+/// What a client logged in with is what `RESET` goes back to, at once and in any transaction, as Postgres does it.
+#[test]
+fn reset_goes_back_to_what_the_client_logged_in_with() {
+    let world = Scenario::new().pool_size(1).start();
+    let log_in = |login: Login| {
+        let login = login.parameter("TimeZone", "Asia/Tokyo").parameter("application_name", "shop");
+        let options = "-c work_mem=6MB -c my.name=x";
+        RawClient::login(&login.parameter("client_encoding", "LATIN1").parameter("options", options))
+    };
+    let mut pair = Pair { direct: log_in(world.direct_login()), pooled: log_in(world.login()) };
+    same_values(
+        &mut pair,
+        &[
+            "SET TimeZone = 'UTC'; SET application_name = 'other'",
+            "BEGIN; RESET TimeZone; ROLLBACK",
+            "BEGIN",
+            "RESET TimeZone",
+            "RESET application_name",
+            "SELECT 1 / 0",
+            "RESET TimeZone",
+            "ROLLBACK",
+            "SET TIME ZONE LOCAL",
+            "SET application_name TO DEFAULT",
+            "SET client_encoding = 'UTF8'",
+            "RESET ALL",
+            "SET TimeZone = 'UTC'",
+            "BEGIN; SET LOCAL TimeZone = 'Europe/Berlin'; RESET TimeZone; SAVEPOINT s; SET TimeZone = 'UTC'",
+            "ROLLBACK TO s",
+            "COMMIT",
+            "SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'",
+            "DISCARD ALL",
+            "RESET nothing",
+        ],
+    );
+    let names = ["TimeZone", "work_mem", "my.name"];
+    for reset in ["RESET ALL", "DISCARD ALL", "RESET work_mem", "SET work_mem TO DEFAULT"] {
+        for set in ["SET TimeZone = 'UTC'", "SET work_mem = '7MB'", "SET my.name = 'y'"] {
+            pair.same(&query(set));
+        }
+        let extended = names.iter().fold(Batch::new().parse("", reset).run("", &[]), |batch, name| {
+            batch.parse("", &format!("SHOW {name}")).run("", &[])
+        });
+        let replies = pair.same(&extended.sync());
+        let simple = names.iter().fold(query(reset), |batch, name| batch.query(&format!("SHOW {name}")));
+        assert_eq!(pair.same(&simple).rows(), replies.rows(), "{reset}");
+    }
+    let mut other = world.client();
+    let fresh = world.direct();
+    for (name, _) in REPORTED {
+        assert_eq!(other.parameter(name), fresh.parameter(name), "{name}");
+    }
+    assert_eq!(show(&mut other, "work_mem"), "4MB");
 }
