@@ -8,6 +8,7 @@ use super::record::{Kick, Phase};
 use super::report::Report;
 use super::session::{Attached, Carried, End, HeldBy, Saying, Session, State, Step};
 use super::stock::Stock;
+use super::unfit::Fit;
 use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
@@ -30,6 +31,8 @@ impl Session {
         let now = self.context.nanos(now);
         let connection = server.connection();
         connection.taken_at = now;
+        connection.schemas = None;
+        connection.kept.keep(&[]);
         let attached = match connection.apply(&self.settings, now) {
             Sent::Nothing | Sent::Harmless => Attached::Ready,
             Sent::OfFresh => Attached::Becoming(HeldBy::Own),
@@ -78,7 +81,8 @@ impl Session {
             return self.take_again(cx, &mut buffers.out);
         }
         let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
-        if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || restoring {
+        let held = restoring || self.fit != Fit::Good;
+        if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || held {
             return Step::Stuck;
         }
         match poll_input(&mut self.stream, &mut self.carry, cx, &mut buffers.read) {
@@ -117,18 +121,22 @@ impl Session {
         let now = self.context.nanos(now);
         let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
+        let between = self.body == Body::Boundary;
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             statements: &mut self.statements,
             body: &mut self.body,
             registry: &self.handle.pool.database.registry,
             server: connection,
+            settings: &self.settings,
             initial: &self.initial,
             pinning,
             refused: Features::NONE,
             now,
         };
         let taken = requests.take(input, &mut splice);
+        let whole = taken.as_ref().is_ok_and(|taken| taken.consumed == input.len());
+        connection.kept.keep(if between && whole { input } else { &[] });
         let sent = connection.send(cx, splice.finish());
         self.note_sent(now);
         if let Err(error) = sent.or_else(|error| self.server_lost_words(error)) {
@@ -140,8 +148,7 @@ impl Session {
             Err(violation) => return Step::Over(End::Violation(violation)),
         };
         if !taken.refused.is_empty() {
-            let application = self.record.application.borrow();
-            self.handle.pool.database.compat.refused(&application, taken.refused);
+            self.note_refused(taken.refused);
         }
         let rest = &input[taken.consumed..];
         match taken.wish {
@@ -257,6 +264,10 @@ impl Session {
         }
         if passed.fatal {
             return Step::Over(End::ServerFatal);
+        }
+        let State::Active(server) = &mut self.state else { return Step::Moved };
+        if let Some(batch) = server.connection().kept.take_due() {
+            return self.send_again(&batch, now, cx, &mut buffers.out);
         }
         self.settle(now, nanos)
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::record::Phase;
 use super::report::Report;
 use super::session::{Carried, End, HeldBy, Session, State, Step};
+use super::unfit::Fit;
 use crate::pool::handle::Leave;
 use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::Buffers;
@@ -28,7 +29,7 @@ impl Session {
         buffers: &mut Buffers,
     ) -> Step {
         if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
-            server.close();
+            server.unfit(message);
         }
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
@@ -42,7 +43,11 @@ impl Session {
                 self.carried = Carried::Uncertain;
                 Step::Moved
             }
-            Carried::Held(HeldBy::Own) | Carried::Incomplete | Carried::Uncertain => {
+            Carried::Held(HeldBy::Own) => {
+                self.fit = Fit::Refused;
+                self.refuse_ahead(&Report::SettingsRefused { code, message }, cx, buffers)
+            }
+            Carried::Incomplete | Carried::Uncertain => {
                 let message = message.to_owned();
                 Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))
             }

@@ -1,8 +1,10 @@
 //! One client: login, session, end.
 
 pub mod active;
+mod again;
 pub mod context;
 pub mod credentials;
+mod farewell;
 pub mod handshake;
 mod held;
 pub mod key;
@@ -16,5 +18,6 @@ pub mod report;
 pub mod session;
 mod stock;
 pub mod timing;
+mod unfit;
 pub mod welcome;
 pub mod wrong_keys;

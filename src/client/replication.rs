@@ -12,9 +12,10 @@ use tokio::task::spawn_local;
 use tracing::info;
 
 use super::context::WorkerContext;
+use super::farewell::{report, say_last};
 use super::handshake::ClientPlaces;
 use super::record::{ClientRecord, Kick, Phase};
-use super::session::{End, report, say_last};
+use super::session::End;
 use crate::net::stream::Stream;
 use crate::pool::dedicated::DedicatedServer;
 use crate::pool::handle::PoolHandle;

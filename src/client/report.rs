@@ -58,6 +58,13 @@ pub enum Report<'a> {
     NoServer(&'a ConnectError),
     /// The server refused settings it had accepted before.
     SettingsLost(&'a str),
+    /// The server refuses the settings that the client carries: Postgres' own words.
+    SettingsRefused {
+        /// Postgres' SQLSTATE.
+        code: SqlState,
+        /// Postgres' message.
+        message: &'a str,
+    },
     /// `query_wait_timeout`.
     QueryWaitTimeout,
     /// A cancel request for a client that waits.
@@ -114,6 +121,7 @@ impl Report<'_> {
             Self::Login(_) => "login",
             Self::NoServer(_) => "no_server",
             Self::SettingsLost(_) => "settings_lost",
+            Self::SettingsRefused { .. } => "settings_refused",
             Self::QueryWaitTimeout => "query_wait_timeout",
             Self::Cancelled => "cancelled",
             Self::IdleTransactionTimeout => "idle_transaction_timeout",
@@ -145,6 +153,11 @@ impl Report<'_> {
             Self::SettingsLost(message) => fatal(
                 SqlState::CONNECTION_FAILURE,
                 format!("Postgres refused the session's settings: {message}"),
+            ),
+            Self::SettingsRefused { code, message } => error(
+                *code,
+                format!("Postgres refuses this session's settings: {message}"),
+                "The session has them again when they can be set; RESET or DISCARD ALL goes on without them.",
             ),
             Self::IdleTransactionTimeout => {
                 timed_out(SqlState::IDLE_IN_TRANSACTION_TIMEOUT, "idle_transaction_timeout")

@@ -8,15 +8,14 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
-use tokio::time::timeout;
-use tracing::info;
+use std::time::Instant;
 
 use super::context::WorkerContext;
+use super::farewell::farewell;
 use super::handshake::ClientPlaces;
 use super::record::{ClientRecord, Kick, Phase};
 use super::report::Report;
+use super::unfit::Fit;
 use crate::net::stream::Stream;
 use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
 use crate::pool::slots::Ticket;
@@ -26,8 +25,9 @@ use crate::relay::local::{Local, Next};
 use crate::relay::prepared::ClientStatements;
 use crate::relay::replies::ServerFault;
 use crate::relay::requests::Violation;
-use crate::server::connection::{Body, poll_end, poll_flush, send};
+use crate::server::connection::{Body, poll_flush, send};
 use crate::server::parameters::Settings;
+use crate::sql::feature::Features;
 
 /// Chunks passed on before other clients of the worker have their turn.
 const TURN: usize = 16;
@@ -37,9 +37,6 @@ const MOST_AHEAD: usize = READ_BUFFER / 2;
 
 /// A Terminate message.
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
-
-/// How long a client is given to hear why its session ended.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +165,9 @@ pub struct Session {
     /// Bytes for the client that its socket has not taken yet.
     pub(super) unsent: Vec<u8>,
     pub(super) statements: ClientStatements,
+    pub(super) fit: Fit,
+    /// Session state it was refused, as the log knows.
+    pub(super) refused: Features,
     pub(super) settings: Arc<Settings>,
     /// The settings at the session's start: what RESET goes back to.
     pub(super) initial: Arc<Settings>,
@@ -197,6 +197,8 @@ impl Session {
             carry: parts.carry,
             unsent: parts.first,
             statements: watched,
+            fit: Fit::Good,
+            refused: Features::NONE,
             initial: Arc::clone(&parts.settings),
             settings: parts.settings,
             record: parts.record,
@@ -288,6 +290,7 @@ impl Session {
             let mut local = Local {
                 statements: &mut self.statements,
                 registry: &self.handle.pool.database.registry,
+                schemas: self.settings.schemas(),
                 body: &mut self.body,
                 skipping: &mut self.skipping,
             };
@@ -345,6 +348,7 @@ impl Session {
         now: Instant,
         (cx, out): (&mut Context<'_>, &mut Vec<u8>),
     ) -> Step {
+        self.make_way(input);
         match self.attach(server, now) {
             Attached::Ready => self.forward(input, now, cx, out),
             Attached::Becoming(held) => {
@@ -415,6 +419,7 @@ impl Session {
         let mut local = Local {
             statements: &mut self.statements,
             registry: &self.handle.pool.database.registry,
+            schemas: self.settings.schemas(),
             body: &mut self.body,
             skipping: &mut self.skipping,
         };
@@ -433,61 +438,4 @@ impl Session {
         self.handle.meter.borrow_mut().sent += bytes.len() as u64;
         send(&mut self.stream, &mut self.unsent, cx, bytes)
     }
-}
-
-/// The end of a session: the server is left, the client told why, the log as well.
-async fn farewell(mut session: Session, end: End) {
-    let between = session.leave(&end);
-    if session.context.shared.pools.config().log.log_disconnections {
-        let _span = session.record.span().entered();
-        info!(reason = %end, "disconnected");
-    }
-    // In the middle of a message it would be taken for the rest of that message.
-    if between && let Some(report) = report(&end) {
-        let code = report.write(&mut session.unsent);
-        session.handle.meter.borrow_mut().count_report(code, report.reason());
-    }
-    say_last(&mut session.stream, &mut session.unsent).await;
-}
-
-/// What is left to say is said, and the connection ended.
-pub(super) async fn say_last(stream: &mut Stream, unsent: &mut Vec<u8>) {
-    if unsent.is_empty() {
-        return stream.say_end();
-    }
-    let last_words = async {
-        poll_fn(|cx| poll_flush(stream, unsent, cx)).await?;
-        poll_fn(|cx| stream.poll_shutdown(cx)).await?;
-        poll_fn(|cx| poll_end(stream, cx)).await
-    };
-    // Whoever does not listen misses it.
-    let _ = timeout(FAREWELL, last_words).await;
-}
-
-/// What the client is told at the end, if there is anything to say and anybody to hear it.
-pub(super) fn report(end: &End) -> Option<Report<'_>> {
-    Some(match end {
-        End::Terminated | End::ClientClosed | End::ClientFailed(_) | End::ServerFatal => {
-            return None;
-        }
-        End::Violation(violation) => Report::Violation(violation),
-        End::TransactionBlock => Report::TransactionBlock,
-        End::ServerGone => Report::ServerGone,
-        End::ServerFault(ServerFault::SettingsRefused { message, .. }) => {
-            Report::SettingsLost(message)
-        }
-        End::ServerFault(_) => Report::ServerBroken,
-        End::Kicked(kick) => match kick {
-            Kick::ClientIdle => Report::ClientIdleTimeout,
-            Kick::IdleTransaction => Report::IdleTransactionTimeout,
-            Kick::Transaction => Report::TransactionTimeout,
-            Kick::Shutdown | Kick::ShutdownNow => Report::Shutdown,
-            Kick::DatabaseGone => Report::DatabaseGone,
-            Kick::Killed => Report::Killed,
-            Kick::QueryWait => Report::QueryWaitTimeout,
-            Kick::Cancel => Report::Cancelled,
-            Kick::QueryTimeout => Report::QueryTimeout,
-            Kick::Probe => return None,
-        },
-    })
 }

@@ -40,6 +40,7 @@ impl Session {
                 }
                 Verdict::Answered => {
                     self.learn(&answer);
+                    self.settle_fit();
                     if answer.effects.resets() && self.restore(nanos) {
                         return Stock::Asked;
                     }
@@ -187,22 +188,25 @@ impl Session {
         if self.handle.pool.rules.mode() == PoolMode::Session {
             server.connection().pins.insert(Feature::Session);
         }
+        server.connection().forget_schemas();
+        self.settle_fit();
         let was_kept = server.is_kept();
-        if !server.keep(now) {
+        let Some(more) = server.keep(now) else {
+            if was_kept {
+                self.log_pins(self.record.pins.get(), "gives its server back");
+            }
             self.record.pins.set(Features::NONE);
             self.record.server_pid.set(0);
             server.give_back(now);
             return Step::Moved;
-        }
+        };
         let pins = server.connection().pins;
         self.record.pins.set(pins);
         self.state = State::Active(server);
-        if !was_kept && !pins.contains(Feature::Session) {
+        if !more.is_empty() && !pins.contains(Feature::Session) {
             let application = self.record.application.borrow();
-            self.handle.pool.database.compat.pinned(&application, pins);
-            let _span = self.record.span().entered();
-            let names: Vec<_> = pins.iter().map(Feature::name).collect();
-            info!(reason = names.join(", "), "keeps its server between transactions");
+            self.handle.pool.database.compat.pinned(&application, more);
+            self.log_pins(pins, "keeps its server between transactions");
         }
         if self.handle.pool.is_gone() {
             return Step::Over(End::Kicked(Kick::DatabaseGone));
@@ -211,6 +215,25 @@ impl Session {
             return Step::Over(End::Kicked(Kick::Shutdown));
         }
         Step::Moved
+    }
+
+    #[cold]
+    fn log_pins(&self, pins: Features, what: &str) {
+        let _span = self.record.span().entered();
+        let names: Vec<_> = pins.iter().map(Feature::name).collect();
+        info!(reason = names.join(", "), "{what}");
+    }
+
+    /// State that would keep the server was refused. The log tells of each kind once.
+    #[cold]
+    pub(super) fn note_refused(&mut self, features: Features) {
+        let application = self.record.application.borrow();
+        self.handle.pool.database.compat.refused(&application, features);
+        let new = features.without(self.refused);
+        self.refused = self.refused.union(features);
+        if !new.is_empty() {
+            self.log_pins(new, "was refused what would keep its server");
+        }
     }
 
     /// Does the client keep a server for which there is nothing to do?

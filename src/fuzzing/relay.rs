@@ -35,7 +35,7 @@ enum End {
 /// A client with one statement, on a server that has room for two; and a statement of another client.
 fn prepared() -> (Rig, Client, Arc<Statement>) {
     let (mut rig, mut client) = (Rig::new(2), Client::default());
-    let foreign = client.statements.intern(&rig.registry, FOREIGN);
+    let foreign = client.statements.intern(&rig.registry, FOREIGN, None);
     foreign.prove();
     rig.ask(&mut client, &all(&[&parse("s", "select $1"), &sync()]));
     rig.reply(&mut client, &all(&[&empty(b'1'), &ready(b'I')]));
@@ -133,6 +133,7 @@ fn answered(input: &[u8], step: u8) -> (Vec<u8>, End, Vec<u8>) {
         let mut local = Local {
             statements: &mut client.statements,
             registry: &rig.registry,
+            schemas: None,
             body: &mut client.body,
             skipping: &mut skipping,
         };

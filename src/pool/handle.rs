@@ -271,22 +271,29 @@ impl PooledServer {
         spawn_local(async move { cancels.send(key, in_flight).await });
     }
 
-    /// Keeps the server for its client between transactions, as long as it holds state that no
-    /// other one has; gives whether it does.
-    pub fn keep(&mut self, now: Instant) -> bool {
+    /// Keeps the server for its client between transactions, as long as it holds state that no other one has. Gives
+    /// what it is kept for beside what it was kept for before; `None`: it is not kept.
+    pub fn keep(&mut self, now: Instant) -> Option<Features> {
         let pins = self.connection().pins;
         if pins.is_empty() {
             self.pin = None;
-            return false;
+            return None;
         }
         self.may_be_kept();
-        if let Some(pin) = &mut self.pin
-            && pin.pins.is_empty()
-        {
+        let pin = self.pin.as_mut()?;
+        let more = pins.without(pin.pins);
+        if pins != pin.pins {
+            self.handle.pool.rules.repin(pin.pins, more, now.saturating_duration_since(pin.since));
             (pin.since, pin.pins) = (now, pins);
-            self.handle.pool.rules.pin(pins);
         }
-        true
+        Some(more)
+    }
+
+    /// Closes the connection, whose session does not become what its client needs.
+    pub fn unfit(self, why: &str) {
+        let key = &self.handle.pool.key;
+        info!(database = %key.database, user = %key.user, %why, "closed a server that refuses settings");
+        self.part(Parting::Unclean);
     }
 
     /// Its client does something that may keep the server: it counts for `max_pinned` from now on.

@@ -95,16 +95,16 @@ impl Rules {
         self.pinned.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The client is pinned indeed.
-    pub(super) fn pin(&self, pins: Features) {
-        Self::add(&self.pins, pins, 1);
+    /// The client is pinned indeed, for `more` than it was until now.
+    pub(super) fn repin(&self, until_now: Features, more: Features, lasted: Duration) {
+        Self::add(&self.pins, more, 1);
+        Self::add(&self.micros, until_now, micros(lasted));
     }
 
     /// A client is pinned no more, or was not after all.
     pub(super) fn unpin(&self, pins: Features, lasted: Duration) {
         self.pinned.fetch_sub(1, Ordering::Relaxed);
-        let micros = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
-        Self::add(&self.micros, pins, micros);
+        Self::add(&self.micros, pins, micros(lasted));
     }
 
     fn add(counts: &[AtomicU64], pins: Features, amount: u64) {
@@ -114,6 +114,10 @@ impl Rules {
             }
         }
     }
+}
+
+fn micros(lasted: Duration) -> u64 {
+    u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn by_feature(counts: &[AtomicU64]) -> Vec<(Feature, u64)> {
@@ -149,7 +153,7 @@ mod tests {
         assert!(rules.may_pin());
         let listen = [Feature::Listen].into_iter().collect();
         rules.reserve();
-        rules.pin(listen);
+        rules.repin(Features::NONE, listen, Duration::ZERO);
         assert!(!rules.may_pin(), "one is the limit");
         rules.unpin(listen, Duration::from_millis(2));
         assert_eq!(rules.pins()[0], (Feature::Listen, 1));
@@ -157,6 +161,14 @@ mod tests {
             rules.pinned_micros()[..2],
             [(Feature::Listen, 2_000), (Feature::AdvisoryLock, 0)]
         );
+        let load = [Feature::Load].into_iter().collect();
+        rules.reserve();
+        rules.repin(Features::NONE, listen, Duration::ZERO);
+        rules.repin(listen, load, Duration::from_millis(3));
+        rules.unpin(listen.union(load), Duration::from_millis(4));
+        let seconds = rules.pinned_micros();
+        assert_eq!(seconds[0], (Feature::Listen, 9_000), "all the time");
+        assert!(seconds.contains(&(Feature::Load, 4_000)), "since it came: {seconds:?}");
         rules.set(SessionRules { pin: PinPolicy::Reject, ..wanted });
         assert!(!rules.may_pin());
     }

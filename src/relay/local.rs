@@ -1,5 +1,7 @@
 //! Requests of a client that holds no server: those that need none are answered here.
 
+use std::sync::Arc;
+
 use super::prepared::ClientStatements;
 use super::requests::{Violation, check, continue_body};
 use crate::protocol::backend::{self, TransactionStatus};
@@ -26,6 +28,8 @@ pub struct Local<'a> {
     pub statements: &'a mut ClientStatements,
     /// The statements all clients of the database share.
     pub registry: &'a StatementRegistry,
+    /// Which schemas names are looked up in (see `Settings::schemas`).
+    pub schemas: Option<&'a Arc<str>>,
     /// The message that is being dropped in parts.
     pub body: &'a mut Body,
     /// Is the rest of a batch dropped, because the pooler answered its beginning with an error?
@@ -99,7 +103,8 @@ impl Local<'_> {
     /// Can a Parse be answered without a server?
     fn parse(&mut self, body: &[u8]) -> bool {
         Parse::read(body).is_ok_and(|parse| {
-            self.statements.define_proven(self.registry, parse.name, parse.statement)
+            let named = (parse.name, parse.statement);
+            self.statements.define_proven(self.registry, self.schemas, named)
         })
     }
 

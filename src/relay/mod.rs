@@ -11,6 +11,7 @@ mod preparing;
 pub mod replies;
 pub mod requests;
 mod restoring;
+mod retrying;
 mod watch;
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct ClientStatements {
     named: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
     unnamed: Option<Arc<Statement>>,
     closed: Vec<u64>,
+    /// What names meant before they were prepared anew in other schemas.
+    homes: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
     /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
     changed: HashMap<Box<[u8]>, u64, FxBuildHasher>,
     unnamed_changed: Option<u64>,
@@ -66,12 +68,35 @@ impl ClientStatements {
             self.unnamed = Some(statement);
         } else {
             self.named.insert(name.into(), statement);
+            self.leave_home(name);
+        }
+    }
+
+    /// What a name meant before it was first prepared anew in other schemas.
+    #[must_use]
+    pub fn home(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.homes.get(name).or_else(|| self.named.get(name))
+    }
+
+    /// Gives a name the same meaning in other schemas than those of its Parse.
+    pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
+        self.named.insert(name.into(), statement);
+        self.homes.insert(name.into(), home);
+    }
+
+    fn leave_home(&mut self, name: &[u8]) {
+        if !self.homes.is_empty() {
+            self.homes.remove(name);
         }
     }
 
     /// Takes a name back.
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }
+        if name.is_empty() {
+            return self.unnamed.take();
+        }
+        self.leave_home(name);
+        self.named.remove(name)
     }
 
     /// What a name means changes with a request in this segment.
@@ -138,8 +163,13 @@ impl ClientStatements {
     }
 
     /// The shared statement for a Parse of this client.
-    pub fn intern(&self, registry: &StatementRegistry, body: &[u8]) -> Arc<Statement> {
-        registry.intern(body, |found| self.closed.contains(&found.id))
+    pub fn intern(
+        &self,
+        registry: &StatementRegistry,
+        body: &[u8],
+        schemas: Option<&Arc<str>>,
+    ) -> Arc<Statement> {
+        registry.intern(body, schemas, |found| self.closed.contains(&found.id))
     }
 
     /// Does a Parse of this client need no server, because Postgres has accepted the same text
@@ -147,13 +177,13 @@ impl ClientStatements {
     pub fn define_proven(
         &mut self,
         registry: &StatementRegistry,
-        name: &[u8],
-        body: &[u8],
+        schemas: Option<&Arc<str>>,
+        (name, body): (&[u8], &[u8]),
     ) -> bool {
         if name.is_empty() || self.named.contains_key(name) {
             return false;
         }
-        match registry.proven(body) {
+        match registry.proven(body, schemas) {
             Some(statement) if !self.closed.contains(&statement.id) => {
                 self.define(name, statement);
                 true
@@ -167,6 +197,7 @@ impl ClientStatements {
         if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
             self.remember_closed(statement.id);
             self.named.remove(name);
+            self.homes.remove(name);
         }
     }
 
@@ -174,6 +205,7 @@ impl ClientStatements {
     /// since.
     pub fn clear(&mut self, server: &ServerConnection) {
         self.named.clear();
+        self.homes.clear();
         for undo in server.owed.in_flight() {
             match undo {
                 Undo::Parsed { name, statement, .. } => {

@@ -36,7 +36,7 @@ impl Requests<'_> {
             self.parse_taken(parse, splice);
             return Fate::Drop;
         }
-        let statement = self.statements.intern(self.registry, parse.statement);
+        let statement = self.statements.intern(self.registry, parse.statement, self.schemas());
         if self.is_statement_uncertain(&statement) {
             return Fate::Uncertain;
         }
@@ -47,7 +47,7 @@ impl Requests<'_> {
     /// Always passed on: a statement that was planned for one value must not serve another.
     fn parse_unnamed(&mut self, body: &[u8]) {
         let segment = self.server.owed.segment();
-        let statement = self.statements.intern(self.registry, body);
+        let statement = self.statements.intern(self.registry, body, self.schemas());
         self.server.statements.set_unnamed(Unnamed::Known(statement.id), segment);
         let before = self.statements.remove(b"");
         self.statements.define(b"", Arc::clone(&statement));
@@ -151,15 +151,38 @@ impl Requests<'_> {
         }
     }
 
-    /// A statement whose result has changed, as the client was told, is prepared anew.
+    /// Which schemas names are looked up in now, as far as texts say.
+    #[inline]
+    pub(super) fn schemas(&self) -> Option<&Arc<str>> {
+        self.server.schemas.as_ref().or_else(|| self.settings.schemas())
+    }
+
+    /// A statement whose result has changed, as the client was told, is prepared anew; so is one whose names are
+    /// looked up in other schemas now.
     #[inline]
     pub(super) fn renew(&mut self, name: &[u8]) {
         if let Some(statement) = self.statements.get(name)
-            && self.statements.is_stale(statement)
+            && (self.statements.is_stale(statement) || !statement.is_at_home(self.schemas()))
             && !name.is_empty()
         {
-            let renewed = self.registry.intern(&statement.body, |_| false);
+            self.prepare_anew(name);
+        }
+    }
+
+    /// Under a name of its own, or the client's schemas would show in what others prepared in theirs. Where its
+    /// server knows what the client prepared, Postgres judges whether that still holds, as it does without a pooler.
+    #[cold]
+    fn prepare_anew(&mut self, name: &[u8]) {
+        let Some(home) = self.statements.home(name).map(Arc::clone) else { return };
+        let schemas = self.schemas().map(Arc::clone);
+        if self.statements.is_stale(&home) {
+            let renewed = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
             self.statements.define(name, renewed);
+        } else if home.is_at_home(schemas.as_ref()) || self.server.statements.has(home.id) {
+            self.statements.define(name, home);
+        } else {
+            let abroad = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
+            self.statements.define_abroad(name, home, abroad);
         }
     }
 

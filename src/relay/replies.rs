@@ -17,6 +17,7 @@ use crate::server::owed::{
     Cause, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::server::statement::StatementRegistry;
+use crate::sql::feature::Feature;
 use crate::stats::meter::Meter;
 
 /// The longest message of the server that must be complete before it is looked at. Of a longer
@@ -302,6 +303,9 @@ impl Replies<'_> {
         let code = fields.sqlstate();
         *fatal |= fields.is_fatal();
         let cause = Cause::of(code);
+        if fields.routine == CHANGED_RESULT_ROUTINE && self.may_send_again() {
+            return Ok(self.send_again(cause));
+        }
         self.watch_failure(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let mut duplicate = Box::default();
@@ -329,17 +333,11 @@ impl Replies<'_> {
                 Ok(Verdict::Forward)
             }
             ErrorVerdict::DuplicateStatement => {
-                let name = String::from_utf8_lossy(&duplicate);
-                let text = format!("prepared statement \"{name}\" already exists");
-                let code = SqlState::DUPLICATE_PREPARED_STATEMENT;
-                write_error(splice.insert(), Severity::Error, code, &text, "");
+                write_duplicate(splice.insert(), &duplicate);
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Refused(feature) => {
-                let text =
-                    format!("the pooler's settings for pins refuse this: {}", feature.name());
-                let code = SqlState::FEATURE_NOT_SUPPORTED;
-                write_error(splice.insert(), Severity::Error, code, &text, feature.advice());
+                write_refused(splice.insert(), feature);
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Nobody => Ok(Verdict::Swallow),
@@ -383,6 +381,17 @@ impl Replies<'_> {
             self.meter.query.record(self.now.saturating_sub(done.started_at));
         }
     }
+}
+
+fn write_duplicate(out: &mut Vec<u8>, name: &[u8]) {
+    let name = String::from_utf8_lossy(name);
+    let text = format!("prepared statement \"{name}\" already exists");
+    write_error(out, Severity::Error, SqlState::DUPLICATE_PREPARED_STATEMENT, &text, "");
+}
+
+fn write_refused(out: &mut Vec<u8>, feature: Feature) {
+    let text = format!("the pooler's settings for pins refuse this: {}", feature.name());
+    write_error(out, Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, &text, feature.advice());
 }
 
 /// Is the body of this message looked at?

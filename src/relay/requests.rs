@@ -86,7 +86,9 @@ pub struct Requests<'a> {
     pub registry: &'a StatementRegistry,
     /// The server the client holds.
     pub server: &'a mut ServerConnection,
-    /// What the client logged in with.
+    /// The client's settings.
+    pub settings: &'a Settings,
+    /// What it logged in with.
     pub initial: &'a Settings,
     /// May the client bind state to its server?
     pub pinning: Pinning,

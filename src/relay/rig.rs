@@ -15,6 +15,7 @@ use super::requests::{Pinning, Requests, Taken, Violation, Wish};
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
+use crate::server::kept::Kept;
 use crate::server::owed::Owed;
 use crate::server::parameters::{Applied, Settings};
 use crate::server::statement::{ServerStatements, StatementRegistry};
@@ -36,6 +37,7 @@ pub(crate) struct Rig {
     pub(crate) registry: Arc<StatementRegistry>,
     pub(crate) meter: Meter,
     pub(crate) pinning: Pinning,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) initial: Settings,
     _peer: UnixStream,
     // Last, so that the sockets go before the runtime they are registered with.
@@ -75,6 +77,8 @@ impl Rig {
             dirt: Dirt::Known,
             touched: None,
             asked: None,
+            kept: Kept::default(),
+            schemas: None,
             pins: Features::NONE,
             key: CancelKey { address, tls: None, pid: 1, secret: Box::default() },
             cancels: Arc::default(),
@@ -86,6 +90,7 @@ impl Rig {
             registry,
             meter: Meter::default(),
             pinning: Pinning::Allowed,
+            settings: Arc::default(),
             initial: Settings::default(),
             _peer: peer,
             _runtime: runtime,
@@ -107,6 +112,7 @@ impl Rig {
             body: &mut client.body,
             registry: &self.registry,
             server: &mut self.server,
+            settings: &self.settings,
             initial: &self.initial,
             now: 0,
         };

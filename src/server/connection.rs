@@ -2,20 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::sync::Notify;
-
 use super::effects::Effect;
+pub use super::gate::{CancelGate, CancelInFlight, CancelKey};
 use super::inventory::Inventory;
+use super::kept::Kept;
 use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
 use super::statement::{ServerStatements, Statement};
-use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
-use crate::net::tls::connector::Connector;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::sql::effects::Effects;
@@ -122,41 +119,6 @@ pub enum Body {
     Drop(usize),
 }
 
-/// The key that cancels what a server runs.
-#[derive(Clone)]
-pub struct CancelKey {
-    /// Where the server is.
-    pub address: ServerAddress,
-    /// How the server's own connection is encrypted, if it is.
-    pub tls: Option<Connector>,
-    /// The backend's process id.
-    pub pid: u32,
-    /// Its secret.
-    pub secret: Box<[u8]>,
-}
-
-/// Counts the cancel requests on their way to a server, which is not reused before they ended.
-#[derive(Debug, Default)]
-pub struct CancelGate {
-    in_flight: AtomicU32,
-    /// A request was given up after it had set out: it may arrive at any time.
-    lost: AtomicBool,
-    ended: Notify,
-}
-
-/// One cancel request on its way; dropped before [`Self::finish`], it may still arrive.
-#[derive(Debug)]
-pub struct CancelInFlight {
-    gate: Arc<CancelGate>,
-    end: CancelEnd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CancelEnd {
-    Open,
-    Known,
-}
-
 /// A connection to Postgres that is logged in.
 #[derive(Debug)]
 pub struct ServerConnection {
@@ -176,6 +138,8 @@ pub struct ServerConnection {
     pub bound_forgets: bool,
     /// The type of the client's message that is being passed on in parts.
     pub half_sent: u8,
+    /// The client's last batch, if it may be sent again.
+    pub kept: Kept,
     /// Bytes for Postgres that the socket has not taken yet.
     pub unsent: Vec<u8>,
     /// Prepared statements it knows.
@@ -190,6 +154,9 @@ pub struct ServerConnection {
     pub touched: Option<Box<Effects>>,
     /// The question about it that is on its way or answered.
     pub asked: Option<Box<Inventory>>,
+    /// Which schemas names are looked up in since the present client said so in a transaction that is not over,
+    /// or since there are temporary tables.
+    pub schemas: Option<Arc<str>>,
     /// State of the present client that only this connection has.
     pub pins: Features,
     /// How to cancel what it runs.
@@ -248,6 +215,22 @@ impl ServerConnection {
     #[cold]
     pub fn touch(&mut self, effects: &Effects) {
         self.touched.get_or_insert_default().merge(effects);
+        if effects.begins.contains(Feature::TemporaryTable) {
+            self.schemas = Some(format!("\0{}", self.id).into());
+        } else if let Some(said) = &effects.schemas
+            && !self.pins.contains(Feature::TemporaryTable)
+        {
+            self.schemas = Some(format!("\0{said}").into());
+        }
+    }
+
+    /// Its transaction is over, and what it left is known: what says which schemas names are looked up in are the
+    /// client's settings again.
+    #[inline]
+    pub fn forget_schemas(&mut self) {
+        if self.schemas.is_some() && !self.pins.contains(Feature::TemporaryTable) {
+            self.schemas = None;
+        }
     }
 
     /// Gives the session these settings.
@@ -422,61 +405,5 @@ impl ServerStatements {
             | Undo::Closed { .. }
             | Undo::Duplicate(_) => {}
         }
-    }
-}
-
-impl CancelGate {
-    /// A cancel request sets out.
-    #[must_use]
-    pub fn enter(self: &Arc<Self>) -> CancelInFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        CancelInFlight { gate: Arc::clone(self), end: CancelEnd::Open }
-    }
-
-    /// Is a cancel request on its way?
-    #[inline]
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) > 0
-    }
-
-    /// May a request that was given up still arrive?
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    /// Waits until no cancel request is on its way. Cancel safe.
-    pub async fn wait(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if !self.is_busy() {
-                return;
-            }
-            ended.await;
-        }
-    }
-}
-
-impl CancelInFlight {
-    /// Postgres has acted on it, or it never set out.
-    pub fn finish(mut self) {
-        self.end = CancelEnd::Known;
-    }
-}
-
-impl Drop for CancelInFlight {
-    fn drop(&mut self) {
-        if self.end == CancelEnd::Open {
-            self.gate.lost.store(true, Ordering::Release);
-        }
-        self.gate.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.gate.ended.notify_waiters();
-    }
-}
-
-impl std::fmt::Debug for CancelKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CancelKey").field("address", &self.address).field("pid", &self.pid).finish()
     }
 }

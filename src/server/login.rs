@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::connection::{Body, CancelGate, CancelKey, Dirt, ServerConnection};
 use super::dial::{Attempt, DialError, attempts, dial};
+use super::kept::Kept;
 use super::owed::Owed;
 use super::parameters::{Applied, Settings};
 use super::statement::ServerStatements;
@@ -210,6 +211,8 @@ async fn open_by(
         dirt: Dirt::Known,
         touched: None,
         asked: None,
+        schemas: None,
+        kept: Kept::default(),
         pins: Features::NONE,
         key,
         cancels: Arc::new(CancelGate::default()),

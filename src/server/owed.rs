@@ -377,6 +377,17 @@ impl<U> Owed<U> {
         }
     }
 
+    /// An error was taken in: is the Sync behind it the only request? Then its `ReadyForQuery` is dropped.
+    pub fn drop_ready(&mut self) -> bool {
+        match self.queue.front_mut() {
+            Some(sync) if sync.request == Request::Sync => {
+                sync.answer = Answer::Swallow;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// What travels with the request that is being answered.
     #[must_use]
     pub fn front_undo(&self) -> Option<&U> {

@@ -14,6 +14,8 @@ use crate::sql::effects::Effects;
 #[derive(Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Settings {
     values: BTreeMap<Box<str>, Box<str>>,
+    /// What of them says which schemas names are looked up in.
+    schemas: Option<Arc<str>>,
 }
 
 /// What a server's settings are known to be.
@@ -55,10 +57,30 @@ impl Settings {
         self.values.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// What of them says which schemas names are looked up in: the same for the same text in a statement to mean
+    /// the same. `None`: nothing.
+    #[inline]
+    #[must_use]
+    pub fn schemas(&self) -> Option<&Arc<str>> {
+        self.schemas.as_ref()
+    }
+
     /// The value of one setting; `name` in lower case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|v| &**v)
+    }
+}
+
+/// The `search_path`, and where one of its schemas is called as who acts, who that is.
+fn schemas(values: &BTreeMap<Box<str>, Box<str>>) -> Option<Arc<str>> {
+    let path = values.get("search_path");
+    let who = ["role", "session_authorization"].iter().find_map(|name| values.get(*name));
+    match (path, who) {
+        (None, None) => None,
+        (Some(path), Some(who)) if path.contains("$user") => Some(format!("{path}\0{who}").into()),
+        (Some(path), _) => Some((&**path).into()),
+        (None, Some(who)) => Some(format!("\0{who}").into()),
     }
 }
 
@@ -96,7 +118,8 @@ impl Interner {
                 None => values.remove(&name),
             };
         }
-        self.intern(Settings { values })
+        let schemas = schemas(&values);
+        self.intern(Settings { values, schemas })
     }
 
     fn intern(&self, set: Settings) -> Arc<Settings> {
@@ -306,6 +329,18 @@ mod tests {
         let mut sql = String::new();
         quote(&mut sql, "é'\\😀", '\'');
         assert_eq!(sql, r"'\U000000E9''\\\U0001F600'");
+    }
+
+    #[test]
+    fn schemas_depend_on_the_path_and_on_who_acts() {
+        let interner = Interner::default();
+        let of = |pairs: &[(&str, &str)]| set(&interner, pairs).schemas().map(ToString::to_string);
+        assert_eq!(of(&[("work_mem", "1MB")]), None);
+        assert_eq!(of(&[("search_path", "a")]), of(&[("search_path", "a"), ("role", "r")]));
+        assert_ne!(of(&[("search_path", "a")]), of(&[("search_path", "b")]));
+        assert_ne!(of(&[("role", "q")]), of(&[("role", "r")]));
+        let users = [("search_path", "\"$user\", a"), ("role", "r")];
+        assert_ne!(of(&users), of(&users[..1]));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Statement {
     pub id: u64,
     /// Query text with its NUL, the count of parameter types, and the types.
     pub body: Box<[u8]>,
+    /// Which schemas its names are looked up in (see [`super::parameters::Settings::schemas`]).
+    pub schemas: Option<Arc<str>>,
     /// The schema's age when it was first prepared.
     epoch: u64,
     /// May running it make Postgres forget prepared statements (DEALLOCATE, DISCARD)?
@@ -54,10 +56,14 @@ pub struct StatementRegistry {
 }
 
 struct Known {
-    statements: HashSet<ByBody, Xxh3Builder>,
+    /// By the schemas that names are looked up in.
+    statements: HashMap<Arc<str>, Texts, Xxh3Builder>,
+    count: usize,
     next_id: u64,
     sweep_at: usize,
 }
+
+type Texts = HashSet<ByBody, Xxh3Builder>;
 
 /// A statement keyed by its body.
 #[derive(Debug)]
@@ -101,6 +107,17 @@ impl Statement {
     #[must_use]
     pub fn shared_name(&self) -> SharedName {
         SharedName::new(self.id)
+    }
+
+    /// Are its names looked up in these schemas?
+    #[inline]
+    #[must_use]
+    pub fn is_at_home(&self, schemas: Option<&Arc<str>>) -> bool {
+        match (&self.schemas, schemas) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
+            (None, Some(_)) | (Some(_), None) => false,
+        }
     }
 
     /// Was it first prepared before the schema reached this age?
@@ -150,7 +167,8 @@ impl StatementRegistry {
         Self {
             known: Mutex::new(Known {
                 // A client can choose the texts, so the hash is seeded.
-                statements: HashSet::with_hasher(Xxh3Builder::new().with_seed(seed)),
+                statements: HashMap::with_hasher(Xxh3Builder::new().with_seed(seed)),
+                count: 0,
                 next_id: 1,
                 sweep_at: KEEP_UNUSED,
             }),
@@ -158,11 +176,16 @@ impl StatementRegistry {
         }
     }
 
-    /// The statement with this body. `renew`: not one that was shared before (the client has
-    /// closed that one and asks anew, so Postgres would analyse the text anew).
-    pub fn intern(&self, body: &[u8], renew: impl FnOnce(&Statement) -> bool) -> Arc<Statement> {
+    /// The statement with this body, its names looked up in these schemas. `renew`: not one that was shared before
+    /// (the client has closed that one and asks anew, so Postgres would analyse the text anew).
+    pub fn intern(
+        &self,
+        body: &[u8],
+        schemas: Option<&Arc<str>>,
+        renew: impl FnOnce(&Statement) -> bool,
+    ) -> Arc<Statement> {
         let epoch = self.epoch.load(Ordering::Relaxed);
-        if let Some(ByBody(found)) = self.known.lock().statements.get(body)
+        if let Some(found) = self.known.lock().find(body, schemas)
             && found.epoch == epoch
             && !renew(found)
         {
@@ -170,24 +193,27 @@ impl StatementRegistry {
         }
         // Reading takes time, and all workers want the lock. The text ends at its NUL.
         let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
-        let forgets = forgets(body);
         let mut known = self.known.lock();
-        let (id, proven) = (known.next_id, AtomicBool::new(false));
-        let body = body.into();
-        let run = OnceLock::new();
-        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven, run });
-        known.next_id += 1;
-        known.statements.replace(ByBody(Arc::clone(&statement)));
-        known.sweep_when_due();
+        let statement = Arc::new(Statement {
+            id: known.next_id,
+            body: body.into(),
+            schemas: schemas.map(Arc::clone),
+            epoch,
+            forgets: forgets(body),
+            effects,
+            proven: AtomicBool::new(false),
+            run: OnceLock::new(),
+        });
+        known.add(Arc::clone(&statement));
         statement
     }
 
-    /// The statement with this body, if Postgres has accepted it under the schema as it is.
+    /// The statement with this body and these schemas, if Postgres has accepted it under the schema as it is.
     #[must_use]
-    pub fn proven(&self, body: &[u8]) -> Option<Arc<Statement>> {
+    pub fn proven(&self, body: &[u8], schemas: Option<&Arc<str>>) -> Option<Arc<Statement>> {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let known = self.known.lock();
-        let ByBody(found) = known.statements.get(body)?;
+        let found = known.find(body, schemas)?;
         (found.epoch == epoch && found.proven.load(Ordering::Relaxed)).then(|| Arc::clone(found))
     }
 
@@ -205,7 +231,7 @@ impl StatementRegistry {
     /// How many statements are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.lock().statements.len()
+        self.known.lock().count
     }
 
     /// Is no statement known?
@@ -221,12 +247,33 @@ impl std::fmt::Debug for StatementRegistry {
     }
 }
 
+#[allow(clippy::mutable_key_type, reason = "what a statement is found by does not change")]
 impl Known {
+    fn find(&self, body: &[u8], schemas: Option<&Arc<str>>) -> Option<&Arc<Statement>> {
+        let texts = self.statements.get(schemas.map_or("", |schemas| &**schemas))?;
+        texts.get(body).map(|ByBody(found)| found)
+    }
+
+    fn add(&mut self, statement: Arc<Statement>) {
+        self.next_id += 1;
+        let schemas = statement.schemas.clone().unwrap_or_default();
+        let hasher = *self.statements.hasher();
+        let texts = self.statements.entry(schemas).or_insert_with(|| HashSet::with_hasher(hasher));
+        if texts.replace(ByBody(statement)).is_none() {
+            self.count += 1;
+        }
+        self.sweep_when_due();
+    }
+
     /// Forgets what no client holds, once enough has gathered that looking at all is worth it.
     fn sweep_when_due(&mut self) {
-        if self.statements.len() >= self.sweep_at {
-            self.statements.retain(|s| Arc::strong_count(&s.0) > 1);
-            self.sweep_at = KEEP_UNUSED + 2 * self.statements.len();
+        if self.count >= self.sweep_at {
+            self.statements.retain(|_, texts| {
+                texts.retain(|s| Arc::strong_count(&s.0) > 1);
+                !texts.is_empty()
+            });
+            self.count = self.statements.values().map(HashSet::len).sum();
+            self.sweep_at = KEEP_UNUSED + 2 * self.count;
         }
     }
 }
@@ -386,64 +433,5 @@ impl Borrow<[u8]> for ByBody {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_body_is_the_same_statement() {
-        let registry = StatementRegistry::new(1);
-        let a = registry.intern(b"select 1\0\0\0", |_| false);
-        let b = registry.intern(b"select 1\0\0\0", |_| false);
-        let c = registry.intern(b"select 1\0\0\x01\0\0\0\x17", |_| false);
-        assert!(Arc::ptr_eq(&a, &b));
-        assert_ne!(a.id, c.id);
-    }
-
-    #[test]
-    fn a_changed_schema_or_a_renewal_gives_a_new_name() {
-        let registry = StatementRegistry::new(1);
-        let a = registry.intern(b"x", |_| false);
-        let b = registry.intern(b"x", |found| found.id == a.id);
-        assert_ne!(a.id, b.id);
-        registry.schema_changed();
-        let c = registry.intern(b"x", |_| false);
-        assert_ne!(b.id, c.id);
-        assert!(Arc::ptr_eq(&c, &registry.intern(b"x", |_| false)));
-    }
-
-    #[test]
-    fn statements_nobody_holds_do_not_gather_for_ever() {
-        let registry = StatementRegistry::new(1);
-        for i in 0..20 * KEEP_UNUSED {
-            drop(registry.intern(i.to_string().as_bytes(), |_| false));
-        }
-        assert!(registry.len() <= 2 * KEEP_UNUSED, "{}", registry.len());
-    }
-
-    #[test]
-    fn what_forgets_is_known_by_its_first_word() {
-        assert!(forgets(b" \nDEALLOCATE ALL\0") && forgets(b"Discard all"));
-        assert!(!forgets(b"select 'discard'") && !forgets(b"disc") && !forgets(b""));
-    }
-
-    #[test]
-    fn the_least_recently_used_goes_first() {
-        let mut server = ServerStatements::new(2);
-        server.learn(1);
-        server.learn(2);
-        assert_eq!(server.surplus(), None);
-        assert!(server.knows(1));
-        server.learn(3);
-        assert_eq!(server.surplus(), Some(2));
-        assert_eq!(server.surplus(), None);
-        assert!(server.knows(1) && server.knows(3) && !server.knows(2));
-    }
-
-    #[test]
-    fn names_are_the_prefix_and_the_number() {
-        for id in [0, 7, 12_345, u64::MAX] {
-            let wanted = format!("pooler_{id}");
-            assert_eq!(SharedName::new(id).as_bytes(), wanted.as_bytes());
-        }
-    }
-}
+#[path = "statement_tests.rs"]
+mod tests;

@@ -23,6 +23,9 @@ pub struct Effects {
     pub scope: Scope,
     /// Settings that are named, in lower case, and what was last done to each.
     pub settings: Vec<(Box<str>, Change)>,
+    /// What it says of the schemas that names are looked up in from then on, be it for its transaction only;
+    /// nothing: what they are then cannot be told.
+    pub schemas: Option<Box<str>>,
 }
 
 /// Which settings a text may change.
@@ -99,6 +102,12 @@ const MOST_DEALLOCATE_TOKENS: usize = 5;
 pub const OF_TRANSACTION: [&str; 3] =
     ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
 
+/// The setting that says which schemas names are looked up in.
+const SCHEMAS: &str = "search_path";
+
+/// The longest value of it that is kept.
+const MOST_SCHEMAS: usize = 512;
+
 /// What `SET SESSION CHARACTERISTICS AS TRANSACTION` sets.
 const CHARACTERISTICS: [&str; 3] = [
     "default_transaction_isolation",
@@ -161,6 +170,20 @@ impl Effects {
         words.name(at)
     }
 
+    /// Is nothing behind a semicolon?
+    #[must_use]
+    pub fn is_single(sql: &[u8]) -> bool {
+        is_single(sql)
+    }
+
+    /// Is `NONE` the last word, as in `SET ROLE NONE`?
+    #[must_use]
+    pub fn says_none(sql: &[u8]) -> bool {
+        let ends = |b: u8| b.is_ascii_whitespace() || b == b';';
+        let mut words = sql.split(|b| ends(*b)).filter(|word| !word.is_empty());
+        words.next_back().is_some_and(|word| word.eq_ignore_ascii_case(b"none"))
+    }
+
     /// What cannot be read may do anything.
     #[must_use]
     pub fn unreadable() -> Box<Self> {
@@ -175,6 +198,9 @@ impl Effects {
         self.touches = self.touches.union(later.touches);
         self.ends = self.ends.union(later.ends);
         self.widen(later.scope);
+        if later.schemas.is_some() {
+            self.schemas.clone_from(&later.schemas);
+        }
         for (name, change) in &later.settings {
             self.change(name, *change);
         }
@@ -211,6 +237,7 @@ impl Effects {
 
     fn anything(&mut self) {
         self.widen(Scope::All);
+        self.schemas = Some(Box::default());
         self.touches = self.touches.union(Features::visible());
     }
 
@@ -245,6 +272,7 @@ impl Effects {
             "deallocate" => self.ends.insert(Feature::Prepare),
             "discard" if words.is(1, "all") => {
                 self.widen(Scope::Reset);
+                self.schemas = Some(Box::default());
                 self.ends = self.ends.union(Features::visible());
             }
             "discard" => self.ends.insert(Feature::TemporaryTable),
@@ -266,7 +294,7 @@ impl Effects {
     /// `SET`, in all its forms: gram.y, `VariableSetStmt`.
     fn set(&mut self, words: &Words<'_, '_>) {
         let at = match words.keyword(1).as_deref() {
-            Some("local") => return,
+            Some("local") => return self.path(words, 2, Change::Set),
             Some("session") if words.is(2, "characteristics") => {
                 return CHARACTERISTICS.iter().for_each(|name| self.change(name, Change::Set));
             }
@@ -282,6 +310,7 @@ impl Effects {
     fn reset(&mut self, words: &Words<'_, '_>) {
         if words.is(1, "all") {
             self.widen(Scope::Reset);
+            self.schemas = Some(Box::default());
         } else {
             self.named(words, 1, Change::Reset);
         }
@@ -289,6 +318,7 @@ impl Effects {
 
     /// The setting that is named from `at` on.
     fn named(&mut self, words: &Words<'_, '_>, at: usize, change: Change) {
+        self.path(words, at, change);
         let Some(name) = words.setting(at) else { return };
         match &*name {
             "time" if words.is(at + 1, "zone") => self.change("timezone", change),
@@ -304,6 +334,15 @@ impl Effects {
             name if OF_TRANSACTION.contains(&name) => {}
             name => self.change(name, change),
         }
+    }
+
+    /// Notes which schemas names are looked up in, if that is what is set from `at` on.
+    fn path(&mut self, words: &Words<'_, '_>, at: usize, change: Change) {
+        if !words.is(at, "schema") && words.setting(at).as_deref() != Some(SCHEMAS) {
+            return;
+        }
+        let said = if change == Change::Set { words.rest(at + 1) } else { String::new() };
+        self.schemas = Some(if said.len() > MOST_SCHEMAS { "" } else { &*said }.into());
     }
 
     /// What the statement itself does is done when it is executed, and its name says nothing then.
@@ -355,12 +394,17 @@ impl Effects {
     fn set_config(&mut self, words: &Words<'_, '_>, at: usize) {
         let arguments = words.arguments(at);
         let only = |range: &std::ops::Range<usize>| (range.len() == 1).then_some(range.start);
+        let name = arguments.first().and_then(only).and_then(|name| words.string(name));
+        if name.as_deref().is_none_or(|name| name == SCHEMAS) {
+            let value = arguments.get(1).and_then(only).and_then(|value| words.string(value));
+            self.schemas = Some(name.as_ref().and(value).unwrap_or_default());
+        }
         if let Some(third) = arguments.get(2).and_then(only)
             && (words.is(third, "true") || words.string(third).as_deref() == Some("t"))
         {
             return;
         }
-        match arguments.first().and_then(only).and_then(|name| words.string(name)) {
+        match name {
             Some(name) => self.change(&name, Change::Set),
             // Which one is only known at run time; custom settings are listed nowhere.
             None => {

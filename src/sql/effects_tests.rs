@@ -25,6 +25,7 @@ fn most_texts_do_nothing() {
         "insert into t values (1, 'x;y')",
         "begin; commit;",
         "SET LOCAL search_path = a",
+        "SET LOCAL work_mem = '1MB'",
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         "SET CONSTRAINTS ALL DEFERRED",
         "set transaction_read_only = on",
@@ -237,5 +238,25 @@ fn reading_takes_time_in_proportion() {
         let started = std::time::Instant::now();
         let _ = read(&text);
         assert!(started.elapsed() < std::time::Duration::from_secs(2), "{piece}");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_schemas_is_told() {
+    let said = |sql: &str| read(sql).schemas.map(String::from);
+    for (sql, wanted) in [
+        ("SET search_path TO a, \"B\"", Some("TO a , \"B\"")),
+        ("SET LOCAL search_path = a", Some("= a")),
+        ("SET SCHEMA 'a'", Some("'a'")),
+        ("SELECT set_config('search_path', 'a', true)", Some("a")),
+        ("SELECT set_config('search_path', $1, true)", Some("")),
+        ("SELECT set_config($1, 'a', true)", Some("")),
+        ("SET search_path TO a; RESET search_path", Some("")),
+        ("DISCARD ALL", Some("")),
+        ("DO 'x'", Some("")),
+        ("SET LOCAL work_mem = '1MB'", None),
+        ("SELECT set_config('work_mem', '1MB', false)", None),
+    ] {
+        assert_eq!(said(sql).as_deref(), wanted, "{sql}");
     }
 }

@@ -42,6 +42,13 @@ impl Words<'_, '_> {
         self.tokens.get(at).is_some_and(|token| token.is_byte(self.sql, mark))
     }
 
+    /// The tokens from a place on, as text that is the same for the same tokens.
+    pub(super) fn rest(&self, from: usize) -> String {
+        let tokens = self.tokens.get(from..).unwrap_or_default();
+        let texts = tokens.iter().map(|token| String::from_utf8_lossy(token.bytes(self.sql)));
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
     /// Do these words stand somewhere one after the other?
     pub(super) fn has(&self, words: &[&str]) -> bool {
         (0..self.tokens.len())

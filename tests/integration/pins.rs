@@ -219,8 +219,12 @@ fn a_role_that_was_taken_away_runs_nothing() {
     root.query(&format!("REVOKE {role} FROM app"));
     let insert = "INSERT INTO seen VALUES (current_user)";
     let reply = one.run(&query(insert));
-    assert_eq!(reply.shape(), "E(08006) closed", "{:?}", reply.error());
+    assert_eq!(reply.shape(), "E(42501) Z(I)", "{:?}", reply.error());
     assert_eq!(two.value("SELECT count(*) FROM seen"), "0");
+    root.query(&format!("GRANT {role} TO app"));
+    one.query(insert);
+    assert_eq!(two.value("SELECT who FROM seen"), role);
+    one.query("RESET ROLE");
     root.query(&format!("DROP ROLE {role}"));
 }
 
@@ -287,26 +291,65 @@ fn two_migrations_at_once_exclude_each_other() {
     assert_eq!(world.client().value(held), "0");
 }
 
-/// As django-tenants does: each client sets its schema, and all use the same SQL and statement names.
+/// As django-tenants does: each client sets its schema, and all use the same SQL and statement names, for tables that
+/// need not have the same columns.
 #[test]
 fn two_tenants_with_the_same_statement_see_their_own_rows() {
     let world = tight().start();
-    for tenant in ["a", "b"] {
+    for (tenant, column) in [("a", "name text"), ("b", "number int, name text")] {
         world.prepare(&format!(
-            "CREATE SCHEMA tenant_{tenant}; CREATE TABLE tenant_{tenant}.item (name text); \
-             INSERT INTO tenant_{tenant}.item VALUES ('of {tenant}'); \
+            "CREATE SCHEMA tenant_{tenant}; CREATE TABLE tenant_{tenant}.item ({column}); \
+             INSERT INTO tenant_{tenant}.item (name) VALUES ('of {tenant}'); \
              GRANT USAGE ON SCHEMA tenant_{tenant} TO app; GRANT ALL ON tenant_{tenant}.item TO app"
         ));
     }
     let (mut one, mut two) = (world.client(), world.client());
     let run = Batch::new().run("items", &[]).sync();
-    for (client, tenant) in [(&mut one, "a"), (&mut two, "b")] {
-        client.query(&format!("SET search_path = tenant_{tenant}, public"));
-        client.run(&Batch::new().parse("items", "SELECT name FROM item").sync());
-    }
+    let parse = Batch::new().parse("items", "SELECT * FROM item").sync();
+    one.query("SET search_path = tenant_a, public");
+    one.run(&parse);
+    two.query("BEGIN; SET search_path = tenant_b, public");
+    two.run(&parse);
+    two.query("COMMIT");
     for _ in 0..10 {
-        assert_eq!(one.run(&run).value(), "of a");
-        assert_eq!(two.run(&run).value(), "of b");
+        assert_eq!(one.run(&run).shape(), "2 D(of a) C(SELECT 1) Z(I)");
+        assert_eq!(two.run(&run).shape(), "2 D(∅|of b) C(SELECT 1) Z(I)");
         assert_eq!(one.value("SELECT name FROM item"), "of a");
+    }
+    // What is only for one transaction makes no difference to others either.
+    let mut three = world.client();
+    for (tenant, row) in [("a", "of a"), ("b", "∅|of b"), ("a", "of a")] {
+        three.query(&format!("BEGIN; SET LOCAL search_path = tenant_{tenant}"));
+        let own = Batch::new().parse(tenant, "SELECT * FROM item").run(tenant, &[]).sync();
+        let wanted = format!("1 2 D({row}) C(SELECT 1) Z(T)");
+        assert_eq!(three.run(&own).shape(), wanted);
+        three.query("COMMIT");
+        three.run(&Batch::new().close('S', tenant).sync());
+        assert_eq!(one.run(&run).shape(), "2 D(of a) C(SELECT 1) Z(I)");
+        assert_eq!(two.run(&run).shape(), "2 D(∅|of b) C(SELECT 1) Z(I)");
+    }
+}
+
+/// One that changes its schema goes on with the statements that it has, where their columns are the same.
+#[test]
+fn a_statement_follows_its_clients_schema() {
+    let world = Scenario::new().pool_size(2).set("auth.auth_type", "trust").start();
+    for tenant in ["a", "b"] {
+        world.prepare(&format!(
+            "CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.item AS SELECT '{tenant}'::text AS name"
+        ));
+    }
+    let (mut pair, mut holder) = (world.pair(), world.client());
+    pair.same(&query("SET search_path = a"));
+    pair.same(&Batch::new().parse("items", "SELECT * FROM item").sync());
+    for round in 0..6 {
+        if round % 2 == 1 {
+            holder.query("BEGIN");
+        }
+        for tenant in ["b", "a", "public, b"] {
+            pair.same(&query(&format!("SET search_path = {tenant}")));
+            pair.same(&Batch::new().run("items", &[]).sync());
+        }
+        holder.query("ROLLBACK");
     }
 }

@@ -170,7 +170,9 @@ fn reset_goes_back_to_what_the_client_logged_in_with() {
     let log_in = |login: Login| {
         let login = login.parameter("TimeZone", "Asia/Tokyo").parameter("application_name", "shop");
         let options = "-c work_mem=6MB -c my.name=x";
-        RawClient::login(&login.parameter("client_encoding", "LATIN1").parameter("options", options))
+        RawClient::login(
+            &login.parameter("client_encoding", "LATIN1").parameter("options", options),
+        )
     };
     let mut pair = Pair { direct: log_in(world.direct_login()), pooled: log_in(world.login()) };
     same_values(
@@ -189,7 +191,8 @@ fn reset_goes_back_to_what_the_client_logged_in_with() {
             "SET client_encoding = 'UTF8'",
             "RESET ALL",
             "SET TimeZone = 'UTC'",
-            "BEGIN; SET LOCAL TimeZone = 'Europe/Berlin'; RESET TimeZone; SAVEPOINT s; SET TimeZone = 'UTC'",
+            "BEGIN; SET LOCAL TimeZone = 'Europe/Berlin'; RESET TimeZone",
+            "SAVEPOINT s; SET TimeZone = 'UTC'",
             "ROLLBACK TO s",
             "COMMIT",
             "SET TimeZone = 'UTC'; SET client_encoding = 'UTF8'",
@@ -202,11 +205,13 @@ fn reset_goes_back_to_what_the_client_logged_in_with() {
         for set in ["SET TimeZone = 'UTC'", "SET work_mem = '7MB'", "SET my.name = 'y'"] {
             pair.same(&query(set));
         }
-        let extended = names.iter().fold(Batch::new().parse("", reset).run("", &[]), |batch, name| {
-            batch.parse("", &format!("SHOW {name}")).run("", &[])
-        });
+        let extended =
+            names.iter().fold(Batch::new().parse("", reset).run("", &[]), |batch, name| {
+                batch.parse("", &format!("SHOW {name}")).run("", &[])
+            });
         let replies = pair.same(&extended.sync());
-        let simple = names.iter().fold(query(reset), |batch, name| batch.query(&format!("SHOW {name}")));
+        let simple =
+            names.iter().fold(query(reset), |batch, name| batch.query(&format!("SHOW {name}")));
         assert_eq!(pair.same(&simple).rows(), replies.rows(), "{reset}");
     }
     let mut other = world.client();
@@ -215,4 +220,37 @@ fn reset_goes_back_to_what_the_client_logged_in_with() {
         assert_eq!(other.parameter(name), fresh.parameter(name), "{name}");
     }
     assert_eq!(show(&mut other, "work_mem"), "4MB");
+}
+
+/// A role that is dropped while a client has it: the client hears of it, and can go on without.
+#[test]
+fn a_role_that_is_gone_can_be_given_up() {
+    let world = Scenario::new().pool_size(1).start();
+    let role = format!("gone_{}", world.database);
+    let mut superuser = world.superuser();
+    superuser.query(&format!("CREATE ROLE {role}; GRANT {role} TO app"));
+    let mut clients = world.clients(4);
+    for client in &mut clients {
+        client.query(&format!("SET ROLE {role}"));
+        assert_eq!(client.value("SELECT current_user"), role);
+    }
+    let mut other = world.client();
+    assert_eq!(other.value("SELECT current_user"), "app");
+    superuser.query(&format!("DROP ROLE {role}"));
+    let batch = |sql| Batch::new().parse("", sql).run("", &[]).sync();
+    let backs =
+        [query("RESET ROLE"), query("SET ROLE NONE"), batch("RESET ROLE"), query("DISCARD ALL")];
+    for (client, back) in clients.iter_mut().zip(backs) {
+        for _ in 0..2 {
+            assert_eq!(client.run(&query("SELECT current_user")).shape(), "E(22023) Z(I)");
+            assert_eq!(client.run(&batch("SELECT current_user")).shape(), "E(22023) Z(I)");
+        }
+        // Another one that is not there either makes nobody in particular of it.
+        assert!(client.run(&query("SET ROLE no_such_role")).has_error());
+        assert_eq!(client.run(&query("SELECT current_user")).shape(), "E(22023) Z(I)");
+        assert_eq!(client.run(&query("SELECT 1; RESET ROLE")).shape(), "E(22023) Z(I)");
+        assert!(!client.run(&back).has_error());
+        assert_eq!(client.value("SELECT current_user"), "app");
+        assert_eq!(other.value("SELECT current_user"), "app");
+    }
 }
