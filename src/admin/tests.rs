@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::control::census::Census;
 use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
-use crate::stats::queries::{Outcome, Watched};
+use crate::stats::queries::{Block, Ending, Manner, Outcome, Watched};
 
 /// What a test sees of an answer.
 #[derive(Debug)]
@@ -142,8 +142,9 @@ const SELECT_1: &str = "2c3468d568a66693";
 /// As if a client had run it, in two milliseconds.
 fn run_statement(handle: &PoolHandle, sql: &str) {
     let log = handle.queries.as_ref().unwrap();
-    let mut watched = Watched::new(log.query(sql.as_bytes()), 0);
-    log.note(watched.end(Outcome::Complete { rows: 1 }, 0, 2_000_000).unwrap());
+    let mut watched = Watched::new(log.query(sql.as_bytes()), Manner::Simple, 0);
+    let ending = Ending { began: 0, now: 2_000_000, blocked: 0, block: Block::None };
+    log.note(watched.end(Outcome::Complete { rows: 1 }, ending).unwrap());
     log.flush();
 }
 

@@ -32,7 +32,7 @@ use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
-use crate::stats::sums::MOST_TRACKED;
+use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -259,7 +259,8 @@ impl WorkerContext {
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
+    let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
+    counts.then(|| Arc::new(Ledger::new(room, config.log.log_slow_statements)))
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

@@ -154,6 +154,24 @@ pub enum Problem {
         /// The longest allowed.
         high: String,
     },
+    /// A size outside what is possible.
+    #[error("{given:?} is out of range: {low} to {high}")]
+    SizeOutOfRange {
+        /// The size as it was written.
+        given: String,
+        /// The smallest allowed.
+        low: String,
+        /// The largest allowed.
+        high: String,
+    },
+    /// A size that cannot be read.
+    #[error("{given:?} is not a size such as 64kB, 64MB or 1GB: {why}")]
+    Size {
+        /// The text.
+        given: String,
+        /// What is wrong with it.
+        why: UnitError,
+    },
     /// A duration that cannot be read.
     #[error("{given:?} is not a duration such as 500ms, 30s, 5m, 1h or 1d: {why}")]
     Duration {

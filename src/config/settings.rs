@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
+use super::size::Size;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
 use super::units::BareUnit;
@@ -166,6 +167,8 @@ settings! {
         admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+        /// How much memory that takes at most; with less room, fewer fingerprints are told apart.
+        query_stats_memory: usize = Text("64MB") => Size { low: 1 << 20, high: 16 << 30 }, Restart;
     }
 
     /// What is logged, to standard error.

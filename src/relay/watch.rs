@@ -8,9 +8,10 @@ use memchr::memchr;
 
 use super::replies::Replies;
 use super::requests::Requests;
+use crate::protocol::backend::TransactionStatus;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::query::Query;
-use crate::stats::queries::{Outcome, QueryLog, Watched};
+use crate::stats::queries::{Block, Ending, Manner, Outcome, QueryLog, Watched};
 
 /// Named portals that are remembered for a client: cursors of a driver that reads in portions.
 const MOST_PORTALS: usize = 16;
@@ -25,18 +26,40 @@ pub(super) struct Watch {
     named: Vec<(Box<[u8]>, Arc<Query>)>,
     /// How long the client waited for the server it has, nanoseconds; said of one statement only.
     waited: u64,
+    blocked: Blocked,
+}
+
+/// Since when, and how long already, the client has not read the replies of the statement that runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Blocked {
+    since: Option<u64>,
+    nanos: u64,
 }
 
 impl Watch {
     /// A client whose statements go to this log.
     #[must_use]
     pub(super) fn new(log: Rc<QueryLog>) -> Self {
-        Self { log, unnamed: None, named: Vec::new(), waited: 0 }
+        Self { log, unnamed: None, named: Vec::new(), waited: 0, blocked: Blocked::default() }
     }
 
     /// The client had to wait for a server, nanoseconds.
     pub(super) fn waited(&mut self, nanos: u64) {
         self.waited = nanos;
+    }
+
+    /// The client does not read what a statement has for it.
+    #[cold]
+    pub(super) fn block(&mut self, now: u64) {
+        self.blocked.since.get_or_insert(now);
+    }
+
+    /// It has read all there was.
+    #[cold]
+    pub(super) fn unblock(&mut self, now: u64) {
+        if let Some(since) = self.blocked.since.take() {
+            self.blocked.nanos += now.saturating_sub(since);
+        }
     }
 
     fn bind(&mut self, portal: &[u8], query: Arc<Query>) {
@@ -65,7 +88,11 @@ impl Requests<'_> {
     pub(super) fn watch_query(&mut self, text: &[u8]) {
         let Some(watch) = &mut self.statements.watch else { return };
         let query = watch.log.query(text);
-        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+        self.server.owed.watch(Watched::new(
+            query,
+            Manner::Simple,
+            std::mem::take(&mut watch.waited),
+        ));
     }
 
     /// A Bind was passed on; the portal's name is with its NUL.
@@ -82,7 +109,7 @@ impl Requests<'_> {
         });
         watch.bind(portal, Arc::clone(query));
         // Should it fail, that is an error of the statement. What it waited for is told at its end.
-        self.server.owed.watch(Watched::new(Arc::clone(query), 0));
+        self.server.owed.watch(Watched::new(Arc::clone(query), Manner::Extended, 0));
     }
 
     /// An Execute was pushed; its body begins with the portal's name.
@@ -91,7 +118,11 @@ impl Requests<'_> {
         let Some(watch) = &mut self.statements.watch else { return };
         let Some(end) = memchr(0, body) else { return };
         let Some(query) = watch.bound(&body[..=end]).map(Arc::clone) else { return };
-        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+        self.server.owed.watch(Watched::new(
+            query,
+            Manner::Extended,
+            std::mem::take(&mut watch.waited),
+        ));
     }
 }
 
@@ -108,11 +139,11 @@ impl Replies<'_> {
         self.watch(|watched| Outcome::Suspended { rows: watched.rows() });
     }
 
-    /// Rows came.
+    /// Rows of so many bytes came, of a query or of a COPY.
     #[inline]
-    pub(super) fn watch_rows(&mut self, rows: u64) {
+    pub(super) fn watch_rows(&mut self, rows: u64, bytes: u64) {
         if let Some((watched, _)) = self.server.owed.watched() {
-            watched.count_rows(rows);
+            watched.count_rows(rows, bytes, self.now);
         }
     }
 
@@ -124,10 +155,15 @@ impl Replies<'_> {
 
     #[inline]
     fn watch(&mut self, outcome: impl FnOnce(&Watched) -> Outcome) {
-        let Some(watch) = &self.statements.watch else { return };
+        let Some(watch) = &mut self.statements.watch else { return };
+        let block = match self.server.owed.status() {
+            TransactionStatus::Idle => Block::None,
+            TransactionStatus::InTransaction | TransactionStatus::Failed => Block::Open,
+        };
         let Some((watched, began)) = self.server.owed.watched() else { return };
         let outcome = outcome(watched);
-        if let Some(event) = watched.end(outcome, began, self.now) {
+        let blocked = std::mem::take(&mut watch.blocked.nanos);
+        if let Some(event) = watched.end(outcome, Ending { began, now: self.now, blocked, block }) {
             watch.log.note(event);
         }
     }

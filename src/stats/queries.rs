@@ -34,8 +34,45 @@ pub struct Watched {
     since: Option<u64>,
     /// How long the client waited for a server before it, nanoseconds.
     waited: u64,
+    /// Which protocol runs them.
+    manner: Manner,
     /// Rows of the one that runs.
     rows: u64,
+    /// Their bytes, as they are sent.
+    bytes: u64,
+    /// When the first of them came.
+    first_row: Option<u64>,
+}
+
+/// Which protocol runs a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// A Query with its text.
+    Simple,
+    /// Parse, Bind, Execute.
+    Extended,
+}
+
+/// Did a statement run in a transaction that an earlier request began?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// No, by itself.
+    None,
+    /// Yes.
+    Open,
+}
+
+/// The end of a statement, as the relay saw it. Times are in its clock, nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// When the first statement of the request can have begun.
+    pub began: u64,
+    /// Now.
+    pub now: u64,
+    /// How long the client kept the replies waiting, nanoseconds.
+    pub blocked: u64,
+    /// Where it ran.
+    pub block: Block,
 }
 
 /// How a statement ended.
@@ -62,25 +99,37 @@ pub struct Event {
     pub query: Arc<Query>,
     /// Which part.
     pub part: usize,
-    /// How long it ran, nanoseconds.
+    /// How long it ran, nanoseconds; without the time that its client did not read.
     pub nanos: u64,
+    /// How long its client did not read what was there, nanoseconds.
+    pub blocked: u64,
+    /// How long it took until the first row came, nanoseconds.
+    pub first_row: Option<u64>,
+    /// Bytes of its rows.
+    pub bytes: u64,
     /// How long its client waited for a server before it, nanoseconds.
     pub waited: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Which protocol ran it.
+    pub manner: Manner,
+    /// Whether in a transaction.
+    pub block: Block,
 }
 
 impl Watched {
     /// A request that runs these statements.
     #[must_use]
-    pub fn new(query: Arc<Query>, waited: u64) -> Self {
-        Self { query, part: 0, since: None, waited, rows: 0 }
+    pub fn new(query: Arc<Query>, manner: Manner, waited: u64) -> Self {
+        Self { query, part: 0, since: None, waited, manner, rows: 0, bytes: 0, first_row: None }
     }
 
-    /// So many rows came.
+    /// So many rows of so many bytes came now.
     #[inline]
-    pub fn count_rows(&mut self, rows: u64) {
+    pub fn count_rows(&mut self, rows: u64, bytes: u64, now: u64) {
         self.rows += rows;
+        self.bytes += bytes;
+        self.first_row.get_or_insert(now);
     }
 
     /// Rows of the statement that runs.
@@ -89,21 +138,32 @@ impl Watched {
         self.rows
     }
 
-    /// The statement that runs ended; the next one of the request begins. `began`: when the first can
-    /// have begun.
-    pub fn end(&mut self, outcome: Outcome, began: u64, now: u64) -> Option<Event> {
+    /// The statement that runs ended; the next one of the request begins.
+    pub fn end(&mut self, outcome: Outcome, ending: Ending) -> Option<Event> {
         let part = self.part;
         self.query.parts.get(part)?;
-        let nanos = now.saturating_sub(self.since.unwrap_or(began));
-        self.since = Some(now);
+        let began = self.since.unwrap_or(ending.began);
+        let nanos = ending.now.saturating_sub(began);
+        let blocked = ending.blocked.min(nanos);
+        self.since = Some(ending.now);
         self.part = match outcome {
             // What is behind it does not run.
             Outcome::Failed(_) => usize::MAX,
             Outcome::Complete { .. } | Outcome::Suspended { .. } => part + 1,
         };
         self.rows = 0;
-        let waited = std::mem::take(&mut self.waited);
-        Some(Event { query: Arc::clone(&self.query), part, nanos, waited, outcome })
+        Some(Event {
+            query: Arc::clone(&self.query),
+            part,
+            nanos: nanos - blocked,
+            blocked,
+            first_row: self.first_row.take().map(|came| came.saturating_sub(began)),
+            bytes: std::mem::take(&mut self.bytes),
+            waited: std::mem::take(&mut self.waited),
+            outcome,
+            manner: self.manner,
+            block: ending.block,
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! `/queries/{fingerprint}/histogram` and `POST /fingerprint`, `POST /queries/reset`: what belongs to single
 //! statements.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -13,6 +15,7 @@ use crate::sql::lexer::Backslashes;
 use crate::stats::ledger::Ledger;
 use crate::stats::record::RELATIVE_ERROR;
 use crate::stats::spread::Spread;
+use crate::stats::window::Window;
 
 /// The longest bar, in characters.
 const BAR: usize = 60;
@@ -42,7 +45,7 @@ impl HistogramView {
         ledger.each(|record| {
             let is_it = record.about.as_ref().is_some_and(|about| about.fingerprint == wanted);
             if is_it && owner.holds(record) {
-                sum.add(&record.spread());
+                sum.add(&record.spread(Window::All, SystemTime::now()));
             }
         });
         (sum.count() > 0).then(|| Self {

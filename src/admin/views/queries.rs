@@ -19,6 +19,7 @@ use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
 use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
 use crate::stats::sums::MOST_TRACKED;
+use crate::stats::window::Window;
 
 /// The most that are shown at once.
 const MOST_SHOWN: usize = 500;
@@ -133,7 +134,15 @@ pub(crate) struct QueryRow {
     /// By SQLSTATE.
     errors: BTreeMap<String, u64>,
     exec_ms: Times,
+    /// Until the first row came; `null` if there never was one.
+    first_row_ms: Option<FirstRow>,
     pool_wait_ms: Waits,
+    /// How long clients did not read what was there; it is no part of `exec_ms`.
+    client_blocked_ms: Waits,
+    bytes_out: u64,
+    simple_calls: u64,
+    extended_calls: u64,
+    in_transaction_calls: u64,
     max_list: u32,
     /// Of the time of all statements there are.
     time_share: f64,
@@ -150,6 +159,11 @@ struct Times {
     p95: f64,
     p99: f64,
     max: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct FirstRow {
+    mean: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -331,6 +345,17 @@ impl From<&Record> for QueryRow {
                 total: millis(record.wait_micros),
                 max: millis(record.max_wait_micros),
             },
+            first_row_ms: (record.first_rows.0 > 0).then(|| FirstRow {
+                mean: millis(record.first_rows.1) / record.first_rows.0 as f64,
+            }),
+            client_blocked_ms: Waits {
+                total: millis(record.blocked_micros),
+                max: millis(record.max_blocked_micros),
+            },
+            bytes_out: record.bytes_out,
+            simple_calls: record.calls - record.extended_calls,
+            extended_calls: record.extended_calls,
+            in_transaction_calls: record.in_transaction_calls,
             max_list: record.max_list,
             time_share: 0.0,
             first_seen: moment(record.first_seen),
@@ -341,7 +366,7 @@ impl From<&Record> for QueryRow {
 
 impl From<&Record> for Times {
     fn from(record: &Record) -> Self {
-        let spread = record.spread();
+        let spread = record.spread(Window::All, SystemTime::now());
         // A histogram's step may end beyond the longest time there was.
         let at = |share| millis(spread.quantile_micros(share).min(record.max_micros));
         let total = millis(record.total_micros);
@@ -438,6 +463,16 @@ impl View for QueryView {
                 format!("total {}", human::millis(row.exec_ms.total)),
                 format!("min {min} p50 {p50} p95 {p95} p99 {p99} max {max} mean {mean}"),
                 format!("waited {} max {}", human::millis(waits.total), human::millis(waits.max)),
+                format!(
+                    "clients did not read for {} max {}",
+                    human::millis(row.client_blocked_ms.total),
+                    human::millis(row.client_blocked_ms.max)
+                ),
+                format!("{} sent", human::bytes(row.bytes_out)),
+                format!(
+                    "{} extended, {} in transactions",
+                    row.extended_calls, row.in_transaction_calls
+                ),
                 format!("longest list {}", row.max_list),
                 format!("seen {} to {}", row.first_seen, row.last_seen),
             ];
