@@ -220,11 +220,27 @@ impl Asking<'_> {
 
     async fn plain(&mut self, secret: Option<Secret>) -> Result<Authenticated, CredentialError> {
         let password = self.password().await?;
-        match plain::begin(&self.startup.user, &password, secret.as_ref(), &self.shared.decoy) {
+        let authenticated = self.check_plain(&password, secret.as_ref()).await?;
+        if matches!(secret, Some(Secret::Scram(_))) && self.is_keyless() {
+            // A stored secret logs in nowhere, what fits it does.
+            self.learnt.credential = Some(Credential::Secret(Secret::Plain(password)));
+        }
+        Ok(authenticated)
+    }
+
+    async fn check_plain(
+        &self,
+        password: &PlainText,
+        secret: Option<&Secret>,
+    ) -> Result<Authenticated, CredentialError> {
+        match plain::begin(&self.startup.user, password, secret, &self.shared.decoy) {
             plain::Begin::Decided(decision) => Ok(decision?),
             plain::Begin::Derive(needs) => {
-                let keys = derive(needs.derivation().clone(), &self.shared.pools.logins).await?;
-                Ok(needs.with_keys(&keys)?)
+                let logins = &self.shared.pools.logins;
+                let derived = derive(needs.derivation().clone(), logins).await?;
+                let authenticated = needs.with_keys(&derived.keys)?;
+                derived.remember(logins);
+                Ok(authenticated)
             }
         }
     }
@@ -249,8 +265,12 @@ impl Asking<'_> {
         let awaiting = match begin {
             scram::Begin::Ready(awaiting) => awaiting,
             scram::Begin::Derive(needs) => {
-                let keys = derive(needs.derivation().clone(), &self.shared.pools.logins).await?;
-                needs.with_keys(&keys)
+                let logins = &self.shared.pools.logins;
+                let derived = derive(needs.derivation().clone(), logins).await?;
+                let awaiting = needs.with_keys(&derived.keys);
+                // Of the user's own password, not of what somebody sent.
+                derived.remember(logins);
+                awaiting
             }
         };
         let initial = self.read_message().await?;

@@ -294,11 +294,12 @@ impl Login<'_> {
             Sasl::Continue(data) => sent.server_first(&data)?,
             Sasl::Final(_) => return Err(ConnectError::Unexpected(server_tag::AUTHENTICATION)),
         };
+        let mut derived = None;
         let (sent, last) = match &self.target.credential {
             Credential::Secret(Secret::Plain(password)) => {
                 let derivation = challenge.derivation(password);
-                let keys = derive(derivation, self.context).await?;
-                challenge.answer(&keys)
+                let derived = derived.insert(derive(derivation, self.context).await?);
+                challenge.answer(&derived.keys)
             }
             Credential::LoginKeys(keys) => challenge.answer_as_client(keys)?,
             Credential::Secret(Secret::Md5(_) | Secret::Scram(_)) | Credential::None => {
@@ -310,6 +311,10 @@ impl Login<'_> {
             Sasl::Final(data) => sent.server_final(&data)?,
             Sasl::Continue(_) => return Err(ConnectError::Unexpected(server_tag::AUTHENTICATION)),
         };
+        // The server knows the user's secret, so its salt is no stranger's.
+        if let Some(derived) = derived {
+            derived.remember(self.context);
+        }
         let message = self.reader.next(&mut self.stream, MESSAGE_LIMIT).await?;
         match (message.tag, Authentication::parse(message.body)) {
             (server_tag::AUTHENTICATION, Some(Authentication::Ok)) => Ok(()),
@@ -378,6 +383,23 @@ enum Sasl {
     Final(Box<[u8]>),
 }
 
+/// Keys, and what they were derived from unless they were known before.
+pub struct Derived {
+    /// The keys.
+    pub keys: ScramKeys,
+    fresh: Option<Derivation>,
+}
+
+impl Derived {
+    /// The login has succeeded: the keys are worth remembering. What strangers make us derive is not,
+    /// as it would push out the keys of those who are let in.
+    pub fn remember(self, context: &LoginContext) {
+        if let Some(derivation) = self.fresh {
+            context.keys.lock().insert(&derivation, self.keys);
+        }
+    }
+}
+
 /// Derives keys off the worker, unless they are known.
 ///
 /// # Errors
@@ -385,14 +407,13 @@ enum Sasl {
 pub async fn derive(
     derivation: Derivation,
     context: &LoginContext,
-) -> Result<ScramKeys, ConnectError> {
+) -> Result<Derived, ConnectError> {
     if let Some(keys) = context.keys.lock().get(&derivation) {
-        return Ok(keys);
+        return Ok(Derived { keys, fresh: None });
     }
     let work = tokio::task::spawn_blocking(move || (derivation.run(), derivation));
     let (keys, derivation) = work.await.map_err(|_| ConnectError::Derivation)?;
-    context.keys.lock().insert(&derivation, keys.clone());
-    Ok(keys)
+    Ok(Derived { keys, fresh: Some(derivation) })
 }
 
 fn refused(body: &[u8]) -> ConnectError {
@@ -400,5 +421,31 @@ fn refused(body: &[u8]) -> ConnectError {
     ConnectError::Refused {
         code: fields.sqlstate().unwrap_or(SqlState::CONNECTION_FAILURE),
         message: String::from_utf8_lossy(fields.message).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::auth::PlainText;
+    use crate::auth::scram::ScramParams;
+
+    #[tokio::test]
+    async fn keys_are_remembered_once_the_login_has_succeeded() {
+        let context = LoginContext {
+            keys: Mutex::new(KeyCache::new(NonZeroUsize::new(1).unwrap())),
+            ids: ServerIds::default(),
+        };
+        let derivation = |password: &[u8]| {
+            let params = ScramParams::new(b"0123456789abcdef", 4096).unwrap();
+            Derivation::new(&PlainText::new(password), &params)
+        };
+        derive(derivation(b"right"), &context).await.unwrap().remember(&context);
+        // There is room for one, and a wrong password does not take it.
+        let _wrong = derive(derivation(b"wrong"), &context).await.unwrap();
+        assert!(derive(derivation(b"right"), &context).await.unwrap().fresh.is_none());
+        assert!(derive(derivation(b"wrong"), &context).await.unwrap().fresh.is_some());
     }
 }

@@ -69,6 +69,17 @@ fn plain_asks_for_the_password_in_clear() {
 }
 
 #[test]
+fn a_password_in_clear_that_fits_a_scram_secret_logs_in_to_postgres() {
+    let scenario = Scenario::new().set("auth.auth_type", "plain");
+    let stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'other'";
+    let secret = scenario.cluster().superuser("postgres").value(stored);
+    let world = scenario.set("users.other.password", secret.as_str()).start();
+    let login = world.login().user("other", "other_secret");
+    assert_eq!(refused(&login.clone().user("other", "wrong")), "FATAL 28P01");
+    assert_eq!(RawClient::login(&login).value("SELECT current_user"), "other");
+}
+
+#[test]
 fn trust_asks_for_nothing() {
     let world = Scenario::new().set("auth.auth_type", "trust").start();
     assert_eq!(method(&world), "Nothing");
