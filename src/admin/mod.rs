@@ -12,11 +12,14 @@ mod format;
 mod guard;
 mod human;
 mod metrics;
+mod moment;
 mod parameters;
 mod problem;
 mod process;
 mod queries;
 mod routes;
+#[cfg(test)]
+mod statement_tests;
 mod table;
 #[cfg(test)]
 mod tests;

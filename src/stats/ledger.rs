@@ -94,6 +94,12 @@ impl Ledger {
         }
     }
 
+    /// Since when they count.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        self.sums.lock().since()
+    }
+
     /// Calls `look` with every record, those of [`Record::about`] none last; and gives since when they count.
     pub fn each(&self, look: impl FnMut(&Record)) -> SystemTime {
         let sums = self.sums.lock();

@@ -21,7 +21,7 @@ const LOST_SHARE: usize = 3;
 const MOST_CODES: usize = 20;
 
 /// Longest time a histogram tells from longer ones: an hour, in microseconds.
-pub(super) const LONGEST_MICROS: u64 = 3_600_000_000;
+const LONGEST_MICROS: u64 = 3_600_000_000;
 
 /// Of a record in the table of all: key, pointer and mark, in a table that is half full.
 const ENTRY_BYTES: usize = 2 * (size_of::<(u64, u32)>() + size_of::<usize>() + 1);
@@ -210,7 +210,7 @@ impl Record {
         self.in_transaction_calls += u64::from(event.block == Block::Open);
         self.min_micros = self.min_micros.min(micros);
         self.max_micros = self.max_micros.max(micros);
-        self.times.saturating_record(micros.clamp(1, LONGEST_MICROS));
+        record(&mut self.times, micros);
     }
 
     fn count_errors(&mut self, code: SqlState, count: u64) {
@@ -253,6 +253,12 @@ impl Record {
 pub(super) fn histogram() -> Histogram<u32> {
     let empty = Histogram::new(SIGNIFICANT_DIGITS);
     empty.expect("the digits are a constant within hdrhistogram's limits")
+}
+
+/// Adds a time, microseconds.
+pub(super) fn record(times: &mut Histogram<u32>, micros: u64) {
+    // It grows as it must: `saturating_record` would not let it.
+    times.record(micros.clamp(1, LONGEST_MICROS)).unwrap_or(());
 }
 
 /// What a histogram holds.

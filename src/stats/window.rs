@@ -4,10 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hdrhistogram::Histogram;
-
 use super::queries::{Event, Outcome};
-use super::record::{LONGEST_MICROS, histogram, spread_of};
 use super::spread::Spread;
 
 /// Minutes that are remembered one by one, the one that runs among them.
@@ -55,10 +52,15 @@ pub(super) struct Recent {
     /// Which span runs.
     span: u32,
     /// What came in it.
-    current: Option<Histogram<u32>>,
+    current: Compact,
     /// What came in the one before.
-    previous: Option<Histogram<u32>>,
+    previous: Compact,
 }
+
+/// Times of few calls in little room: the end of each step that holds any, microseconds, ascending, and how many
+/// it holds. The steps are those of the histograms of all times.
+#[derive(Clone, Debug, Default)]
+struct Compact(Vec<(u32, u32)>);
 
 /// Totals in less room.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,9 +70,9 @@ struct Sum {
     failed: u32,
     /// 71 minutes are counted as such, and so is more.
     max_micros: u32,
-    rows: u64,
+    rows: u32,
+    wait_millis: u32,
     total_micros: u64,
-    wait_micros: u64,
 }
 
 impl Minute {
@@ -104,28 +106,26 @@ impl Recent {
         let Some(sum) = self.minutes.back_mut() else { return };
         let micros = event.nanos / 1_000;
         sum.total_micros += micros;
-        sum.wait_micros += event.waited / 1_000;
+        sum.wait_millis = sum.wait_millis.saturating_add(small(event.waited.div_ceil(1_000_000)));
         match event.outcome {
-            Outcome::Complete { rows } => sum.rows += rows,
+            Outcome::Complete { rows } => sum.rows = sum.rows.saturating_add(small(rows)),
             Outcome::Failed(_) => sum.failed = sum.failed.saturating_add(1),
             Outcome::Suspended { rows } => {
-                sum.rows += rows;
+                sum.rows = sum.rows.saturating_add(small(rows));
                 return;
             }
         }
         sum.calls = sum.calls.saturating_add(1);
-        sum.max_micros = sum.max_micros.max(u32::try_from(micros).unwrap_or(u32::MAX));
-        self.current
-            .get_or_insert_with(histogram)
-            .saturating_record(micros.clamp(1, LONGEST_MICROS));
+        sum.max_micros = sum.max_micros.max(small(micros));
+        self.current.record(micros);
     }
 
     /// Forgets what is out of reach now.
     pub(super) fn turn(&mut self, now: Minute) {
         match now.span().saturating_sub(self.span) {
             0 => {}
-            1 => self.previous = self.current.take(),
-            _ => (self.previous, self.current) = (None, None),
+            1 => self.previous = std::mem::take(&mut self.current),
+            _ => (self.previous, self.current) = (Compact::default(), Compact::default()),
         }
         self.span = self.span.max(now.span());
         while self.minutes.front().is_some_and(|sum| sum.minute.up_to(now) > MINUTES) {
@@ -142,10 +142,10 @@ impl Recent {
         within.fold(Totals::default(), |all, sum| Totals {
             calls: all.calls + u64::from(sum.calls),
             failed: all.failed + u64::from(sum.failed),
-            rows: all.rows + sum.rows,
+            rows: all.rows + u64::from(sum.rows),
             total_micros: all.total_micros + sum.total_micros,
             max_micros: all.max_micros.max(sum.max_micros.into()),
-            wait_micros: all.wait_micros + sum.wait_micros,
+            wait_micros: all.wait_micros + 1_000 * u64::from(sum.wait_millis),
         })
     }
 
@@ -154,21 +154,63 @@ impl Recent {
         let mut sum = Spread::default();
         // Nobody may have turned it since.
         let age = now.span().saturating_sub(self.span);
-        if let Some(current) = self.current.as_ref().filter(|_| age <= 1) {
-            sum.add(&spread_of(current));
+        if age <= 1 {
+            sum.add(&self.current.spread());
         }
-        if let Some(previous) = self.previous.as_ref().filter(|_| age == 0) {
-            sum.add(&spread_of(previous));
+        if age == 0 {
+            sum.add(&self.previous.spread());
         }
         sum
     }
 
     /// Bytes beside those of itself.
     pub(super) fn bytes(&self) -> usize {
-        let histograms = self.current.iter().chain(&self.previous);
-        self.minutes.capacity() * size_of::<Sum>()
-            + histograms
-                .map(|histogram| histogram.distinct_values() * size_of::<u32>())
-                .sum::<usize>()
+        let steps = self.current.0.capacity() + self.previous.0.capacity();
+        self.minutes.capacity() * size_of::<Sum>() + steps * size_of::<(u32, u32)>()
+    }
+}
+
+impl Compact {
+    fn record(&mut self, micros: u64) {
+        let end = end_of_step(small(micros.max(1)));
+        match self.0.binary_search_by_key(&end, |(known, _)| *known) {
+            Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(1),
+            Err(at) => self.0.insert(at, (end, 1)),
+        }
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::new(self.0.iter().map(|(end, count)| (u64::from(*end), u64::from(*count))))
+    }
+}
+
+/// The end of the step that a time is in: sixteen steps for each doubling, as `hdrhistogram` makes them for one
+/// significant digit.
+fn end_of_step(micros: u32) -> u32 {
+    let shift = 27_u32.saturating_sub(micros.leading_zeros());
+    micros | ((1 << shift) - 1)
+}
+
+/// As much of it as fits.
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::record::{histogram, record, spread_of};
+
+    #[test]
+    fn steps_are_those_of_the_histograms_of_all_times() {
+        let mut times = histogram();
+        let mut compact = Compact::default();
+        let mut micros = 1_u64;
+        while micros < 3_600_000_000 {
+            record(&mut times, micros);
+            compact.record(micros);
+            micros += micros / 7 + 1;
+        }
+        assert_eq!(compact.spread(), spread_of(&times));
     }
 }
