@@ -144,24 +144,14 @@ pub enum Problem {
         /// The greatest allowed.
         high: i64,
     },
-    /// A duration outside what is possible.
+    /// A duration or a size outside what is possible.
     #[error("{given:?} is out of range: {low} to {high}")]
-    DurationOutOfRange {
-        /// The duration as it was written.
+    AmountOutOfRange {
+        /// It as it was written.
         given: String,
-        /// The shortest allowed.
+        /// The least allowed.
         low: String,
-        /// The longest allowed.
-        high: String,
-    },
-    /// A size outside what is possible.
-    #[error("{given:?} is out of range: {low} to {high}")]
-    SizeOutOfRange {
-        /// The size as it was written.
-        given: String,
-        /// The smallest allowed.
-        low: String,
-        /// The largest allowed.
+        /// The most allowed.
         high: String,
     },
     /// A size that cannot be read.

@@ -26,7 +26,7 @@ impl Kind for Size {
         };
         let bytes = units::size(&text).map_err(|why| Problem::Size { given: text.clone(), why })?;
         let fits = usize::try_from(bytes).ok().filter(|b| (self.low..=self.high).contains(b));
-        fits.ok_or(Problem::SizeOutOfRange {
+        fits.ok_or(Problem::AmountOutOfRange {
             given: text,
             low: units::show_size(self.low as u64),
             high: units::show_size(self.high as u64),

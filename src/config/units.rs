@@ -103,8 +103,8 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
 
 /// A size in the largest unit that shows it exactly.
 pub fn show_size(bytes: u64) -> String {
-    let units = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
-    let exact = units.iter().find(|(size, _)| bytes > 0 && bytes % size == 0);
+    let units: [(u64, _); 4] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
+    let exact = units.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     exact.map_or_else(|| format!("{bytes}B"), |(size, unit)| format!("{}{unit}", bytes / size))
 }
 

@@ -360,7 +360,8 @@ mod tests {
     fn a_cursor_reads_back_and_nonsense_does_not() {
         let position = Position { key: 12.75, names: ["2c34", "shop", "büro"].map(str::to_owned) };
         assert_eq!(Position::parse(&position.word()).unwrap(), position);
-        for word in ["", "!", "AAAA", &URL_SAFE_NO_PAD.encode("1\02\03\04\05")] {
+        for word in ["", "!", "AAAA", &URL_SAFE_NO_PAD.encode(["1", "2", "3", "4", "5"].join("\0"))]
+        {
             let fault = Position::parse(word).unwrap_err().to_string();
             assert!(fault.starts_with("cursor is the next_cursor of the page before"), "{fault}");
         }
