@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use pooler::stats::ledger::Ledger;
-use pooler::stats::queries::{Block, Ending, Manner, Outcome, QueryLog, Watched};
+use pooler::stats::queries::{Outcome, Place, QueryLog, Times, Watched};
 use pooler::stats::record::Owner;
 use pooler::stats::sums::{MOST_TRACKED, Room};
 
@@ -43,7 +43,7 @@ fn five_thousand_fingerprints_take_forty_megabytes_and_as_much_as_is_said() {
     let log = QueryLog::new(owner, Arc::clone(&ledger), 1);
     let before = resident();
     let queries: Vec<_> =
-        (0..MOST_TRACKED).map(|number| log.read(statement(number).as_bytes())).collect();
+        (0..MOST_TRACKED).map(|number| log.run(statement(number).as_bytes())).collect();
     let (clock, wall) = (Instant::now(), SystemTime::now());
     // An hour in which each is called several times a minute.
     for minute in 0..60_u64 {
@@ -52,11 +52,11 @@ fn five_thousand_fingerprints_take_forty_megabytes_and_as_much_as_is_said() {
             for number in chunk * AT_ONCE..(chunk + 1) * AT_ONCE {
                 for at in 0..2 {
                     let micros = MICROS[(number + minute as usize * 3 + at) % MICROS.len()];
-                    let mut watched = Watched::new(Arc::clone(&queries[number]), Manner::Simple, 1);
+                    let mut watched = Watched::new(queries[number].clone(), 1);
                     watched.count_rows(3, 300, 1);
-                    let ending =
-                        Ending { began: 0, now: micros * 1_000, blocked: 0, block: Block::None };
-                    log.note(watched.end(Outcome::Complete { rows: 3 }, ending).unwrap());
+                    let times = Times { sent: 0, began: 0, ended: micros * 1_000 };
+                    let outcome = Outcome::Complete { rows: 3 };
+                    log.note(watched.end(outcome, times, Place::default(), 0).unwrap());
                 }
             }
             log.flush();

@@ -11,9 +11,10 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
+use super::logins::{LoginPlace, Logins};
 use super::look::{SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
 use super::wrong_keys::WrongKeys;
@@ -32,6 +33,7 @@ use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
+use crate::stats::said::Sayings;
 use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -39,6 +41,9 @@ const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not
 
 /// Logins to Postgres under way at once only to prove passwords.
 const PROOFS_AT_ONCE: usize = 16;
+
+/// Clients that may be on their way to their workers at once.
+const MOST_ARRIVING: usize = 32;
 
 /// What all workers share.
 pub struct Shared {
@@ -54,6 +59,11 @@ pub struct Shared {
     pub proofs: Semaphore,
     /// Cancel keys.
     pub cancel_keys: CancelKeys,
+    /// Bounds the clients that were accepted and that no worker has begun with: a flood waits in the system's queue, and
+    /// the clients that are there have their turn between.
+    pub arrivals: Arc<Semaphore>,
+    /// Connections that are not logged in yet.
+    pub logins: Arc<Logins>,
     /// Who shows wrong ones.
     pub wrong_keys: WrongKeys,
     /// How to reach each worker.
@@ -65,11 +75,20 @@ pub struct Shared {
     next_client: AtomicU64,
 }
 
+/// What a client that was accepted has taken.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its place among those that are logging in, unless they are not counted.
+    pub place: Option<LoginPlace>,
+    /// Given back when the worker begins with it.
+    pub turn: OwnedSemaphorePermit,
+}
+
 /// Something a worker is told from outside.
 #[derive(Debug)]
 pub enum Command {
     /// Serve this client.
-    Accept(Detached, ClientAddress),
+    Accept(Detached, ClientAddress, Arrival),
     /// A cancel request for the client at this place.
     Cancel {
         /// The place in the worker's table.
@@ -140,6 +159,8 @@ impl Shared {
             lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
+            arrivals: Arc::new(Semaphore::new(MOST_ARRIVING)),
+            logins: Arc::default(),
             wrong_keys: WrongKeys::default(),
             ledger,
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
@@ -259,8 +280,11 @@ impl WorkerContext {
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
-    counts.then(|| Arc::new(Ledger::new(room, config.log.log_slow_statements)))
+    counts.then(|| {
+        let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
+        let sayings = Sayings::new(&config.admin.query_tags, rand::random());
+        Arc::new(Ledger::new(room, config.log.log_slow_statements).hearing(sayings))
+    })
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

@@ -19,6 +19,7 @@ mod secret_text;
 mod settings;
 mod shape;
 mod size;
+mod statements;
 mod table;
 #[cfg(test)]
 mod tests;

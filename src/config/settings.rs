@@ -16,6 +16,7 @@ use super::kind::{
 };
 use super::secret_text::SecretText;
 use super::size::Size;
+use super::statements::TagKeys;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -68,6 +69,8 @@ settings! {
     "limits" => Limits {
         /// The most clients; one more is refused with an error that names this limit.
         max_client_conn: u32 = Whole(10_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
+        /// The most connections of one address (of one network, /64, in IPv6) that are not logged in yet.
+        max_logins_per_address: u32 = Whole(1_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
         /// The most clients of a database; 0 is no limit.
         max_db_client_connections: u32 = Whole(0) => Cap, Live;
         /// The most clients of a user; 0 is no limit.
@@ -176,6 +179,8 @@ settings! {
         query_stats: bool = Flag(true) => Switch, Restart;
         /// How much memory that takes at most; with less room, fewer fingerprints are told apart.
         query_stats_memory: usize = Text("64MB") => Size { low: 1 << 20, high: 16 << 30 }, Restart;
+        /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
+        query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::sqlstate::SqlState;
-use crate::stats::queries::{Block, Ending, Manner, Outcome, QueryLog, Watched};
+use crate::stats::queries::{Block, Manner, Outcome, Place, QueryLog, Run, Times, Watched};
 use crate::stats::sums::{FLOOD, MOST_TRACKED};
 use crate::stats::window::{Totals, Window};
 
@@ -19,13 +19,17 @@ fn counted(most: usize) -> Counted {
     Counted { ledger, log }
 }
 
+fn times(ended: u64) -> Times {
+    Times { sent: 0, began: 0, ended }
+}
+
 impl Counted {
     /// Runs a text whose statements end so, each a millisecond after the one before.
     fn run(&self, sql: &str, outcomes: &[Outcome]) {
-        let mut watched = Watched::new(self.log.query(sql.as_bytes()), Manner::Simple, 5_000_000);
+        let mut watched = Watched::new(self.log.run(sql.as_bytes()), 5_000_000);
         for (at, outcome) in outcomes.iter().enumerate() {
             let now = 1_000_000 * (at as u64 + 1);
-            if let Some(event) = watched.end(*outcome, ending(now)) {
+            if let Some(event) = watched.end(*outcome, times(now), Place::default(), 0) {
                 self.log.note(event);
             }
         }
@@ -39,10 +43,6 @@ impl Counted {
         records.sort_by_key(|record| record.about.as_ref().map(|about| about.text.clone()));
         records
     }
-}
-
-fn ending(now: u64) -> Ending {
-    Ending { began: 0, now, blocked: 0, block: Block::None }
 }
 
 const ONE_ROW: Outcome = Outcome::Complete { rows: 1 };
@@ -151,9 +151,8 @@ fn what_takes_long_is_kept_one_by_one_and_told_once() {
     let counted = counted(10);
     counted.run("select quick", &[ONE_ROW]);
     for at in [2_000_000, 3_000_000] {
-        let mut watched =
-            Watched::new(counted.log.query(b"select slow where a = 1"), Manner::Simple, 0);
-        counted.log.note(watched.end(ONE_ROW, ending(at)).unwrap());
+        let mut watched = Watched::new(counted.log.run(b"select slow where a = 1"), 0);
+        counted.log.note(watched.end(ONE_ROW, times(at), Place::default(), 0).unwrap());
     }
     counted.records();
     let mut seen = Vec::new();
@@ -165,23 +164,19 @@ fn what_takes_long_is_kept_one_by_one_and_told_once() {
 }
 
 /// One call of a statement, so long and of so many bytes.
-fn call(counted: &Counted, sql: &str, ending: Ending, bytes: u64) {
-    let mut watched = Watched::new(counted.log.query(sql.as_bytes()), Manner::Extended, 0);
+fn call(counted: &Counted, sql: &str, nanos: u64, place: Place, bytes: u64) {
+    let run = Run { manner: Manner::Extended, ..counted.log.run(sql.as_bytes()) };
+    let mut watched = Watched::new(run, 0);
     watched.count_rows(1, bytes, 400_000);
-    counted.log.note(watched.end(ONE_ROW, ending).unwrap());
+    counted.log.note(watched.end(ONE_ROW, times(nanos), place, 0).unwrap());
 }
 
 #[test]
 fn a_client_that_does_not_read_does_not_make_its_query_slow() {
     let counted = counted(10);
-    let slow = Ending { began: 0, now: 9_000_000, blocked: 8_000_000, block: Block::Open };
-    call(&counted, "select a", slow, 70_000);
-    call(
-        &counted,
-        "select a",
-        Ending { began: 0, now: 1_000_000, blocked: 0, block: Block::None },
-        30,
-    );
+    let slow = Place { blocked: 8_000_000, block: Block::Open, ..Place::default() };
+    call(&counted, "select a", 9_000_000, slow, 70_000);
+    call(&counted, "select a", 1_000_000, Place::default(), 30);
     let [record] = &counted.records()[..] else { panic!("one record") };
     assert_eq!((record.calls, record.total_micros, record.max_micros), (2, 2_000, 1_000));
     assert_eq!((record.blocked_micros, record.max_blocked_micros), (8_000, 8_000));
@@ -197,7 +192,7 @@ fn a_window_holds_what_came_in_it_and_nothing_else() {
     let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(5_000 * 300);
     let at = |minutes: u64| begin + Duration::from_secs(60 * minutes + 1);
     for (minute, micros) in [(0, 100), (4, 200), (5, 400), (9, 800), (62, 1_600)] {
-        call(&counted, "select a", ending(micros * 1_000), 1);
+        call(&counted, "select a", micros * 1_000, Place::default(), 1);
         counted.log.flush();
         counted.ledger.add_up_at(clock, at(minute));
     }
@@ -227,7 +222,7 @@ fn a_window_goes_on_with_the_histogram_before() {
     let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(5_000 * 300);
     let at = |minutes: u64| begin + Duration::from_secs(60 * minutes);
     for minute in [4, 5] {
-        call(&counted, "select a", ending(1_000), 1);
+        call(&counted, "select a", 1_000, Place::default(), 1);
         counted.log.flush();
         counted.ledger.add_up_at(clock, at(minute));
     }
@@ -248,7 +243,7 @@ fn a_window_goes_on_with_the_histogram_before() {
 fn the_slowest_and_the_newest_calls_are_kept() {
     let counted = counted(10);
     for millis in [5, 1, 9, 7, 2, 3] {
-        call(&counted, "select a", ending(millis * 1_000_000), 1);
+        call(&counted, "select a", millis * 1_000_000, Place::default(), 1);
     }
     let [record] = &counted.records()[..] else { panic!("one record") };
     let slowest: Vec<_> = record.slowest().map(|sample| sample.micros / 1_000).collect();
@@ -263,9 +258,9 @@ fn little_memory_holds_fewer_fingerprints() {
     let tight = Ledger::new(Room { most: MOST_TRACKED, bytes: 200_000 }, None);
     let owner = Arc::new(Owner { database: "shop".into(), user: "app".into() });
     for column in 0..500 {
-        let query = log.query(format!("select c{column} from t").as_bytes());
-        let mut watched = Watched::new(query, Manner::Simple, 0);
-        let events = vec![watched.end(ONE_ROW, ending(1_000)).unwrap()];
+        let query = log.run(format!("select c{column} from t").as_bytes());
+        let mut watched = Watched::new(query, 0);
+        let events = vec![watched.end(ONE_ROW, times(1_000), Place::default(), 0).unwrap()];
         tight.hand_over(Batch::new(&owner, events));
         tight.add_up();
         assert!(tight.state().bytes <= 200_000, "{:?}", tight.state());

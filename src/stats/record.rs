@@ -185,8 +185,8 @@ impl Record {
         self.weight += micros as f64;
         self.wait_micros += waited;
         self.max_wait_micros = self.max_wait_micros.max(waited);
-        self.blocked_micros += event.blocked / 1_000;
-        self.max_blocked_micros = self.max_blocked_micros.max(event.blocked / 1_000);
+        self.blocked_micros += event.place.blocked / 1_000;
+        self.max_blocked_micros = self.max_blocked_micros.max(event.place.blocked / 1_000);
         self.bytes_out += event.bytes;
         if let Some(nanos) = event.first_row {
             self.first_rows.0 += 1;
@@ -194,7 +194,7 @@ impl Record {
         }
         self.recent.note(event, now);
         self.samples.note(event, now);
-        if let Some(part) = event.query.parts.get(event.part) {
+        if let Some(part) = event.run.query.parts.get(event.part) {
             self.max_list = self.max_list.max(part.max_list);
         }
         match event.outcome {
@@ -206,8 +206,8 @@ impl Record {
             }
         }
         self.calls += 1;
-        self.extended_calls += u64::from(event.manner == Manner::Extended);
-        self.in_transaction_calls += u64::from(event.block == Block::Open);
+        self.extended_calls += u64::from(event.run.manner == Manner::Extended);
+        self.in_transaction_calls += u64::from(event.place.block == Block::Open);
         self.min_micros = self.min_micros.min(micros);
         self.max_micros = self.max_micros.max(micros);
         record(&mut self.times, micros);

@@ -47,11 +47,11 @@ impl Sample {
             seen,
             micros: event.nanos / 1_000,
             wait_micros: event.waited / 1_000,
-            blocked_micros: event.blocked / 1_000,
+            blocked_micros: event.place.blocked / 1_000,
             bytes: event.bytes,
             outcome: event.outcome,
-            manner: event.manner,
-            block: event.block,
+            manner: event.run.manner,
+            block: event.place.block,
         }
     }
 }

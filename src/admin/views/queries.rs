@@ -1,5 +1,5 @@
 //! `/queries`: what statements did, by fingerprint, database and user; those that took the most time first
-//! unless asked otherwise.
+//! unless asked otherwise. The page for browsers is in `queries_html`.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,6 +10,8 @@ use super::numbers::millis;
 use super::selection::{MOST_SHOWN, OTHER, One, Position, Selection, Sort, has_percentiles};
 use super::wrapped;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
+use crate::admin::html::pieces::Bars;
 use crate::admin::human;
 use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
@@ -19,6 +21,9 @@ use crate::stats::ledger::{Ledger, LedgerState};
 use crate::stats::record::{RELATIVE_ERROR, Record};
 use crate::stats::sums::MOST_TRACKED;
 use crate::stats::window::{Totals, Window};
+
+#[path = "queries_html.rs"]
+pub(super) mod html;
 
 /// Some statements.
 #[derive(Debug, Serialize)]
@@ -38,6 +43,8 @@ pub(crate) struct QueriesView {
     queries: Vec<QueryRow>,
     /// What `cursor` gets for the next page; `null` on the last.
     next_cursor: Option<String>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 /// The statements of one fingerprint, database and user.
@@ -55,6 +62,9 @@ pub(crate) struct QueryRow {
     rows: u64,
     failed: u64,
     exec_ms: Times,
+    /// How its times are spread, for the page.
+    #[serde(skip)]
+    bars: Bars,
     pool_wait_ms: Waits,
     /// Of the time of all statements there are.
     time_share: f64,
@@ -178,6 +188,7 @@ impl QueriesView {
             matching,
             queries: found.into_iter().map(|(_, row)| share(row)).collect(),
             next_cursor,
+            selection: selection.clone(),
         })
     }
 
@@ -203,6 +214,7 @@ impl QueryRow {
             rows: totals.rows,
             failed: totals.failed,
             exec_ms: Times::new(record, totals, window, now),
+            bars: Bars::from(&record.spread(window, now)),
             pool_wait_ms: Waits {
                 total: millis(totals.wait_micros),
                 max: whole.then(|| millis(record.max_wait_micros)),
@@ -338,6 +350,10 @@ impl View for QueriesView {
         ];
         text + "\n" + &wrapped(&words, ", ")
     }
+
+    fn html(&self) -> Page {
+        html::list(self)
+    }
 }
 
 /// One fingerprint in full.
@@ -359,6 +375,10 @@ impl View for QueryView {
             text.push_str(&wrapped(&row.words(), ", "));
         }
         text
+    }
+
+    fn html(&self) -> Page {
+        html::one(&self.0)
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) enum Sort {
     Max,
 }
 
-const SORTS: [(&str, Sort); 9] = [
+pub(super) const SORTS: [(&str, Sort); 9] = [
     ("total", Sort::Total),
     ("mean", Sort::Mean),
     ("p95", Sort::P95),
@@ -64,7 +64,7 @@ pub(crate) enum Kinds {
     One(Kind),
 }
 
-const KINDS: [(&str, Kinds); 8] = [
+pub(super) const KINDS: [(&str, Kinds); 8] = [
     ("select", Kinds::One(Kind::Select)),
     ("insert", Kinds::One(Kind::Insert)),
     ("update", Kinds::One(Kind::Update)),
@@ -87,7 +87,7 @@ pub(crate) enum Past {
     Since(SystemTime, String),
 }
 
-const WINDOWS: [(&str, Window); 3] =
+pub(super) const WINDOWS: [(&str, Window); 3] =
     [("5m", Window::Minutes(SPAN)), ("1h", Window::Minutes(MINUTES)), ("all", Window::All)];
 
 /// Which statements are asked for, and how.
