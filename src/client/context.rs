@@ -283,7 +283,8 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     counts.then(|| {
         let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        Arc::new(Ledger::new(room, config.log.log_slow_statements).hearing(sayings))
+        let ledger = Ledger::new(room, config.log.log_slow_statements);
+        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
     })
 }
 

@@ -6,6 +6,7 @@ pub mod queries;
 pub mod record;
 pub mod said;
 pub mod samples;
+pub mod series;
 pub mod slow;
 pub mod spread;
 pub mod sums;

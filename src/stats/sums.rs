@@ -9,6 +9,7 @@ use rustc_hash::FxBuildHasher;
 use super::ledger::{Batch, LedgerState};
 use super::queries::Event;
 use super::record::{Owner, Record};
+use super::series::{Seen, Series};
 use super::slow::SlowLog;
 use super::window::Minute;
 
@@ -55,6 +56,7 @@ pub(super) struct Sums {
     bytes: usize,
     turned: Minute,
     pub(super) slow: SlowLog,
+    series: Series,
 }
 
 impl Sums {
@@ -72,7 +74,18 @@ impl Sums {
             bytes: 0,
             turned: Minute::default(),
             slow: SlowLog::new(slow),
+            series: Series::new(0),
         }
+    }
+
+    /// As [`super::ledger::Ledger::exporting`].
+    pub(super) fn export(&mut self, most: usize) {
+        self.series = Series::new(most);
+    }
+
+    /// What Prometheus is shown.
+    pub(super) fn seen(&self) -> Seen {
+        self.series.seen(&self.owners)
     }
 
     /// Every record, those that are not told apart last.
@@ -101,7 +114,7 @@ impl Sums {
     /// How full it is; what was dropped before it came here is not known here.
     pub(super) fn state(&self) -> LedgerState {
         LedgerState {
-            bytes: self.bytes,
+            bytes: self.bytes + self.series.bytes(),
             tracked: self.records.len(),
             evictions: self.evictions,
             dropped: 0,
@@ -126,6 +139,7 @@ impl Sums {
     /// Adds up a list of events that was handed over now.
     pub(super) fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
         let owner = self.owner(&batch.owner);
+        self.series.note(owner, &batch.owner, &batch.events);
         for event in &batch.events {
             let Some(part) = event.run.query.parts.get(event.part) else { continue };
             self.slow.look(event, &batch.owner, wall);
@@ -152,6 +166,9 @@ impl Sums {
                 self.evict(wall);
             }
         }
+        if self.series.is_due(now) {
+            self.series.revise(self.records.values().map(|record| &**record), now);
+        }
     }
 
     fn note_other(&mut self, event: &Event, owner: u32, batch: &Batch, wall: SystemTime) {
@@ -170,6 +187,7 @@ impl Sums {
             let used: HashSet<u32> = self.records.keys().map(|(_, owner)| *owner).collect();
             self.owners.retain(|_, owner| used.contains(owner));
             self.others.retain(|owner, _| used.contains(owner));
+            self.series.retain(|owner| used.contains(&owner));
             self.weigh();
         }
         self.next_owner += 1;
