@@ -8,6 +8,8 @@
 mod accuracy;
 #[path = "clients/metrics.rs"]
 mod metrics;
+#[path = "clients/shop.rs"]
+mod shop;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]
