@@ -1,6 +1,8 @@
 //! The one table of what the pooler itself says to clients: error to severity, SQLSTATE, text.
 
+use super::admission::AdmissionError;
 use crate::auth::ClientHears;
+use crate::config::hba::{Method, Origin};
 use crate::protocol::error_response::{Severity, write_error};
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::StartupError;
@@ -19,8 +21,15 @@ pub enum Denial<'a> {
     BytesBehindRequest,
     /// Only encrypted clients are served.
     TlsRequired,
-    /// The certificate is not that of this user.
-    OtherCertificate(&'a str),
+    /// No rule lets it in, or what it is known by is not this user's.
+    NotAdmitted {
+        /// Why.
+        error: &'a AdmissionError,
+        /// The user's name.
+        user: &'a str,
+        /// The database's name.
+        database: &'a str,
+    },
     /// Replication connections are not pooled.
     Replication,
     /// Login took too long.
@@ -198,10 +207,7 @@ impl Denial<'_> {
                 hint: "Connect with sslmode=require, or stricter.",
                 ..fatal(SqlState::INVALID_AUTHORIZATION, "TLS is required")
             },
-            Self::OtherCertificate(user) => fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                format!("certificate authentication failed for user \"{user}\""),
-            ),
+            Self::NotAdmitted { error, user, database } => not_admitted(error, user, database),
             Self::Replication => fatal(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "replication connections cannot be pooled: connect to Postgres directly",
@@ -247,6 +253,43 @@ fn passthrough_unproven() -> Text<'static> {
             "auth_type passthrough needs a Postgres that asks for the password",
         )
     }
+}
+
+/// In the words of Postgres (`ClientAuthentication` and `auth_failed`, src/backend/libpq/auth.c).
+fn not_admitted(error: &AdmissionError, user: &str, database: &str) -> Text<'static> {
+    let whence = |origin: &Origin| match origin {
+        Origin::Local => ("[local]".to_owned(), "no encryption"),
+        Origin::Clear(address) => (address.to_string(), "no encryption"),
+        Origin::Encrypted(address) => (address.to_string(), "SSL encryption"),
+    };
+    let message = match error {
+        AdmissionError::NoEntry(origin) => {
+            let (host, encryption) = whence(origin);
+            format!(
+                "no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+            )
+        }
+        AdmissionError::Rejected { origin, .. } => {
+            let (host, encryption) = whence(origin);
+            format!(
+                "pg_hba.conf rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+            )
+        }
+        AdmissionError::NoCertificate => "connection requires a valid client certificate".into(),
+        AdmissionError::OtherCertificate { method, .. } => match method {
+            Method::Cert | Method::Peer | Method::Reject => {
+                format!("certificate authentication failed for user \"{user}\"")
+            }
+            Method::Trust => format!("\"trust\" authentication failed for user \"{user}\""),
+            Method::Plain | Method::Md5 | Method::ScramSha256 | Method::Passthrough => {
+                return login_failed(ClientHears::PasswordFailed, user);
+            }
+        },
+        AdmissionError::OtherPeer(_) | AdmissionError::NoPeer | AdmissionError::Peer(_) => {
+            format!("Peer authentication failed for user \"{user}\"")
+        }
+    };
+    fatal(SqlState::INVALID_AUTHORIZATION, message)
 }
 
 fn login_failed(hears: ClientHears, user: &str) -> Text<'static> {

@@ -10,6 +10,7 @@ mod effective;
 mod endpoint;
 mod fault;
 mod foreign;
+pub mod hba;
 mod key;
 mod kind;
 mod layers;
@@ -70,6 +71,8 @@ pub struct Config {
     pub databases: BTreeMap<String, Database>,
     /// `[users.NAME]` and the users of `auth_file`, by name.
     pub users: BTreeMap<String, User>,
+    /// The rules of `auth_hba_file`.
+    pub hba: hba::Hba,
     /// What works but ought to be known.
     pub warnings: Vec<Warning>,
 }

@@ -8,6 +8,7 @@ use config::{Value, ValueKind};
 use super::Config;
 use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
+use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
@@ -25,6 +26,7 @@ pub(super) fn resolve(layers: Layers) -> Result<Config, ConfigErrors> {
     if draft.value("auth", "auth_type").is_none() {
         config.auth.auth_type = default_auth_type(&config);
     }
+    draft.read_hba(&mut config);
     draft.check(&config);
     ConfigErrors::unless_empty(draft.faults)?;
     warn_of_auth(&mut config);
@@ -56,6 +58,7 @@ impl Draft {
             general: self.one("general"),
             databases,
             users: self.many("users"),
+            hba: Hba::default(),
             warnings: Vec::new(),
         }
     }
@@ -98,6 +101,25 @@ impl Draft {
         for (name, secret) in list.users {
             let user = config.users.entry(name).or_insert_with(defaults::<User>);
             user.password = user.password.take().or(secret);
+        }
+    }
+
+    /// Reads `auth_hba_file` with the maps of `auth_ident_file`.
+    fn read_hba(&mut self, config: &mut Config) {
+        let place = self.place("auth", "auth_type");
+        let auth = &config.auth;
+        let no_tls = config.tls.client_tls_ca_file.is_none()
+            || config.tls.client_tls_sslmode == SslMode::Disable;
+        match (auth.auth_type, &auth.auth_hba_file) {
+            (AuthType::Hba, None) => self.conflict(Conflict::HbaNeedsFile, [place]),
+            (AuthType::Cert, _) if no_tls => self.conflict(Conflict::CertNeedsTls, [place]),
+            (AuthType::Hba, Some(file)) => {
+                let ident = auth.auth_ident_file.as_deref();
+                config.hba = Hba::read(file, ident, &config.tls, &mut self.faults);
+                config.warnings.extend(config.hba.blind(&config.tls));
+            }
+            (_, Some(_)) => config.warnings.push(Warning::HbaUnused),
+            (_, None) => {}
         }
     }
 
@@ -241,6 +263,9 @@ fn written_first<const N: usize>(mut places: [Place; N]) -> [Place; N] {
 
 /// Without any secret to check against, Postgres has to decide who a client is.
 fn default_auth_type(config: &Config) -> AuthType {
+    if config.auth.auth_hba_file.is_some() {
+        return AuthType::Hba;
+    }
     let has_secret = config.users.values().any(|user| user.password.is_some());
     if has_secret || config.auth.auth_file.is_some() || asks_for_secrets(config) {
         AuthType::ScramSha256
@@ -295,7 +320,9 @@ fn warn_of_auth(config: &mut Config) {
         AuthType::Plain | AuthType::Passthrough if encrypted => None,
         AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
         AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
-        AuthType::Md5 | AuthType::ScramSha256 => None,
+        AuthType::Md5 | AuthType::ScramSha256 | AuthType::Cert | AuthType::Peer | AuthType::Hba => {
+            None
+        }
     });
     config.warnings.extend(of_network);
     let checks_secrets = matches!(method, AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256);

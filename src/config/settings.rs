@@ -122,10 +122,14 @@ settings! {
 
     /// How clients prove who they are.
     "auth" => AuthSettings {
-        /// trust, plain, md5, scram-sha-256 or passthrough (Postgres decides); unless set, scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
+        /// trust, plain, md5, scram-sha-256, passthrough (Postgres decides), cert, peer (Unix sockets only) or hba (rules of auth_hba_file); unless set, hba where auth_hba_file is set, else scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
         auth_type: AuthType = Text("passthrough") => OneOf::words(), Live;
         /// A file of users and secrets in the format of PgBouncer's userlist.txt; `[users]` wins over it.
         auth_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// A file of rules in the format of pg_hba.conf: who is let in how.
+        auth_hba_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// A file of maps in the format of pg_ident.conf, for the rules' option map.
+        auth_ident_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// A user that asks Postgres for the secrets of users who have none here; empty asks nobody.
         auth_user: String = Text("") => NameOrNone, Live;
         /// The query it asks with: $1 is the user, the second column the secret.
@@ -144,7 +148,7 @@ settings! {
         client_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The private key of that certificate.
         client_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
-        /// The CAs of client certificates, for verify-ca and verify-full.
+        /// The CAs of client certificates. Unless client_tls_sslmode is verify-ca or verify-full, a client need not show one; if it does, it must be good.
         client_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The versions with clients: secure (1.2 and 1.3) or tlsv1.3.
         client_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
@@ -301,6 +305,12 @@ pub enum AuthType {
     ScramSha256,
     /// By logging in to Postgres with the password in clear.
     Passthrough,
+    /// By a certificate whose common name is the user.
+    Cert,
+    /// By the system user that runs the client.
+    Peer,
+    /// As the rules of a file say.
+    Hba,
 }
 
 /// The form of log lines.
@@ -344,6 +354,9 @@ impl Word for AuthType {
         ("md5", Self::Md5),
         ("scram-sha-256", Self::ScramSha256),
         ("passthrough", Self::Passthrough),
+        ("cert", Self::Cert),
+        ("peer", Self::Peer),
+        ("hba", Self::Hba),
     ];
 }
 
@@ -398,8 +411,11 @@ mod tests {
             | AuthType::Plain
             | AuthType::Md5
             | AuthType::ScramSha256
-            | AuthType::Passthrough => AuthType::WORDS.len(),
+            | AuthType::Passthrough
+            | AuthType::Cert
+            | AuthType::Peer
+            | AuthType::Hba => AuthType::WORDS.len(),
         };
-        assert_eq!(words(AuthType::Trust), 5, "a new variant needs a word and an arm here");
+        assert_eq!(words(AuthType::Trust), 8, "a new variant needs a word and an arm here");
     }
 }

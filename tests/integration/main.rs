@@ -10,6 +10,7 @@ mod client_death;
 mod copy;
 mod differential;
 mod eviction;
+mod hba;
 mod health;
 mod hostile_server;
 mod isolation;

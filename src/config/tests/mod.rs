@@ -2,6 +2,7 @@
 
 mod environment;
 mod faults;
+mod hba;
 mod precedence;
 mod reading;
 mod user_list;

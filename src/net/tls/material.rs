@@ -145,18 +145,21 @@ fn clients(
         .with_protocol_versions(versions(settings.client_tls_protocols))
         .map_err(MaterialError::Versions)?;
     let builder = match (&settings.client_tls_ca_file, mode) {
-        (Some(path), SslMode::VerifyCa | SslMode::VerifyFull) => {
+        (Some(path), mode) => {
             let mut roots = RootCertStore::empty();
             let _ = roots.add_parsable_certificates(certificates(path)?);
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+            // Below that a certificate may be left out, but not be bad, as in Postgres.
+            let verifier =
+                if mode.verifies() { verifier } else { verifier.allow_unauthenticated() };
             builder.with_client_cert_verifier(
                 verifier
                     .build()
                     .map_err(|source| MaterialError::Issuers { path: path.clone(), source })?,
             )
         }
-        (Some(_) | None, _) => builder.with_no_client_auth(),
+        (None, _) => builder.with_no_client_auth(),
     };
     let chain = certificates(cert)?;
     let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());

@@ -42,6 +42,11 @@ impl Scenario {
         Scenario::on(Ground::Own(Box::new(Cluster::start())))
     }
 
+    /// As `new`, on a cluster that was made for the test.
+    pub(crate) fn on_cluster(cluster: Cluster) -> Scenario {
+        Scenario::on(Ground::Own(Box::new(cluster)))
+    }
+
     /// As `new`, on a cluster that speaks TLS.
     pub(crate) fn encrypted() -> Scenario {
         Scenario::on(Ground::Shared(&encrypted().0))
