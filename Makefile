@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 # `test` goes from what is quick to what is slow.
 .NOTPARALLEL:
-.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 soak bench
+.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 fuzz soak bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,9 @@ clients: ## psql, pgbench, psycopg, asyncpg, Django, node-postgres, pgjdbc, sqlx
 
 test-pg18: ## the integration tests against PostgreSQL 18
 	@scripts/test-pg18.sh $(ARGS)
+
+fuzz: ## hostile bytes for everything that reads them, a minute each (FUZZ_SECONDS=60, ARGS=TARGET)
+	@scripts/fuzz.sh $(ARGS)
 
 soak: ## mixed load with faults, leak checks at the end (SOAK_SECONDS=300)
 	@scripts/soak.sh

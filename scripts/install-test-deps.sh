@@ -34,12 +34,23 @@ need_packages() {
     [[ -f $JDBC_JAR ]] || missing+=(libpostgresql-jdbc-java)
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
     pg_need_bin
+    need_pg_stat_statements
 }
 
-# unless_done FOLDER FILE COMMAND...: COMMAND fills FOLDER with what FILE lists; not again until one of them changes.
+# What the pooler counts is compared with it. Part of Debian's server today, of postgresql-contrib in old releases.
+need_pg_stat_statements() {
+    local library
+    for library in "${PG_BIN%/bin}"/lib{,/postgresql}/pg_stat_statements.so; do
+        [[ -e $library ]] && return 0
+    done
+    apt_install postgresql-contrib
+}
+
+# unless_done FOLDER FILE COMMAND...: COMMAND fills FOLDER with what FILE lists, and what the lists it names do; not
+# again until one of them changes.
 unless_done() {
     local stamp=$1/.installed sum
-    sum=$(sha256sum <"$2")
+    sum=$(cd "$(dirname "$2")" && sed -n 's/^-r //p' "$2" | xargs cat "$2" | sha256sum)
     [[ -f $stamp && $(<"$stamp") == "$sum" ]] && return 0
     shift 2
     "$@" || die "could not install: $*"

@@ -1,13 +1,19 @@
-//! The command line: what to do with which file, `pooler check` and `pooler fingerprint`. Running is left to `app`.
+//! The command line: what to do with which file, `pooler check`, `pooler fingerprint` and `pooler token`. Running is
+//! left to `app`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
-use crate::config::{Config, PREFIX};
+use crate::config::{Config, PREFIX, Role, TokenHash, quoted};
 use crate::net::tls::material::TlsMaterial;
 use crate::sql::fingerprint::Fingerprinter;
 use crate::sql::lexer::Backslashes;
@@ -30,6 +36,13 @@ pub enum Command {
     },
     /// Give the fingerprints of the SQL on standard input, and end.
     Fingerprint,
+    /// Make a token for the admin API, and end.
+    Token {
+        /// Whose it is.
+        name: String,
+        /// What it is good for.
+        role: Role,
+    },
 }
 
 /// Reads this process's arguments. A wrong one, `--help` and `--version` are answered here and end the process.
@@ -79,6 +92,26 @@ pub fn fingerprint(input: &mut impl Read, out: &mut impl Write) -> ExitCode {
     written.and_then(|()| out.flush()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
+/// How many random bytes a token has.
+const TOKEN_BYTES: usize = 32;
+
+/// What a token begins with, so that those who look for leaked secrets know it.
+const TOKEN_PREFIX: &str = "pooler_";
+
+/// `pooler token`: the table for the configuration on `out`, the token itself, which is nowhere else, on `err`.
+pub fn token(name: &str, role: Role, out: &mut impl Write, err: &mut impl Write) -> ExitCode {
+    let random = Zeroizing::new(rand::random::<[u8; TOKEN_BYTES]>());
+    let encoded = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(&random[..]));
+    let token = Zeroizing::new(format!("{TOKEN_PREFIX}{}", &*encoded));
+    let hash = TokenHash(Sha256::digest(token.as_bytes()).into());
+    let (name, role) = (quoted(name), role.as_str());
+    let table = format!("\n[tokens.{name}]\nrole = \"{role}\"\nhash = \"{hash}\"\n");
+    let written = writeln!(err, "The token, shown only now: {}", &*token)
+        .and_then(|()| out.write_all(table.as_bytes()))
+        .and_then(|()| out.flush());
+    written.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
 /// A transaction-mode Postgres connection pooler.
 ///
 /// Settings come from the file, and above it from environment variables such as
@@ -101,6 +134,18 @@ enum Action {
     Check,
     /// Print hash and normalised text of each SQL statement on standard input
     Fingerprint,
+    /// Make a token for the admin API: prints the lines for the configuration file, and the token on standard error
+    ///
+    /// `pooler token prometheus --role metrics >> pooler.toml` and a reload let it in.
+    Token {
+        /// Whose it is: a name for the configuration and the log
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: String,
+
+        /// metrics scrapes /metrics, view sees every page, admin changes something too
+        #[arg(long, default_value = "view", value_parser = PossibleValuesParser::new(Role::names()))]
+        role: String,
+    },
 }
 
 impl From<Arguments> for Command {
@@ -109,6 +154,9 @@ impl From<Arguments> for Command {
             None => Self::Run { config },
             Some(Action::Check) => Self::Check { config },
             Some(Action::Fingerprint) => Self::Fingerprint,
+            Some(Action::Token { name, role }) => {
+                Self::Token { name, role: Role::named(&role).expect("the parser takes no other") }
+            }
         }
     }
 }
@@ -163,6 +211,27 @@ mod tests {
         let expected = "2c3468d568a66693  select $1\n\
                         b7657872f2d55e00  select * from t where id in ($1 /*, ... */)\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_token_is_made_with_the_lines_that_let_it_in() {
+        let wanted = Command::Token { name: "a b".to_owned(), role: Role::Metrics };
+        assert_eq!(command(&["token", "a b", "--role", "metrics"]), Ok(wanted));
+        let wrong = Err(clap::error::ErrorKind::InvalidValue);
+        assert_eq!(command(&["token", "ann", "--role", "root"]), wrong);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(token("a b", Role::Metrics, &mut out, &mut err), ExitCode::SUCCESS);
+        let (table, said) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+        let token = said.trim_end().rsplit(' ').next().unwrap();
+        assert_eq!(token.len(), TOKEN_PREFIX.len() + 43, "{said}");
+        assert!(!table.contains(token), "{table}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pooler.toml");
+        std::fs::write(&file, table).unwrap();
+        let config = Config::load(Some(&file), &BTreeMap::new()).unwrap();
+        let known = &config.tokens["a b"];
+        let hash = TokenHash(Sha256::digest(token).into());
+        assert_eq!((known.role, known.hash), (Role::Metrics, Some(hash)));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod descriptors;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod logging;
 pub mod lookup;

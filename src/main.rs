@@ -20,6 +20,9 @@ fn main() -> ExitCode {
             &mut std::io::stdout(),
             &mut std::io::stderr(),
         ),
+        Command::Token { name, role } => {
+            cli::token(&name, role, &mut std::io::stdout(), &mut std::io::stderr())
+        }
         Command::Fingerprint => cli::fingerprint(&mut std::io::stdin(), &mut std::io::stdout()),
         Command::Run { config } => run(Source { file: config, environment }),
     }

@@ -4,6 +4,8 @@
 // `allow-unwrap-in-tests` does not reach helper functions.
 #![allow(clippy::unwrap_used)]
 
+#[path = "clients/accuracy.rs"]
+mod accuracy;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]

@@ -51,6 +51,7 @@ fn the_example_holds_the_defaults_when_its_keys_are_taken_in() {
     let global = |config: &Config| Config {
         databases: BTreeMap::new(),
         users: BTreeMap::new(),
+        tokens: BTreeMap::new(),
         warnings: Vec::new(),
         ..config.clone()
     };
@@ -133,6 +134,7 @@ fn header(table: &Table) -> String {
     match table.name {
         "databases.NAME" => "#[databases.shop]\n".to_owned(),
         "users.NAME" => "#[users.ann]\n".to_owned(),
+        "tokens.NAME" => "#[tokens.prometheus]\n".to_owned(),
         name => format!("[{name}]\n"),
     }
 }

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["logging", "descriptors"],
     &["client", "control", "admin", "console"],
     &["accept"],
-    &["worker", "app"],
+    &["worker", "app", "fuzzing"],
     &["cli", "main"],
 ];
 

@@ -1,19 +1,30 @@
-//! HTTP connections: how many there may be at once and how long a silent one stays. Who reads an
+//! HTTP connections, with TLS where there is a certificate: how many there may be at once and how long a silent one stays. Who reads an
 //! answer slowly or keeps a connection open holds one of them, no more.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
+
+use super::access::{Peer, Reach};
+use crate::client::context::Shared;
 
 /// Connections at once, of all listeners: probes, a few scrapers, people. More wait for their turn
 /// in the kernel.
@@ -26,44 +37,95 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 /// A connection ends after so long whatever it does: this bounds clients that read slowly.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(3_600);
 
+/// How long a TLS handshake takes at most.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
 /// After a failed accept, so that it cannot fill the log.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until dropped; the connections end with it.
-pub(super) async fn serve(listener: TcpListener, router: Router, places: Arc<Semaphore>) {
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "admin API listening");
-    }
-    let mut connections = JoinSet::new();
-    loop {
-        // Never closed; if it were, nothing would be left to bound.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    if let Err(error) = converse(stream, router).await {
-                        debug!(%error, "an HTTP connection failed");
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                debug!(%error, "accepting an HTTP connection failed");
-                sleep(PAUSE).await;
-            }
+/// What every listener's connections have in common.
+pub(super) struct Door {
+    /// Who answers.
+    pub(super) router: Router,
+    /// How many more there may be.
+    pub(super) places: Arc<Semaphore>,
+    /// Has the certificate.
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Door {
+    /// Serves until dropped; the connections end with it.
+    pub(super) async fn serve(self, listener: TcpListener) {
+        let address = listener.local_addr();
+        let is_ours = address.as_ref().is_ok_and(|own| own.ip().to_canonical().is_loopback());
+        let reach = if is_ours { Reach::Machine } else { Reach::Network };
+        if let Ok(address) = address {
+            info!(%address, "admin API listening");
         }
-        while connections.try_join_next().is_some() {}
+        let mut connections = JoinSet::new();
+        loop {
+            // Never closed; if it were, nothing would be left to bound.
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    let peer = Peer { ip: from.ip().to_canonical(), reach };
+                    // As the last reload has it.
+                    let tls = self.shared.pools.tls().admin().cloned();
+                    let conversation = welcome(stream, tls, peer, self.router.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = conversation.await {
+                            debug!(%error, from = %peer.ip, "an HTTP connection failed");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    debug!(%error, "accepting an HTTP connection failed");
+                    sleep(PAUSE).await;
+                }
+            }
+            while connections.try_join_next().is_some() {}
+        }
     }
 }
 
-async fn converse(stream: TcpStream, router: Router) -> io::Result<()> {
+async fn welcome(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    peer: Peer,
+    router: Router,
+) -> io::Result<()> {
+    match tls {
+        None => converse(stream, peer, router).await,
+        Some(tls) => {
+            let shaking = TlsAcceptor::from(tls).accept(stream);
+            converse(timeout(HANDSHAKE_LIMIT, shaking).await??, peer, router).await
+        }
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+) -> io::Result<()> {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE_LIMIT);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| answer(&router, request, peer));
     let connection = http.serve_connection(TokioIo::new(stream), service);
     match timeout(LONGEST_CONNECTION, connection).await {
         Ok(ended) => ended.map_err(io::Error::other),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// Tells the router where the request comes from.
+fn answer(
+    router: &TowerToHyperService<Router>,
+    mut request: Request<Incoming>,
+    peer: Peer,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    request.extensions_mut().insert(peer);
+    router.call(request)
 }

@@ -1,9 +1,11 @@
 //! The HTTP API for operators: what there is to see, as text for people and JSON for programs, and
-//! Prometheus' format. Reads only; what it shows is gathered by `control`.
+//! Prometheus' format. What it shows is gathered by `control`.
 //!
-//! There is no authentication yet, so the configuration allows loopback addresses only, and requests
-//! for other host names are refused: a web page that points its own name to 127.0.0.1 must not reach it.
+//! Whoever asks shows a token, unless there is none in the configuration: then only loopback addresses
+//! are listened on, and requests for other host names are refused, because a web page that points its
+//! own name to 127.0.0.1 must not reach it.
 
+mod access;
 mod answer;
 mod connections;
 mod format;
@@ -34,7 +36,7 @@ use crate::control::census::Census;
 use crate::control::health::Health;
 use crate::control::history::History;
 use crate::lifecycle::Lifecycle;
-use connections::MOST_CONNECTIONS;
+use connections::{Door, MOST_CONNECTIONS};
 
 /// What the API shows, and where it has it from.
 pub struct Sources {
@@ -62,11 +64,17 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves on all listeners until dropped. Cancel safe.
 pub async fn serve(listeners: Vec<TcpListener>, sources: Arc<Sources>) {
+    let shared = Arc::clone(&sources.shared);
     let router = routes::router(sources);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut serving = JoinSet::new();
     for listener in listeners {
-        serving.spawn(connections::serve(listener, router.clone(), Arc::clone(&places)));
+        let door = Door {
+            router: router.clone(),
+            places: Arc::clone(&places),
+            shared: Arc::clone(&shared),
+        };
+        serving.spawn(door.serve(listener));
     }
     while serving.join_next().await.is_some() {}
 }

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::access::WINDOW;
 use super::format::Format;
 use super::routes::ENDPOINTS;
 
@@ -67,10 +68,34 @@ pub(super) enum Problem {
     /// The `Host` header names another machine.
     #[error("host \"{0}\" is not this machine's own: use localhost, 127.0.0.1 or [::1]")]
     Host(String),
+    /// There are tokens, and the request shows none.
+    #[error("a token is needed: Authorization: Bearer TOKEN, or TOKEN as the password of any user")]
+    NoToken,
+    /// It shows one that is not there.
+    #[error("the token is not known here")]
+    WrongToken,
+    /// Its address showed too many of those.
+    #[error("too many wrong tokens from this address: no more are looked at for {} s", WINDOW.as_secs())]
+    TooManyWrong,
+    /// The token's role is not enough.
+    #[error("this needs a token with the role {needed}, which that of \"{who}\" has not")]
+    Role {
+        /// The least role that would do.
+        needed: &'static str,
+        /// The token's name.
+        who: String,
+    },
+    /// `admin_pages = "metrics"`.
+    #[error("admin_pages is metrics: there are /metrics, /healthz, /readyz and /version")]
+    MetricsOnly,
     /// Workers did not answer, so that counters would seem to go back.
     #[error("workers {0:?} do not answer")]
     Silent(Vec<usize>),
 }
+
+/// How a token can be shown (RFC 6750, RFC 7617); browsers know the second.
+const CHALLENGES: [&str; 2] =
+    ["Bearer realm=\"pooler\"", "Basic realm=\"pooler\", charset=\"UTF-8\""];
 
 /// Words with commas.
 struct Listed<'a, T>(&'a [T]);
@@ -81,11 +106,14 @@ impl Problem {
             Self::NoPage { .. }
             | Self::NoPool { .. }
             | Self::NoFingerprint(_)
-            | Self::NotCounted => StatusCode::NOT_FOUND,
+            | Self::NotCounted
+            | Self::MetricsOnly => StatusCode::NOT_FOUND,
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::TooManyWrong => StatusCode::TOO_MANY_REQUESTS,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Parameter { .. } | Self::Value { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Host(_) => StatusCode::FORBIDDEN,
+            Self::Host(_) | Self::Role { .. } => StatusCode::FORBIDDEN,
             Self::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -105,6 +133,18 @@ impl Problem {
         if let Self::Method { allowed, .. } = self {
             let allowed = if *allowed == "GET" { "GET, HEAD" } else { allowed };
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        let headers = response.headers_mut();
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                for scheme in CHALLENGES {
+                    headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+                }
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(WINDOW.as_secs()));
+            }
+            _ => {}
         }
         response
     }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
 
 use super::Sources;
+use super::access::Caller;
 use super::answer::answer;
 use super::format::Format;
-use super::guard::check_host;
+use super::guard::{Guard, guard};
 use super::metrics;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
@@ -29,6 +30,7 @@ use super::views::queries::{QueriesView, Selection};
 use super::views::servers::ServersView;
 use super::views::state::{Alive, Ready, VERSION, Version};
 use crate::client::look::Wanted;
+use crate::config::Role;
 use crate::control::census::{Count, Measures};
 use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
@@ -80,7 +82,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .merge(queries::router())
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
-        .layer(from_fn(check_host))
+        .layer(from_fn_with_state(Guard::new(Arc::clone(&sources)), guard))
         .layer(map_response(describe))
         .with_state(sources)
 }
@@ -165,12 +167,19 @@ async fn healthz(asked: Asked<NoParameters>) -> Response {
     answer(StatusCode::OK, &Alive::default(), asked.format)
 }
 
-async fn readyz(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+async fn readyz(
+    State(sources): Source,
+    Extension(caller): Extension<Caller>,
+    asked: Asked<NoParameters>,
+) -> Response {
     let config = sources.shared.pools.config();
     let round = sources.health.first_round(FIRST_PROBES).await;
     let mut ready = Ready::new(sources.lifecycle.stage(), &sources.history.silent());
     ready.hear_of(&config, &sources.health.all(), round);
     ready.hear_of_refusals(&refused_logins(&sources.shared, Instant::now()));
+    if !caller.may(Role::Metrics) {
+        ready.hide_reasons();
+    }
     let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, &ready, asked.format)
 }

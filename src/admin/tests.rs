@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::Sources;
+use super::access::{Peer, Reach};
 use super::routes::{ENDPOINTS, router};
 use super::table::LINE;
 use crate::client::context::{Command, Shared, WorkerContext};
@@ -97,16 +98,17 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::empty()).unwrap()).await
+        self.send(request.body(Body::empty()).unwrap(), Reach::Machine).await
     }
 
     async fn post(&self, path: &str, kind: &str, body: &str) -> Got {
         let request = Request::builder().method(Method::POST).uri(path);
         let request = request.header("content-type", kind).header("accept", "application/json");
-        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+        self.send(request.body(Body::from(body.to_owned())).unwrap(), Reach::Machine).await
     }
 
-    async fn send(&self, request: Request<Body>) -> Got {
+    async fn send(&self, mut request: Request<Body>, reach: Reach) -> Got {
+        request.extensions_mut().insert(Peer { ip: [127, 0, 0, 1].into(), reach });
         let service = TowerToHyperService::new(router(Arc::clone(&self.sources)));
         let response = service.call(request).await.unwrap();
         let all = response.headers();
@@ -249,6 +251,26 @@ fn a_page_of_another_site_cannot_look() {
             assert_eq!(got.status, StatusCode::FORBIDDEN, "{path}");
         }
         assert_eq!(site.ask(Method::GET, "/", &[]).await.status, StatusCode::OK);
+    });
+}
+
+#[test]
+fn a_listener_that_others_reach_asks_for_a_token_even_where_there_is_none() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        let request = Request::builder().uri("/pools").body(Body::empty()).unwrap();
+        let got = site.send(request, Reach::Network).await;
+        assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{got:?}");
+        assert!(
+            got.headers.contains(&"www-authenticate: Bearer realm=\"pooler\"".to_owned()),
+            "{got:?}"
+        );
+        let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
+        assert_eq!(site.send(request, Reach::Network).await.body, "ok\n");
+        // A request of which nobody knows where it is from.
+        let service = TowerToHyperService::new(router(Arc::clone(&site.sources)));
+        let request = Request::builder().uri("/pools").body(Body::empty()).unwrap();
+        assert_eq!(service.call(request).await.unwrap().status(), StatusCode::UNAUTHORIZED);
     });
 }
 

@@ -197,9 +197,15 @@ pub enum Problem {
 /// Values that are each possible but not together, or not today.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Conflict {
-    /// An admin address that others can reach.
-    #[error("{0} is not a loopback address; the admin API has no authentication yet")]
-    AdminNotLoopback(std::net::SocketAddr),
+    /// An admin address that others can reach, and nobody to tell them apart.
+    #[error(
+        "{0} is not a loopback address: whoever reaches it could see everything; `pooler token` makes \
+         a token that it can ask for"
+    )]
+    AdminNeedsToken(std::net::SocketAddr),
+    /// A token that nobody can show.
+    #[error("needs a hash; `pooler token` makes a token with its hash")]
+    TokenNeedsHash,
     /// The admin API and the pooler on one address.
     #[error("{0} is where clients connect too (listen_addr, listen_port)")]
     AdminOnListenPort(std::net::SocketAddr),
@@ -334,6 +340,11 @@ pub enum Warning {
         "auth_type is passthrough and {0} is not a loopback address: clients that come over the network without TLS are refused"
     )]
     PassthroughOnNetwork(std::net::IpAddr),
+    /// Tokens cross the network, and others can listen.
+    #[error(
+        "admin_listen has {0}, which is not a loopback address: tokens and answers cross the network in clear; admin_tls_cert_file and admin_tls_key_file prevent it"
+    )]
+    AdminInClear(std::net::SocketAddr),
     /// Passwords are proven against secrets, and there are none.
     #[error("auth_type is {0} and no user has a secret: nobody can log in")]
     NobodyCanLogIn(&'static str),

@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token;
 pub mod units;
 pub mod userlist;
 mod variables;
@@ -38,10 +39,12 @@ pub use layers::MAX_CONFIG_BYTES;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, PinPolicy,
-    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, User,
+    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, Token, User,
 };
+pub use shape::quoted;
 pub use table::Table;
 pub use tls::{SslMode, TlsProtocols};
+pub use token::{AdminPages, Role, TokenHash};
 pub use variables::{FALLBACK, PREFIX};
 
 /// The whole configuration, valid.
@@ -63,6 +66,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[admin]`: the HTTP API.
     pub admin: Admin,
+    /// `[tokens.NAME]` by name: who may use the HTTP API.
+    pub tokens: BTreeMap<String, Token>,
     /// `[log]`: what is logged.
     pub log: Log,
     /// `[general]`: the process.

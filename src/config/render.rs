@@ -20,7 +20,7 @@ impl Config {
         tables.collect::<Vec<_>>().join("\n")
     }
 
-    /// Every table, the databases and users last.
+    /// Every table, those with names of their own last.
     pub(super) fn shown(&self) -> Vec<ShownTable> {
         let mut tables = vec![
             show("listen".to_owned(), &self.listen),
@@ -34,6 +34,7 @@ impl Config {
             show("log".to_owned(), &self.log),
             show("general".to_owned(), &self.general),
         ];
+        tables.extend(self.tokens.iter().map(|(name, token)| named("tokens", name, token)));
         let databases = self.databases.iter();
         tables.extend(databases.map(|(name, database)| named("databases", name, database)));
         tables.extend(self.users.iter().map(|(name, user)| named("users", name, user)));

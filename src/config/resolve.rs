@@ -54,6 +54,7 @@ impl Draft {
             auth: self.one("auth"),
             tls: self.one("tls"),
             admin: self.one("admin"),
+            tokens: self.many("tokens"),
             log: self.one("log"),
             general: self.one("general"),
             databases,
@@ -125,6 +126,7 @@ impl Draft {
 
     fn check(&mut self, config: &Config) {
         self.check_listeners(config);
+        self.check_tokens(config);
         self.check_pool_sizes(config);
         self.check_tls(config);
         self.check_auth_query(config);
@@ -158,6 +160,21 @@ impl Draft {
         if let Some(address) = clash {
             let written = written_first([admin, port, addr]);
             self.conflict(Conflict::AdminOnListenPort(*address), written);
+        }
+    }
+
+    fn check_tokens(&mut self, config: &Config) {
+        for (name, token) in &config.tokens {
+            if token.hash.is_none() {
+                let table = format!("tokens.{}", quoted(name));
+                let places =
+                    ["hash", "role"].map(|key| self.place_in(&["tokens", name], &table, key));
+                self.conflict(Conflict::TokenNeedsHash, places);
+            }
+        }
+        if let (Some(address), true) = (beyond_loopback(config), config.tokens.is_empty()) {
+            let place = self.place("admin", "admin_listen");
+            self.conflict(Conflict::AdminNeedsToken(address), [place]);
         }
     }
 
@@ -286,6 +303,12 @@ fn listens_on(listen: &Listen, address: SocketAddr) -> bool {
         && listen.listen_addr.iter().any(|own| covers(*own, address.ip()))
 }
 
+/// An address of the admin API that others than this machine's users can reach.
+fn beyond_loopback(config: &Config) -> Option<SocketAddr> {
+    let addresses = config.admin.admin_listen.iter().copied();
+    addresses.into_iter().find(|address| !address.ip().to_canonical().is_loopback())
+}
+
 fn covers(listened: IpAddr, address: IpAddr) -> bool {
     listened == address || (listened.is_unspecified() && listened.is_ipv4() == address.is_ipv4())
 }
@@ -310,7 +333,8 @@ fn leads_back(listen: &Listen, database: &Database) -> bool {
 
 fn warn_of_auth(config: &mut Config) {
     let method = config.auth.auth_type;
-    let keys = [&config.tls.client_tls_key_file, &config.tls.server_tls_key_file];
+    let tls = &config.tls;
+    let keys = [&tls.client_tls_key_file, &tls.server_tls_key_file, &tls.admin_tls_key_file];
     let keys = keys.into_iter().flatten();
     config.warnings.extend(keys.filter_map(|key| layers::readable_by_all(key)).collect::<Vec<_>>());
     let encrypted = config.tls.client_tls_sslmode.requires();
@@ -325,6 +349,8 @@ fn warn_of_auth(config: &mut Config) {
         }
     });
     config.warnings.extend(of_network);
+    let in_clear = beyond_loopback(config).filter(|_| config.tls.admin_tls_cert_file.is_none());
+    config.warnings.extend(in_clear.map(Warning::AdminInClear));
     let checks_secrets = matches!(method, AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256);
     if checks_secrets
         && !asks_for_secrets(config)

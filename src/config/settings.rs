@@ -17,6 +17,7 @@ use super::kind::{
 use super::secret_text::SecretText;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
+use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
 use super::units::BareUnit;
 
 settings! {
@@ -140,7 +141,7 @@ settings! {
         auth_cache_ttl: Duration = Text("5m") => Span, Live;
     }
 
-    /// TLS towards clients and towards Postgres. Certificates, keys and CAs are PEM files, read again at each reload.
+    /// TLS towards clients, towards Postgres and of the admin API. Certificates, keys and CAs are PEM files, read again at each reload.
     "tls" => Tls {
         /// TLS with clients over TCP: disable, allow or prefer (if the client asks), require, verify-ca (with a client certificate), verify-full (whose common name is the user).
         client_tls_sslmode: SslMode = Text("disable") => OneOf::words(), Live;
@@ -162,14 +163,28 @@ settings! {
         server_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The versions with Postgres: secure (1.2 and 1.3) or tlsv1.3.
         server_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
+        /// The certificate of the admin API, with those between it and its CA; with it, the API speaks TLS only.
+        admin_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// The private key of that certificate.
+        admin_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
     }
 
     /// The HTTP API for operators.
     "admin" => Admin {
-        /// The addresses with ports, with commas; loopback only, as there is no authentication yet; empty is off.
+        /// The addresses with ports, with commas; others than loopback need a token in `[tokens]`; empty is off.
         admin_listen: Vec<SocketAddr> = Text("127.0.0.1:6433") => AdminAddresses, Restart;
+        /// all, or metrics: only /metrics, /healthz, /readyz and /version.
+        admin_pages: AdminPages = Text("all") => OneOf::words(), Live;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+    }
+
+    /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.
+    "tokens.NAME" => Token {
+        /// What it is good for: metrics (to scrape), view (to see every page) or admin (to change something too).
+        role: Role = Text("view") => OneOf::words(), Live;
+        /// The hash of the token.
+        hash: Option<TokenHash> = Unset { sample: "\"sha256:5df1cfd5d6a4a4f0bd2e5ac2b3a7a3c6b1f0ac2f6b3de51de4b2c6bb3e6bd7d1\"" } => Opt(Sha256Hash), Live;
     }
 
     /// What is logged, to standard error.

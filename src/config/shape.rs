@@ -83,7 +83,7 @@ fn is_single(value: &Value, path: String, report: &mut Layers) -> bool {
     found != Found::Table
 }
 
-/// The tables under `databases` or `users`, each with its known keys.
+/// The tables under `databases`, `users` or `tokens`, each with its known keys.
 fn keep_named(table: &Table, path: &str, names: Tree, report: &mut Layers) -> Tree {
     let mut kept = Tree::new();
     for (name, value) in names {
@@ -179,7 +179,7 @@ fn every_key() -> impl Iterator<Item = &'static Key> {
 }
 
 /// A name as TOML writes it in a key path: bare where it can be.
-pub(super) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(bare) {
         name.to_owned()

@@ -82,11 +82,17 @@ impl Tls {
             let missing = "server_tls_ca_file";
             found.push((Conflict::TlsNeeds(missing), ["server_tls_sslmode", missing]));
         }
-        let (cert, key) = ("server_tls_cert_file", "server_tls_key_file");
-        match (&self.server_tls_cert_file, &self.server_tls_key_file) {
-            (Some(_), None) => found.push((Conflict::TlsNeeds(key), [cert, key])),
-            (None, Some(_)) => found.push((Conflict::TlsNeeds(cert), [key, cert])),
-            (Some(_), Some(_)) | (None, None) => {}
+        let server = (&self.server_tls_cert_file, &self.server_tls_key_file);
+        let admin = (&self.admin_tls_cert_file, &self.admin_tls_key_file);
+        for ([cert, key], files) in [
+            (["server_tls_cert_file", "server_tls_key_file"], server),
+            (["admin_tls_cert_file", "admin_tls_key_file"], admin),
+        ] {
+            match files {
+                (Some(_), None) => found.push((Conflict::TlsNeeds(key), [cert, key])),
+                (None, Some(_)) => found.push((Conflict::TlsNeeds(cert), [key, cert])),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
         }
         found
     }

@@ -13,12 +13,15 @@ pub const PREFIX: &str = "POOLER__";
 
 const SEPARATOR: &str = "__";
 
+/// The tables that a name makes many.
+const NAMED: [&str; 3] = ["databases", "users", "tokens"];
+
 /// The name of the database that serves every name without an entry of its own.
 pub const FALLBACK: &str = "*";
 
 /// Each variable that starts with [`PREFIX`] as a tree with one value.
 ///
-/// Upper and lower case are the same in them. A database or user takes its spelling from `file` if it is
+/// Upper and lower case are the same in them. A database, user or token takes its spelling from `file` if it is
 /// there too, and is lower case otherwise. `POOLER__DATABASES__HOST`, without a database's name, is of
 /// the fallback `*`, which no shell can export by its name.
 pub(super) fn trees(
@@ -58,11 +61,11 @@ pub(super) fn with_key(variable: &str, key: &str) -> String {
     format!("{stem}{SEPARATOR}{}", key.to_uppercase())
 }
 
-/// The way to a value: table and key, with a name between them in `databases` and `users`.
+/// The way to a value: table and key, with a name between them in [`NAMED`].
 fn key_path(rest: &str, file: &Tree) -> Result<Vec<String>, Problem> {
     let (table, rest) = rest.split_once(SEPARATOR).unwrap_or((rest, ""));
     let table = table.to_lowercase();
-    if table != "databases" && table != "users" {
+    if !NAMED.contains(&table.as_str()) {
         return Ok(vec![table, rest.to_lowercase()]);
     }
     let (name, key) = match rest.rsplit_once(SEPARATOR) {

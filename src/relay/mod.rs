@@ -18,5 +18,6 @@ mod local_tests;
 mod replies_tests;
 #[cfg(test)]
 mod requests_tests;
-#[cfg(test)]
-mod rig;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
+pub(crate) mod rig;

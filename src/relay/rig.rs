@@ -1,4 +1,4 @@
-//! A client, a server and the relay between them, without a network: what the relay's tests drive.
+//! A client, a server and the relay between them, without a network: what the relay's tests and the fuzzers drive.
 //! The server's socket is one end of a pair that nobody reads.
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UnixStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
@@ -23,19 +23,19 @@ use crate::stats::meter::Meter;
 
 /// A client's side of the relay.
 #[derive(Default)]
-pub(super) struct Client {
-    pub(super) statements: ClientStatements,
-    pub(super) body: Body,
-    pub(super) carry: Vec<u8>,
-    pub(super) wish: Option<Wish>,
+pub(crate) struct Client {
+    pub(crate) statements: ClientStatements,
+    pub(crate) body: Body,
+    pub(crate) carry: Vec<u8>,
+    pub(crate) wish: Option<Wish>,
 }
 
 /// A server and what belongs to its pool.
-pub(super) struct Rig {
-    pub(super) server: ServerConnection,
-    pub(super) registry: Arc<StatementRegistry>,
-    pub(super) meter: Meter,
-    pub(super) pinning: Pinning,
+pub(crate) struct Rig {
+    pub(crate) server: ServerConnection,
+    pub(crate) registry: Arc<StatementRegistry>,
+    pub(crate) meter: Meter,
+    pub(crate) pinning: Pinning,
     _peer: UnixStream,
     // Last, so that the sockets go before the runtime they are registered with.
     _runtime: Runtime,
@@ -43,19 +43,19 @@ pub(super) struct Rig {
 
 impl Rig {
     /// A server that may know this many statements.
-    pub(super) fn new(max_statements: u32) -> Self {
+    pub(crate) fn new(max_statements: u32) -> Self {
         Self::beside(Arc::new(StatementRegistry::new(1)), max_statements)
     }
 
     /// Another server of the same database.
-    pub(super) fn another(&self) -> Self {
+    pub(crate) fn another(&self) -> Self {
         Self::beside(Arc::clone(&self.registry), 200)
     }
 
     fn beside(registry: Arc<StatementRegistry>, max_statements: u32) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
         let guard = runtime.enter();
-        let (socket, peer) = UnixStream::pair().unwrap();
+        let (socket, peer) = UnixStream::pair().expect("a pair of sockets");
         drop(guard);
         let address = ServerAddress::Unix(PathBuf::from("/nowhere"));
         let server = ServerConnection {
@@ -91,7 +91,7 @@ impl Rig {
     }
 
     /// What goes to the server of a client's bytes, and where it lies.
-    pub(super) fn take<'a>(
+    pub(crate) fn take<'a>(
         &mut self,
         client: &mut Client,
         input: &'a [u8],
@@ -112,19 +112,19 @@ impl Rig {
     }
 
     /// As `take`, behind what was incomplete before; a copy.
-    pub(super) fn ask(&mut self, client: &mut Client, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn ask(&mut self, client: &mut Client, bytes: &[u8]) -> Vec<u8> {
         let mut input = std::mem::take(&mut client.carry);
         input.extend_from_slice(bytes);
         let mut out = Vec::new();
         let (taken, sent) = self.take(client, &input, &mut out);
-        let (taken, sent) = (taken.unwrap(), sent.to_vec());
+        let (taken, sent) = (taken.expect("no violation"), sent.to_vec());
         client.carry = input[taken.consumed..].to_vec();
         client.wish = Some(taken.wish);
         sent
     }
 
     /// What goes to the client of the server's bytes, and where it lies.
-    pub(super) fn pass<'a>(
+    pub(crate) fn pass<'a>(
         &mut self,
         client: &mut Client,
         input: &'a [u8],
@@ -143,79 +143,79 @@ impl Rig {
     }
 
     /// As `pass`, behind what was incomplete before; a copy.
-    pub(super) fn reply(&mut self, client: &mut Client, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn reply(&mut self, client: &mut Client, bytes: &[u8]) -> Vec<u8> {
         let mut input = std::mem::take(&mut self.server.carry);
         input.extend_from_slice(bytes);
         let mut out = Vec::new();
         let (passed, told) = self.pass(client, &input, &mut out);
-        let (passed, told) = (passed.unwrap(), told.to_vec());
+        let (passed, told) = (passed.expect("no fault"), told.to_vec());
         self.server.carry = input[passed.consumed..].to_vec();
         told
     }
 }
 
 /// Messages one after the other.
-pub(super) fn all(messages: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn all(messages: &[&[u8]]) -> Vec<u8> {
     messages.concat()
 }
 
-pub(super) fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     write_frame(&mut out, tag, |out| out.extend_from_slice(body));
     out
 }
 
 /// A Parse without parameter types.
-pub(super) fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     frame(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())
 }
 
 /// A Bind to the unnamed portal with one parameter, as text.
-pub(super) fn bind(statement: &str, parameter: &[u8]) -> Vec<u8> {
+pub(crate) fn bind(statement: &str, parameter: &[u8]) -> Vec<u8> {
     let mut body = format!("\0{statement}\0\0\0\0\x01").into_bytes();
-    body.extend_from_slice(&u32::try_from(parameter.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(&u32::try_from(parameter.len()).expect("a short one").to_be_bytes());
     body.extend_from_slice(parameter);
     body.extend_from_slice(&[0, 0]);
     frame(b'B', &body)
 }
 
-pub(super) fn describe(statement: &str) -> Vec<u8> {
+pub(crate) fn describe(statement: &str) -> Vec<u8> {
     frame(b'D', format!("S{statement}\0").as_bytes())
 }
 
-pub(super) fn close(statement: &str) -> Vec<u8> {
+pub(crate) fn close(statement: &str) -> Vec<u8> {
     frame(b'C', format!("S{statement}\0").as_bytes())
 }
 
-pub(super) fn execute() -> Vec<u8> {
+pub(crate) fn execute() -> Vec<u8> {
     frame(b'E', &[0; 5])
 }
 
-pub(super) fn sync() -> Vec<u8> {
+pub(crate) fn sync() -> Vec<u8> {
     frame(b'S', b"")
 }
 
-pub(super) fn flush() -> Vec<u8> {
+pub(crate) fn flush() -> Vec<u8> {
     frame(b'H', b"")
 }
 
-pub(super) fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     frame(b'Q', format!("{sql}\0").as_bytes())
 }
 
-pub(super) fn ready(status: u8) -> Vec<u8> {
+pub(crate) fn ready(status: u8) -> Vec<u8> {
     frame(b'Z', &[status])
 }
 
-pub(super) fn complete(command: &str) -> Vec<u8> {
+pub(crate) fn complete(command: &str) -> Vec<u8> {
     frame(b'C', format!("{command}\0").as_bytes())
 }
 
-pub(super) fn error(code: &str, message: &str) -> Vec<u8> {
+pub(crate) fn error(code: &str, message: &str) -> Vec<u8> {
     frame(b'E', format!("SERROR\0VERROR\0C{code}\0M{message}\0\0").as_bytes())
 }
 
 /// A reply without a body: `1`, `2`, `3`, `n`.
-pub(super) fn empty(tag: u8) -> Vec<u8> {
+pub(crate) fn empty(tag: u8) -> Vec<u8> {
     frame(tag, b"")
 }

@@ -3,6 +3,7 @@
 // `allow-unwrap-in-tests` does not reach helper functions.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod admin;
 mod auth_query;
 mod cancel;

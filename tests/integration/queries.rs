@@ -1,24 +1,13 @@
 //! Statements by fingerprint: counted and timed as Postgres does it, whatever protocol runs them.
 
-use std::collections::BTreeMap;
-
-use pooler::sql::fingerprint::Fingerprinter;
-use pooler::sql::lexer::Backslashes;
 use serde_json::Value;
 
 use crate::support::{
-    Batch, PATIENCE, RawClient, Scenario, World, has_pg_stat_statements, query, wait_for,
+    Batch, PATIENCE, RawClient, Scenario, World, fingerprint, has_pg_stat_statements, query,
+    seen_by_postgres, wait_for,
 };
 
 const ALL: &str = "/queries?kind=all&limit=500";
-
-fn fingerprint(sql: &str) -> String {
-    let mut found = String::new();
-    Fingerprinter::default().read(sql.as_bytes(), Backslashes::Literal, |statement| {
-        found = statement.fingerprint.to_string();
-    });
-    found
-}
 
 /// The row of a statement, once it was called so often.
 #[track_caller]
@@ -62,22 +51,6 @@ fn work(world: &World, client: &mut RawClient, other: &mut RawClient) {
     }
 }
 
-/// Calls, rows and milliseconds by fingerprint, as `pg_stat_statements` counts them.
-fn seen_by_postgres(world: &World) -> BTreeMap<String, (u64, u64, f64)> {
-    let mut superuser = world.superuser();
-    superuser.query("CREATE EXTENSION pg_stat_statements");
-    let sql = "SELECT query, calls, rows, total_exec_time + total_plan_time FROM pg_stat_statements s \
-               JOIN pg_database d ON d.oid = s.dbid WHERE datname = current_database()";
-    let mut seen = BTreeMap::new();
-    for row in superuser.run(&query(sql)).rows() {
-        let sum: &mut (u64, u64, f64) = seen.entry(fingerprint(&row[0])).or_default();
-        sum.0 += row[1].parse::<u64>().unwrap();
-        sum.1 += row[2].parse::<u64>().unwrap();
-        sum.2 += row[3].parse::<f64>().unwrap();
-    }
-    seen
-}
-
 #[test]
 fn calls_rows_and_times_are_those_of_pg_stat_statements() {
     let world = Scenario::new().start();
@@ -98,16 +71,18 @@ fn calls_rows_and_times_are_those_of_pg_stat_statements() {
     let mut over = 0.0;
     for ours in rows.iter().filter(|row| row["errors"] == serde_json::json!({})) {
         let hash = ours["fingerprint"].as_str().unwrap();
-        let &(calls, rows, millis) =
+        let (seen, _) =
             postgres.get(hash).unwrap_or_else(|| panic!("Postgres does not know {ours}"));
-        assert_eq!((&ours["calls"], &ours["rows"]), (&calls.into(), &rows.into()), "{ours}");
+        let counts = (&seen.calls.into(), &seen.rows.into());
+        assert_eq!((&ours["calls"], &ours["rows"]), counts, "{ours}");
         // Postgres answers a batch at once, so only the sum can be compared. Ours is to the microsecond
         // for each call, and holds what Postgres needs to read and to send.
-        over += ours["exec_ms"]["total"].as_f64().unwrap() - millis + 0.001 * calls as f64;
+        over +=
+            ours["exec_ms"]["total"].as_f64().unwrap() - seen.millis + 0.001 * seen.calls as f64;
     }
     assert!(over >= 0.0, "{over} ms: {page}");
     let slept = row(&world, "SELECT pg_sleep(0.2)", 1)["exec_ms"]["total"].as_f64().unwrap();
-    let (_, _, millis) = postgres[&fingerprint("SELECT pg_sleep(0.2)")];
+    let millis = postgres[&fingerprint("SELECT pg_sleep(0.2)")].0.millis;
     assert!(slept <= millis * 1.15, "{slept} ms, Postgres says {millis} ms");
 }
 

@@ -91,6 +91,11 @@ impl Ready {
         self.ready = self.reasons.is_empty();
     }
 
+    /// For those who may not know them: they name databases and users.
+    pub(crate) fn hide_reasons(&mut self) {
+        self.reasons.clear();
+    }
+
     /// Is it?
     pub(crate) fn is_ready(&self) -> bool {
         self.ready
@@ -107,6 +112,9 @@ impl View for Ready {
     fn text(&self) -> String {
         if self.ready {
             return "ready\n".to_owned();
+        }
+        if self.reasons.is_empty() {
+            return "not ready\n".to_owned();
         }
         self.reasons.iter().map(|reason| format!("not ready: {reason}\n")).collect()
     }

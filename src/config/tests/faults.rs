@@ -90,7 +90,7 @@ fn words_addresses_and_texts_say_what_they_expect() {
         ("listen.unix_socket_dir = \"tmp\"", "\"tmp\" is not the absolute path of a folder"),
         (
             "admin.admin_listen = \"0.0.0.0:6433\"",
-            "0.0.0.0:6433 is not a loopback address; the admin API has no authentication yet",
+            "0.0.0.0:6433 is not a loopback address: whoever reaches it could see everything; `pooler token` makes a token that it can ask for",
         ),
         ("databases.shop.host = \"a,b\"", "only one host is possible, not a list"),
         ("databases.shop.dbname = \"\"", "is empty; leave the key out instead"),

@@ -14,11 +14,11 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::ALPN;
 use super::acceptor::Acceptor;
 use super::certificate::Certificate;
 use super::connector::Connector;
 use super::trust::{Anchors, Trust, Verifier};
+use super::{ALPN, HTTP_ALPN};
 use crate::config::{Config, SslMode, Tls, TlsProtocols};
 
 const SECURE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
@@ -30,6 +30,7 @@ const ONLY_13: &[&SupportedProtocolVersion] = &[&version::TLS13];
 pub struct TlsMaterial {
     clients: Option<Arc<Acceptor>>,
     servers: Servers,
+    admin: Option<Arc<ServerConfig>>,
 }
 
 #[derive(Debug)]
@@ -98,6 +99,7 @@ impl TlsMaterial {
         Ok(Self {
             clients: clients(settings, &provider)?,
             servers: Servers::load(settings, &provider)?,
+            admin: admin(settings, &provider)?,
         })
     }
 
@@ -105,6 +107,12 @@ impl TlsMaterial {
     #[must_use]
     pub fn acceptor(&self) -> Option<&Arc<Acceptor>> {
         self.clients.as_ref()
+    }
+
+    /// How the admin API is served; `None`: not by TLS.
+    #[must_use]
+    pub fn admin(&self) -> Option<&Arc<ServerConfig>> {
+        self.admin.as_ref()
     }
 
     /// How Postgres is connected to. As in libpq, `require` checks the issuer where one is known.
@@ -174,6 +182,24 @@ fn clients(
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let turns = Arc::new(Semaphore::new(cores));
     Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, turns })))
+}
+
+fn admin(
+    settings: &Tls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<ServerConfig>>, MaterialError> {
+    let (Some(cert), Some(key)) = (&settings.admin_tls_cert_file, &settings.admin_tls_key_file)
+    else {
+        return Ok(None);
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(SECURE)
+        .map_err(MaterialError::Versions)?
+        .with_no_client_auth()
+        .with_single_cert(certificates(cert)?, private_key(key)?)
+        .map_err(|source| MaterialError::Pair { path: cert.clone(), source })?;
+    config.alpn_protocols = vec![HTTP_ALPN.to_vec()];
+    Ok(Some(Arc::new(config)))
 }
 
 impl Servers {

@@ -13,3 +13,6 @@ mod trust;
 
 /// The name of the Postgres protocol in ALPN (`PG_ALPN_PROTOCOL`, src/include/libpq/pqcomm.h).
 pub const ALPN: &[u8] = b"postgresql";
+
+/// The name of HTTP/1.1 in ALPN (RFC 7301, 6).
+pub const HTTP_ALPN: &[u8] = b"http/1.1";

@@ -46,6 +46,13 @@ impl PoolerConfig {
         self
     }
 
+    /// A text that was set.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        let (table, key) = path.rsplit_once('.')?;
+        let value = self.tables.get(table)?.get(key)?;
+        Some(value.trim_matches('"').to_owned())
+    }
+
     /// Forgets a table, as `users.app`.
     pub(crate) fn remove(&mut self, table: &str) -> &mut PoolerConfig {
         self.tables.remove(table);

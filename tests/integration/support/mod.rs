@@ -18,6 +18,7 @@ mod process;
 mod reply;
 mod scenario;
 mod scram;
+mod statements;
 
 pub(crate) use admin::{Admin, Http};
 pub(crate) use batch::{Batch, query};
@@ -35,3 +36,4 @@ pub(crate) use postgres::{
 pub(crate) use process::{TempDir, free_port, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};
+pub(crate) use statements::{Seen, fingerprint, seen_by_postgres};

@@ -56,7 +56,8 @@ impl Pooler {
         let (port, admin_port) = (free_port(), free_port());
         config.set("listen.listen_addr", "127.0.0.1").set("listen.listen_port", i64::from(port));
         config.set("listen.unix_socket_dir", folder.path().to_str().unwrap());
-        config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}"));
+        let more = config.text("admin.admin_listen").unwrap_or_default();
+        config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}, {more}"));
         folder.write("pooler.toml", &config.toml());
         let child = spawn(&folder, launch);
         let mut pooler = Pooler { child, folder, config, port, admin_port };
@@ -87,6 +88,11 @@ impl Pooler {
     /// The folder with the configuration, the log and the socket.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where the admin API listens.
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.admin_port
     }
 
     pub(crate) fn admin(&self) -> Admin {
