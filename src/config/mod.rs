@@ -14,6 +14,7 @@ pub mod hba;
 mod key;
 mod kind;
 mod layers;
+mod passwords;
 mod render;
 mod resolve;
 mod secret_text;
@@ -41,7 +42,7 @@ pub use settings::{
     PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, User,
 };
 pub use table::Table;
-pub use tls::{SslMode, TlsProtocols};
+pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use variables::{FALLBACK, PREFIX};
 
 /// The whole configuration, valid.
@@ -83,7 +84,7 @@ impl Config {
     /// # Errors
     /// Every fault there is, not only the first.
     pub fn load(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        resolve::resolve(layers::Layers::read(path, env))
+        resolve::resolve(layers::Layers::read(path, env), env)
     }
 
     /// The paths of the keys that differ in `new` and that only a restart applies.
@@ -100,6 +101,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        resolve::resolve(layers::Layers::default()).expect("a test resolves the defaults")
+        resolve::resolve(layers::Layers::default(), &BTreeMap::new())
+            .expect("a test resolves the defaults")
     }
 }
