@@ -400,7 +400,7 @@ fn asker(config: &Config, query: &AuthQuery<'_>, tls: &TlsMaterial) -> Asker {
         database: query.dbname.to_owned(),
         user: query.user.to_owned(),
         password,
-        tls: tls.connector(config.tls.server_mode(query.database)),
+        tls: tls.connector(config.tls.servers(query.database)),
     };
     Asker { account, sql: query.sql.to_owned() }
 }

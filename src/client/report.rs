@@ -319,7 +319,9 @@ fn no_server(failure: &ConnectError) -> Text<'_> {
         | ConnectError::Io(_) => {
             error(SqlState::CONNECTION_FAILURE, format!("no connection to Postgres: {failure}"), "")
         }
-        ConnectError::Dial(DialError::NoTls | DialError::Answer(_) | DialError::Tls(_))
+        ConnectError::Dial(
+            DialError::NoTls | DialError::Answer(_) | DialError::NoAlpn | DialError::Tls(_),
+        )
         | ConnectError::Scram(_)
         | ConnectError::NoSecret(_)
         | ConnectError::Unsupported(_)

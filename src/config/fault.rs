@@ -241,6 +241,20 @@ pub enum Conflict {
     /// `auth_type = cert` where no certificate is looked at.
     #[error("needs client_tls_ca_file in [tls], and another client_tls_sslmode than disable")]
     CertNeedsTls,
+    /// TLS at once, where it may be none.
+    #[error(
+        "direct needs a server_tls_sslmode of require or stricter: whoever begins with TLS cannot do without"
+    )]
+    WeakForDirect,
+    /// A secret from two places.
+    #[error("there is {0} beside it: one of them is enough")]
+    TwoPasswords(&'static str),
+    /// An environment variable that is not there.
+    #[error("the environment has no {0}")]
+    NoVariable(String),
+    /// A secret that is none.
+    #[error("the secret is empty")]
+    EmptySecret,
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,

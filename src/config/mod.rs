@@ -14,6 +14,7 @@ pub mod hba;
 mod key;
 mod kind;
 mod layers;
+mod passwords;
 mod render;
 mod resolve;
 mod secret_text;
@@ -43,7 +44,7 @@ pub use settings::{
 };
 pub use shape::quoted;
 pub use table::Table;
-pub use tls::{SslMode, TlsProtocols};
+pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};
 pub use variables::{FALLBACK, PREFIX};
 
@@ -88,7 +89,7 @@ impl Config {
     /// # Errors
     /// Every fault there is, not only the first.
     pub fn load(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        resolve::resolve(layers::Layers::read(path, env))
+        resolve::resolve(layers::Layers::read(path, env), env)
     }
 
     /// The paths of the keys that differ in `new` and that only a restart applies.
@@ -105,6 +106,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        resolve::resolve(layers::Layers::default()).expect("a test resolves the defaults")
+        resolve::resolve(layers::Layers::default(), &BTreeMap::new())
+            .expect("a test resolves the defaults")
     }
 }

@@ -10,18 +10,23 @@ use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
 use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
+use super::passwords::{Sources, fetch};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
 use super::table::{Scope, Settings};
-use super::tls::SslMode;
+use super::tls::{SslMode, SslNegotiation};
 use super::userlist;
 use super::variables::FALLBACK;
 
 /// The configuration that the layers give, or all their faults.
-pub(super) fn resolve(layers: Layers) -> Result<Config, ConfigErrors> {
+pub(super) fn resolve(
+    layers: Layers,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
     let mut draft = Draft { tree: layers.tree, faults: layers.faults };
     let mut config = draft.read();
     config.warnings = layers.warnings;
+    draft.fetch_passwords(&mut config, env);
     draft.join_user_list(&mut config);
     if draft.value("auth", "auth_type").is_none() {
         config.auth.auth_type = default_auth_type(&config);
@@ -79,6 +84,32 @@ impl Draft {
             all.insert(name.clone(), settings);
         }
         all
+    }
+
+    /// Puts secrets into their keys that stand in files and variables.
+    fn fetch_passwords(&mut self, config: &mut Config, env: &BTreeMap<String, String>) {
+        let mut found = Vec::new();
+        for (name, user) in &mut config.users {
+            let place =
+                |key| self.place_in(&["users", name], &format!("users.{}", quoted(name)), key);
+            let file = (user.password_file.as_ref(), place("password_file"));
+            let variable = (user.password_env.as_str(), place("password_env"));
+            found.push(fetch(Sources { own: &mut user.password, file, variable }, env));
+        }
+        for (name, database) in &mut config.databases {
+            let table = format!("databases.{}", quoted(name));
+            let place = |key| self.place_in(&["databases", name], &table, key);
+            let file = (database.password_file.as_ref(), place("password_file"));
+            let variable = (database.password_env.as_str(), place("password_env"));
+            found.push(fetch(Sources { own: &mut database.password, file, variable }, env));
+        }
+        for outcome in found {
+            match outcome {
+                Ok(Some(warning)) if config.warnings.contains(&warning) => {}
+                Ok(warning) => config.warnings.extend(warning),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
     }
 
     /// Adds the users of `auth_file`. What `[users]` says of one of them stays.
@@ -218,11 +249,20 @@ impl Draft {
             self.conflict(conflict, written_first(places));
         }
         let ca = "server_tls_ca_file";
-        if config.tls.server_tls_ca_file.is_some() {
-            return;
-        }
+        let no_ca = config.tls.server_tls_ca_file.is_none();
         for (name, database) in &config.databases {
-            if database.server_tls_sslmode.is_some_and(SslMode::verifies) {
+            let own = (database.server_tls_negotiation, database.server_tls_sslmode);
+            let way = config.tls.servers(database);
+            if own != (None, None)
+                && way.negotiation == SslNegotiation::Direct
+                && !way.mode.requires()
+            {
+                let table = format!("databases.{}", quoted(name));
+                let keys = ["server_tls_negotiation", "server_tls_sslmode"];
+                let places = keys.map(|key| self.place_in(&["databases", name], &table, key));
+                self.conflict(Conflict::WeakForDirect, written_first(places));
+            }
+            if database.server_tls_sslmode.is_some_and(SslMode::verifies) && no_ca {
                 let table = format!("databases.{}", quoted(name));
                 let place = self.place_in(&["databases", name], &table, "server_tls_sslmode");
                 let places = [place, self.place("tls", ca)];

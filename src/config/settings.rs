@@ -16,7 +16,7 @@ use super::kind::{
 };
 use super::secret_text::SecretText;
 use super::table::settings;
-use super::tls::{SslMode, TlsProtocols};
+use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
 use super::units::BareUnit;
 
@@ -155,6 +155,8 @@ settings! {
         client_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
         /// TLS with Postgres over TCP, as in libpq: disable, allow, prefer, require (checks the CA if one is given), verify-ca, verify-full (the host name too).
         server_tls_sslmode: SslMode = Text("prefer") => OneOf::words(), Live;
+        /// How TLS with Postgres begins: postgres (it is asked first) or direct, which PostgreSQL 17 and later understand.
+        server_tls_negotiation: SslNegotiation = Text("postgres") => OneOf::words(), Live;
         /// The CAs of Postgres' certificates, or those certificates themselves.
         server_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The certificate to show to Postgres, if it asks for one.
@@ -219,8 +221,14 @@ settings! {
         user: Option<String> = Unset { sample: "\"shop_owner\"" } => Opt(Name), Live;
         /// The password of that user.
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// A file whose first line is that password.
+        password_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// An environment variable that is that password.
+        password_env: String = Text("") => NameOrNone, Live;
         /// In place of the global server_tls_sslmode.
         server_tls_sslmode: Option<SslMode> = Unset { sample: "\"prefer\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global server_tls_negotiation.
+        server_tls_negotiation: Option<SslNegotiation> = Unset { sample: "\"postgres\"" } => Opt(OneOf::words()), Live;
         /// In place of the global auth_user.
         auth_user: Option<String> = Unset { sample: "\"\"" } => Opt(NameOrNone), Live;
         /// In place of the global auth_query.
@@ -253,6 +261,10 @@ settings! {
     "users.NAME" => User {
         /// The password, or its stored form: md5 with 32 hexadecimal digits, or SCRAM-SHA-256$...
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// A file whose first line is the password or its stored form.
+        password_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// An environment variable that is the password or its stored form.
+        password_env: String = Text("") => NameOrNone, Live;
         /// In place of the database's pool_size, for servers that log in as this user.
         pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
         /// In place of the database's reserve_pool_size, for servers that log in as this user.

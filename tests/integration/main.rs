@@ -32,5 +32,6 @@ mod startup;
 mod support;
 mod timeouts;
 mod tls_clients;
+mod tls_direct;
 mod tls_servers;
 mod transaction;

@@ -19,7 +19,7 @@ use super::certificate::Certificate;
 use super::connector::Connector;
 use super::trust::{Anchors, Trust, Verifier};
 use super::{ALPN, HTTP_ALPN};
-use crate::config::{Config, SslMode, Tls, TlsProtocols};
+use crate::config::{Config, ServerTls, SslMode, Tls, TlsProtocols};
 
 const SECURE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
@@ -117,7 +117,8 @@ impl TlsMaterial {
 
     /// How Postgres is connected to. As in libpq, `require` checks the issuer where one is known.
     #[must_use]
-    pub fn connector(&self, mode: SslMode) -> Connector {
+    pub fn connector(&self, way: ServerTls) -> Connector {
+        let mode = way.mode;
         let Servers { unverified, verified, fingerprint } = &self.servers;
         let config = match (mode, verified) {
             (SslMode::VerifyFull, Some(verified)) => &verified.name,
@@ -133,7 +134,7 @@ impl TlsMaterial {
                 _,
             ) => unverified,
         };
-        Connector { mode, config: Arc::clone(config), fingerprint: *fingerprint }
+        Connector { way, config: Arc::clone(config), fingerprint: *fingerprint }
     }
 }
 
