@@ -372,10 +372,12 @@ impl Asking<'_> {
     }
 
     async fn read_message(&mut self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
-        let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
-        if message.tag != client_tag::PASSWORD {
-            return Err(CredentialError::NoPassword(message.tag));
+        // Before the rest of it is waited for, as Postgres does.
+        let tag = self.reader.tag(self.stream).await?;
+        if tag != client_tag::PASSWORD {
+            return Err(CredentialError::NoPassword(tag));
         }
+        let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
         Ok(Zeroizing::new(message.body.to_vec()))
     }
 

@@ -75,6 +75,15 @@ impl MessageReader {
         Ok(Message { tag: head.tag, body: &self.buffer[start..self.taken] })
     }
 
+    /// The type of the next message, which stays unread. Cancel safe.
+    ///
+    /// # Errors
+    /// As the socket's, and when it closes before.
+    pub async fn tag(&mut self, stream: &mut Stream) -> Result<u8, ReadError> {
+        self.fill(stream, 1).await?;
+        Ok(self.buffer[self.taken])
+    }
+
     /// Reads exactly `length` bytes that are no message. Cancel safe.
     ///
     /// # Errors

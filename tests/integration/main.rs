@@ -9,6 +9,7 @@ mod auth_query;
 mod cancel;
 mod client_death;
 mod copy;
+mod cve;
 mod differential;
 mod eviction;
 mod hba;
