@@ -89,9 +89,8 @@ fn the_first_rule_that_fits_decides() {
     }
 }
 
-#[test]
-fn every_fault_of_every_line_is_told() {
-    let rules = "\
+/// A fault in each line.
+const FAULTY: &str = "\
         tcp all all trust\n\
         hostgssenc all all all trust\n\
         local all\n\
@@ -118,8 +117,11 @@ fn every_fault_of_every_line_is_told() {
         host all all 10.0.0.0\n\
         @missing all all all trust\n\
         include one two\n";
-    let found = faults(rules, "", TLS);
-    assert_eq!(found.len(), rules.lines().count() + 1, "{found:#?}");
+
+#[test]
+fn every_fault_of_every_line_is_told() {
+    let found = faults(FAULTY, "", TLS);
+    assert_eq!(found.len(), FAULTY.lines().count() + 1, "{found:#?}");
     for (line, expected) in [
         (1, "\"tcp\" is none of: local, host,"),
         (2, "GSSAPI is not spoken here"),
