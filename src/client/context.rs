@@ -32,6 +32,7 @@ use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
+use crate::stats::said::Sayings;
 use crate::stats::sums::MOST_TRACKED;
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -259,7 +260,10 @@ impl WorkerContext {
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
+    counts.then(|| {
+        let sayings = Sayings::new(&config.admin.query_tags, rand::random());
+        Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements).hearing(sayings))
+    })
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

@@ -182,6 +182,10 @@ impl Session {
     /// A session that has told its client nothing yet.
     #[must_use]
     pub fn new(parts: SessionParts) -> Self {
+        let watched = {
+            let (record, log) = (&parts.record, parts.handle.queries.as_ref());
+            ClientStatements::watched_by(log, record.id, &record.application.borrow())
+        };
         Self {
             stream: parts.stream,
             state: State::Idle,
@@ -192,7 +196,7 @@ impl Session {
             carried: Carried::Uncertain,
             carry: parts.carry,
             unsent: parts.first,
-            statements: ClientStatements::watched_by(parts.handle.queries.as_ref()),
+            statements: watched,
             initial: Arc::clone(&parts.settings),
             settings: parts.settings,
             record: parts.record,

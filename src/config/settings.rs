@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
+use super::statements::TagKeys;
 use super::table::settings;
 use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -179,6 +180,8 @@ settings! {
         admin_pages: AdminPages = Text("all") => OneOf::words(), Live;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+        /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
+        query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.

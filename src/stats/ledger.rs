@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::queries::Event;
 use super::record::{Owner, Record};
+use super::said::Sayings;
 use super::slow::Slow;
 use super::sums::Sums;
 
@@ -45,6 +46,8 @@ pub struct LedgerState {
 /// Everything that was counted.
 #[derive(Debug)]
 pub struct Ledger {
+    /// What statements say of themselves.
+    pub sayings: Sayings,
     inbox: Mutex<Inbox>,
     dropped: AtomicU64,
     sums: Mutex<Sums>,
@@ -63,10 +66,17 @@ impl Ledger {
     #[must_use]
     pub fn new(most: usize, slow: Option<Duration>) -> Self {
         Self {
+            sayings: Sayings::default(),
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(most, slow)),
         }
+    }
+
+    /// The same, which keeps other tags of comments than none.
+    #[must_use]
+    pub fn hearing(self, sayings: Sayings) -> Self {
+        Self { sayings, ..self }
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].

@@ -4,6 +4,7 @@ pub mod ledger;
 pub mod meter;
 pub mod queries;
 pub mod record;
+pub mod said;
 pub mod slow;
 pub mod spread;
 pub mod sums;

@@ -98,7 +98,7 @@ impl Sums {
     pub(super) fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
         let owner = self.owner(&batch.owner);
         for event in &batch.events {
-            let Some(part) = event.query.parts.get(event.part) else { continue };
+            let Some(part) = event.run.query.parts.get(event.part) else { continue };
             self.slow.look(event, &batch.owner, wall);
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
