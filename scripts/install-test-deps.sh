@@ -30,6 +30,7 @@ need_packages() {
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3 python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    have chromium || missing+=(chromium)
     have javac || missing+=(default-jdk-headless)
     [[ -f $JDBC_JAR ]] || missing+=(libpostgresql-jdbc-java)
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi

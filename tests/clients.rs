@@ -116,6 +116,26 @@ fn psql_scripts_describe_and_copy() {
 }
 
 #[test]
+fn a_browser_shows_the_pages() {
+    // Names and texts that are HTML, and a statement that is slow.
+    let scenario = Scenario::new().set("log.log_slow_statements", "1ms");
+    let world = scenario.start();
+    let hostile = "SELECT 1 AS \"<script>alert('sql')</script>\";
+                   SELECT 2 AS \"<img src=x onerror=alert(2)>\";
+                   SELECT count(*) FROM generate_series(1, 1000);
+                   SELECT sum(n) FROM generate_series(1, 1000) n;
+                   SELECT pg_sleep(0.01);";
+    let script = format!("SET application_name = '<script>alert(3)</script>'; {hostile}");
+    psql(&world, &script);
+    let mut command = Command::new("node");
+    command.arg(
+        installed(root().join("tests/clients/browser/node_modules")).with_file_name("pages.js"),
+    );
+    command.env("ADMIN_URL", format!("http://localhost:{}", world.pooler.admin_port()));
+    assert_eq!(run(&world, &mut command), "pages are fine\n");
+}
+
+#[test]
 fn psql_reports_errors_and_goes_on() {
     let world = world();
     let script = "\\set ON_ERROR_STOP 0\nSELECT nothing;\nSELECT 1 / 0;\nSELECT 'after';\n";

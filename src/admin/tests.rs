@@ -13,6 +13,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+#[path = "html_tests.rs"]
+mod html;
+
 use super::Sources;
 use super::access::{Peer, Reach};
 use super::routes::{ENDPOINTS, router};
@@ -226,7 +229,7 @@ fn what_is_not_there_is_answered_with_what_is() {
             "there is no parameter \"top\" here; there are format, limit, state\n"
         );
         let got = site.get("/pools?format=xml").await;
-        assert_eq!(got.body, "format is one of text, json, not \"xml\"\n");
+        assert_eq!(got.body, "format is one of text, json, html, not \"xml\"\n");
     });
 }
 

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SHORT_SECRET, Whereabouts};
+use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
 use super::report::{Denial, Report};
@@ -72,20 +73,26 @@ struct Handshake {
     stream: Stream,
     reader: MessageReader,
     address: ClientAddress,
+    /// Held until the client has proven who it is.
+    place: Option<LoginPlace>,
     context: Rc<WorkerContext>,
 }
 
 /// Serves one connection to its end.
-pub async fn serve(stream: Stream, address: ClientAddress, context: Rc<WorkerContext>) {
+pub async fn serve(
+    stream: Stream,
+    from: (ClientAddress, Option<LoginPlace>),
+    context: Rc<WorkerContext>,
+) {
     // Boxed, so that an idle session does not carry the login's memory.
-    if let Some(session) = Box::pin(log_in(stream, address, context)).await {
+    if let Some(session) = Box::pin(log_in(stream, from, context)).await {
         session.run().await;
     }
 }
 
 async fn log_in(
     stream: Stream,
-    address: ClientAddress,
+    (address, place): (ClientAddress, Option<LoginPlace>),
     context: Rc<WorkerContext>,
 ) -> Option<Session> {
     let config = context.shared.pools.config();
@@ -93,6 +100,7 @@ async fn log_in(
         stream,
         reader: MessageReader::default(),
         address,
+        place,
         context: Rc::clone(&context),
     };
     context.logging_in.set(context.logging_in.get() + 1);
@@ -227,6 +235,7 @@ impl Handshake {
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        self.place = None;
         // Decided by what was configured when the client was asked, not by a reload since.
         if asking.plan.is_none() {
             return Err(LoginError::NoDatabase);

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod handshake;
 mod held;
 pub mod key;
+pub mod logins;
 pub mod look;
 pub mod opening;
 pub mod overdue;

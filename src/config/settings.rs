@@ -68,6 +68,8 @@ settings! {
     "limits" => Limits {
         /// The most clients; one more is refused with an error that names this limit.
         max_client_conn: u32 = Whole(10_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
+        /// The most connections of one address (of one network, /64, in IPv6) that are not logged in yet.
+        max_logins_per_address: u32 = Whole(1_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
         /// The most clients of a database; 0 is no limit.
         max_db_client_connections: u32 = Whole(0) => Cap, Live;
         /// The most clients of a user; 0 is no limit.

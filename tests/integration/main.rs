@@ -12,6 +12,7 @@ mod copy;
 mod cve;
 mod differential;
 mod eviction;
+mod floods;
 mod hba;
 mod health;
 mod hostile_server;

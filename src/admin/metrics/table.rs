@@ -81,6 +81,11 @@ pub(super) const METRICS: &[Metric] = &[
         |s| Some(s.count.logging_in as f64),
     ),
     metric(
+        "pooler_connections_refused_total",
+        "Connections that were refused before they said anything: see max_logins_per_address.",
+        Read::Process(Kind::Counter, |s| Some(s.sources.shared.logins.refused() as f64)),
+    ),
+    metric(
         "pooler_logins_refused_total",
         "Logins that were refused, by the class of the SQLSTATE that said so.",
         Read::Errors(|s| &s.count.refused),
