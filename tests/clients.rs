@@ -6,6 +6,8 @@
 
 #[path = "clients/accuracy.rs"]
 mod accuracy;
+#[path = "clients/logins.rs"]
+mod logins;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]
