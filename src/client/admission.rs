@@ -12,18 +12,26 @@ use crate::config::hba::{Caller, ClientCert, Method, Origin, Terms};
 use crate::net::address::ClientAddress;
 use crate::net::interfaces;
 use crate::net::tls::session::TlsSession;
+use crate::protocol::startup::Replication;
 
 /// Why a client is not let in, or not asked. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
     /// No rule is about such a client.
     #[error("no rule of auth_hba_file fits")]
-    NoEntry(Origin),
+    NoEntry {
+        /// What it came through.
+        origin: Origin,
+        /// What it is about.
+        wants: Wants,
+    },
     /// A rule refuses such a client.
     #[error("rejected by {rule}")]
     Rejected {
         /// What it came through.
         origin: Origin,
+        /// What it is about.
+        wants: Wants,
         /// File and line.
         rule: String,
     },
@@ -49,6 +57,15 @@ pub enum AdmissionError {
     Peer(#[source] io::Error),
 }
 
+/// What a login is about, as rules tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// A database.
+    Database,
+    /// The whole cluster: physical replication.
+    Cluster,
+}
+
 impl Asking<'_> {
     /// What is asked of this client. Its certificate has been looked at, as far as that is part of it.
     ///
@@ -64,12 +81,19 @@ impl Asking<'_> {
                 Origin::Encrypted(address.ip().to_canonical())
             }
         };
-        let caller = Caller { origin, database: &self.startup.database, user: &self.startup.user };
+        // As in Postgres, `replication=database` is a session in that database.
+        let (wants, database) = match self.startup.replication {
+            Some(Replication::Physical) => (Wants::Cluster, None),
+            Some(Replication::Logical) | None => {
+                (Wants::Database, Some(self.startup.database.as_str()))
+            }
+        };
+        let caller = Caller { origin, database, user: &self.startup.user };
         let terms = config.terms(&caller, &interfaces::networks);
-        let terms = terms.ok_or(AdmissionError::NoEntry(origin))?;
+        let terms = terms.ok_or(AdmissionError::NoEntry { origin, wants })?;
         if terms.method == Method::Reject {
             let rule = terms.rule.map(ToString::to_string).unwrap_or_default();
-            return Err(AdmissionError::Rejected { origin, rule });
+            return Err(AdmissionError::Rejected { origin, wants, rule });
         }
         if terms.client_cert > ClientCert::Unasked {
             let _is_there = self.certificate_name()?;

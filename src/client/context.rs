@@ -282,7 +282,8 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
     counts.then(|| {
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements).hearing(sayings))
+        let ledger = Ledger::new(MOST_TRACKED, config.log.log_slow_statements);
+        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
     })
 }
 

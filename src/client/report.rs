@@ -1,6 +1,6 @@
 //! The one table of what the pooler itself says to clients: error to severity, SQLSTATE, text.
 
-use super::admission::AdmissionError;
+use super::admission::{AdmissionError, Wants};
 use crate::auth::ClientHears;
 use crate::config::hba::{Method, Origin};
 use crate::protocol::error_response::{Severity, write_error};
@@ -30,8 +30,6 @@ pub enum Denial<'a> {
         /// The database's name.
         database: &'a str,
     },
-    /// Replication connections are not pooled.
-    Replication,
     /// Login took too long.
     LoginTimeout,
     /// Login failed.
@@ -119,6 +117,28 @@ impl Report<'_> {
         code
     }
 
+    /// A word for it, for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Login(_) => "login",
+            Self::NoServer(_) => "no_server",
+            Self::SettingsLost(_) => "settings_lost",
+            Self::QueryWaitTimeout => "query_wait_timeout",
+            Self::Cancelled => "cancelled",
+            Self::IdleTransactionTimeout => "idle_transaction_timeout",
+            Self::QueryTimeout => "query_timeout",
+            Self::TransactionTimeout => "transaction_timeout",
+            Self::ClientIdleTimeout => "client_idle_timeout",
+            Self::Shutdown => "shutdown",
+            Self::Killed => "killed",
+            Self::DatabaseGone => "database_gone",
+            Self::Violation(_) => "protocol_violation",
+            Self::TransactionBlock => "transaction_block",
+            Self::ServerGone => "server_gone",
+            Self::ServerBroken => "server_broken",
+        }
+    }
+
     fn text(&self) -> Text<'_> {
         match self {
             Self::Login(denial) => denial.text(),
@@ -188,6 +208,7 @@ impl Denial<'_> {
                 let code = match error {
                     StartupError::UnsupportedVersion { .. } => SqlState::FEATURE_NOT_SUPPORTED,
                     StartupError::NoUser => SqlState::INVALID_AUTHORIZATION,
+                    StartupError::InvalidReplication => SqlState::INVALID_PARAMETER_VALUE,
                     StartupError::InvalidLength
                     | StartupError::InvalidLayout
                     | StartupError::NotUtf8
@@ -208,10 +229,6 @@ impl Denial<'_> {
                 ..fatal(SqlState::INVALID_AUTHORIZATION, "TLS is required")
             },
             Self::NotAdmitted { error, user, database } => not_admitted(error, user, database),
-            Self::Replication => fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "replication connections cannot be pooled: connect to Postgres directly",
-            ),
             Self::LoginTimeout => fatal(
                 SqlState::QUERY_CANCELED,
                 "canceling authentication due to client_login_timeout",
@@ -263,17 +280,27 @@ fn not_admitted(error: &AdmissionError, user: &str, database: &str) -> Text<'sta
         Origin::Encrypted(address) => (address.to_string(), "SSL encryption"),
     };
     let message = match error {
-        AdmissionError::NoEntry(origin) => {
+        AdmissionError::NoEntry { origin, wants } => {
             let (host, encryption) = whence(origin);
-            format!(
-                "no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
-            )
+            match wants {
+                Wants::Database => format!(
+                    "no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+                Wants::Cluster => format!(
+                    "no pg_hba.conf entry for replication connection from host \"{host}\", user \"{user}\", {encryption}"
+                ),
+            }
         }
-        AdmissionError::Rejected { origin, .. } => {
+        AdmissionError::Rejected { origin, wants, .. } => {
             let (host, encryption) = whence(origin);
-            format!(
-                "pg_hba.conf rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
-            )
+            match wants {
+                Wants::Database => format!(
+                    "pg_hba.conf rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+                Wants::Cluster => format!(
+                    "pg_hba.conf rejects replication connection for host \"{host}\", user \"{user}\", {encryption}"
+                ),
+            }
         }
         AdmissionError::NoCertificate => "connection requires a valid client certificate".into(),
         AdmissionError::OtherCertificate { method, .. } => match method {

@@ -56,7 +56,8 @@ enum Kind {
 enum Names {
     All,
     SameAsUser,
-    Nobody,
+    /// Physical replication, which no other name stands for.
+    Replication,
     One(Box<str>),
     Pattern(Pattern),
 }
@@ -107,8 +108,8 @@ pub enum ClientCert {
 pub struct Caller<'a> {
     /// What it comes through, and from where.
     pub origin: Origin,
-    /// The database it asks for.
-    pub database: &'a str,
+    /// The database it asks for; `None`: it is about the whole cluster (physical replication).
+    pub database: Option<&'a str>,
     /// The user it says it is.
     pub user: &'a str,
 }
@@ -192,7 +193,11 @@ impl Rule {
             (Kind::Local | Kind::Host | Kind::HostSsl | Kind::HostNoSsl, _) => return false,
         };
         let fits = |names: &[Names], name| names.iter().any(|one| one.fit(name, caller.user));
-        fits(&self.databases, caller.database)
+        let database = match caller.database {
+            Some(name) => fits(&self.databases, name),
+            None => self.databases.contains(&Names::Replication),
+        };
+        database
             && fits(&self.users, caller.user)
             && address.is_none_or(|address| self.addresses.hold(address, own))
     }
@@ -211,7 +216,7 @@ impl Names {
         match self {
             Self::All => true,
             Self::SameAsUser => name == user,
-            Self::Nobody => false,
+            Self::Replication => false,
             Self::One(one) => **one == *name,
             Self::Pattern(pattern) => pattern.fits(name),
         }

@@ -96,8 +96,7 @@ fn database(word: &Word) -> Result<Names, HbaProblem> {
         return Ok(Names::SameAsUser);
     }
     if word.is("replication") {
-        // Replication connections are refused before.
-        return Ok(Names::Nobody);
+        return Ok(Names::Replication);
     }
     plain(word)
 }

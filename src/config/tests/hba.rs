@@ -42,7 +42,7 @@ fn own() -> Vec<Network> {
 }
 
 fn method(config: &Config, origin: Origin, database: &str, user: &str) -> Option<Method> {
-    let caller = Caller { origin, database, user };
+    let caller = Caller { origin, database: Some(database), user };
     config.terms(&caller, &own).map(|terms| terms.method)
 }
 
@@ -117,6 +117,19 @@ const FAULTY: &str = "\
         host all all 10.0.0.0\n\
         @missing all all all trust\n\
         include one two\n";
+
+#[test]
+fn physical_replication_is_let_in_by_its_own_rules_only() {
+    let config = of("host all,shop all all trust\nhost replication app all scram-sha-256\n");
+    let asked = |database, user| {
+        let caller = Caller { origin: Origin::Clear(ip("1.1.1.1")), database, user };
+        config.terms(&caller, &own).map(|terms| terms.method)
+    };
+    assert_eq!(asked(None, "app"), Some(Method::ScramSha256));
+    assert_eq!(asked(None, "ann"), None);
+    // A database of that name is another thing.
+    assert_eq!(asked(Some("replication"), "app"), Some(Method::Trust));
+}
 
 #[test]
 fn every_fault_of_every_line_is_told() {
@@ -205,7 +218,7 @@ fn maps_say_who_may_log_in_as_whom() {
     )
     .unwrap();
     let allow = |origin, proven: &str, user: &str| {
-        let caller = Caller { origin, database: "x", user };
+        let caller = Caller { origin, database: Some("x"), user };
         config.terms(&caller, &own).unwrap().allow(proven, user)
     };
     for (proven, user, expected) in [
@@ -254,7 +267,10 @@ fn certificates_are_asked_for_by_rules_and_by_the_mode() {
     let asked = |mode: &str, origin, database| {
         let tls = TLS.replace("prefer", mode);
         let config = load(&Folder::new(), rules, "", &tls).unwrap();
-        config.terms(&Caller { origin, database, user: "x" }, &own).unwrap().client_cert
+        config
+            .terms(&Caller { origin, database: Some(database), user: "x" }, &own)
+            .unwrap()
+            .client_cert
     };
     let (tls, clear) = (Origin::Encrypted(ip("1.1.1.1")), Origin::Clear(ip("1.1.1.1")));
     let of_mode = |mode, origin| ["a", "b", "c", "d"].map(|name| asked(mode, origin, name));
