@@ -44,6 +44,7 @@ pub use settings::{
     User,
 };
 pub use shape::quoted;
+pub use statements::IgnoreRule;
 pub use table::Table;
 pub use tls::{SslMode, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};

@@ -15,6 +15,7 @@ mod eviction;
 mod floods;
 mod health;
 mod hostile_server;
+mod insight;
 mod isolation;
 mod large;
 mod limits;
