@@ -21,7 +21,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::Config;
+use crate::config::{Config, IgnoreRule};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -29,6 +29,8 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::stats::findings::Ignored;
+use crate::stats::insight::Detection;
 use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
@@ -283,9 +285,28 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     counts.then(|| {
         let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
+        let detection = if config.admin.nplusone {
+            Detection::On(ignored(&config.admin.nplusone_ignore))
+        } else {
+            Detection::Off
+        };
         let ledger = Ledger::new(room, config.log.log_slow_statements);
-        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
+        let ledger = ledger.watching(sayings, detection);
+        Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
+}
+
+fn ignored(rules: &[IgnoreRule]) -> Ignored {
+    let mut ignored = Ignored::default();
+    for rule in rules {
+        match rule.clone() {
+            IgnoreRule::Fingerprint(hash) => ignored.fingerprints.push(hash),
+            IgnoreRule::Route(name) => ignored.routes.push(name),
+            IgnoreRule::Application(name) => ignored.applications.push(name),
+            IgnoreRule::User(name) => ignored.users.push(name),
+        }
+    }
+    ignored
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::insight::{Detection, Insight};
 use super::queries::Event;
 use super::record::{Owner, Record};
 use super::said::Sayings;
@@ -23,11 +24,13 @@ const MOST_WAITING: usize = 262_144;
 pub struct Batch {
     pub(super) owner: Arc<Owner>,
     pub(super) events: Vec<Event>,
+    /// Clients that have left since.
+    pub(super) gone: Vec<u64>,
 }
 
 impl Batch {
-    pub(super) fn new(owner: &Arc<Owner>, events: Vec<Event>) -> Self {
-        Self { owner: Arc::clone(owner), events }
+    pub(super) fn new(owner: &Arc<Owner>, events: Vec<Event>, gone: Vec<u64>) -> Self {
+        Self { owner: Arc::clone(owner), events, gone }
     }
 }
 
@@ -52,6 +55,8 @@ pub struct Ledger {
     inbox: Mutex<Inbox>,
     dropped: AtomicU64,
     sums: Mutex<Sums>,
+    /// What is seen in statements that belong together.
+    pub insight: Mutex<Insight>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +75,7 @@ impl Ledger {
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(room, slow)),
+            insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
         }
     }
 
@@ -86,10 +92,11 @@ impl Ledger {
         self.sums.lock().seen()
     }
 
-    /// The same, which keeps other tags of comments than none.
+    /// The same, which keeps other tags of comments than none, and looks for what repeats.
     #[must_use]
-    pub fn hearing(self, sayings: Sayings) -> Self {
-        Self { sayings, ..self }
+    pub fn watching(self, sayings: Sayings, detection: Detection) -> Self {
+        let insight = Mutex::new(Insight::new(detection, Instant::now()));
+        Self { sayings, insight, ..self }
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].
@@ -111,6 +118,11 @@ impl Ledger {
     /// Adds up what was handed over, as if it were then.
     pub fn add_up_at(&self, now: Instant, wall: SystemTime) {
         let batches = std::mem::take(&mut *self.inbox.lock()).batches;
+        {
+            let mut insight = self.insight.lock();
+            batches.iter().for_each(|batch| insight.add(batch, now, wall));
+            insight.settle(&self.sayings, now, wall);
+        }
         let mut sums = self.sums.lock();
         sums.turn(wall);
         for batch in batches {

@@ -261,7 +261,7 @@ fn little_memory_holds_fewer_fingerprints() {
         let query = log.run(format!("select c{column} from t").as_bytes());
         let mut watched = Watched::new(query, 0);
         let events = vec![watched.end(ONE_ROW, times(1_000), Place::default(), 0).unwrap()];
-        tight.hand_over(Batch::new(&owner, events));
+        tight.hand_over(Batch::new(&owner, events, Vec::new()));
         tight.add_up();
         assert!(tight.state().bytes <= 200_000, "{:?}", tight.state());
     }

@@ -16,6 +16,7 @@ mod floods;
 mod hba;
 mod health;
 mod hostile_server;
+mod insight;
 mod isolation;
 mod large;
 mod limits;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::databases::{self, DatabaseRow};
+use super::idle::IdleRow;
+use super::nplusone::{self, FindingRow};
 use super::pools::{self, PoolRow, PoolsView};
 use super::queries::{self, QueryRow};
 use super::{silence, wrapped};
@@ -23,6 +25,9 @@ const MOST_DATABASES: usize = 10;
 /// Statements that fit on the screen.
 pub(crate) const TOP_QUERIES: usize = 5;
 
+/// Candidates that fit on the screen.
+pub(crate) const TOP_FINDINGS: usize = 5;
+
 /// Everything in short.
 #[derive(Debug, Serialize)]
 pub(crate) struct Dashboard {
@@ -40,6 +45,10 @@ pub(crate) struct Dashboard {
     pub(crate) databases: Vec<DatabaseRow>,
     /// Those that took the most time since the start.
     pub(crate) queries: Vec<QueryRow>,
+    /// What repeats within a request and would save the most.
+    pub(crate) nplusone: Vec<FindingRow>,
+    /// Where a transaction was open longest while its client asked nothing.
+    pub(crate) idle: Option<IdleRow>,
 }
 
 impl Dashboard {
@@ -96,6 +105,14 @@ impl View for Dashboard {
         if !self.queries.is_empty() {
             text.push_str("\nTOP BY TOTAL TIME\n");
             text.push_str(&queries::table(&self.queries));
+        }
+        if !self.nplusone.is_empty() {
+            text.push_str("\nN+1 CANDIDATES (/nplusone)\n");
+            text.push_str(&nplusone::table(&self.nplusone));
+        }
+        if let Some(line) = self.idle.as_ref().and_then(IdleRow::line) {
+            text.push('\n');
+            text.push_str(&line);
         }
         text.push('\n');
         let urgent = databases::by_urgency(&self.databases);
@@ -183,6 +200,8 @@ mod tests {
             pools: PoolsView { rel_error: 0.01, silent_workers: Vec::new(), pools },
             databases: vec![database("crm", None), database("shop", Some("connection refused"))],
             queries: Vec::new(),
+            nplusone: Vec::new(),
+            idle: None,
         }
     }
 
