@@ -21,7 +21,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::Config;
+use crate::config::{Config, Database, FALLBACK};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -34,6 +34,7 @@ use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -277,13 +278,24 @@ impl WorkerContext {
     }
 }
 
+/// How long statements take to be logged and listed, by database.
+#[must_use]
+pub fn slow_thresholds(config: &Config) -> Thresholds {
+    let others = config.log.log_slow_statements;
+    let of = |database: &Database| database.log_slow_statements.unwrap_or(others);
+    let named =
+        config.databases.iter().map(|(name, database)| (name.as_str().into(), of(database)));
+    let fallback = config.databases.get(FALLBACK);
+    Thresholds { named: named.collect(), others: fallback.map_or(others, of) }
+}
+
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
     counts.then(|| {
         let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        let ledger = Ledger::new(room, config.log.log_slow_statements);
+        let ledger = Ledger::new(room, slow_thresholds(config));
         Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
     })
 }
