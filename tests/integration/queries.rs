@@ -183,7 +183,7 @@ fn a_reload_changes_what_is_slow_also_for_one_database() {
     sleep(&mut client);
     row(&world, "SELECT pg_sleep(0.05)", 2);
     assert_eq!(slow(&world), 1);
-    let key = format!("databases.{}.log_slow_statements", world.database());
+    let key = format!("databases.{}.log_slow_statements", world.database);
     world.pooler.reload(|config| {
         config.set(&key, "10s");
     });
