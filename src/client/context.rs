@@ -21,7 +21,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::{Config, IgnoreRule};
+use crate::config::{Config, Database, FALLBACK, IgnoreRule};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -36,6 +36,7 @@ use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -279,6 +280,17 @@ impl WorkerContext {
     }
 }
 
+/// How long statements take to be logged and listed, by database.
+#[must_use]
+pub fn slow_thresholds(config: &Config) -> Thresholds {
+    let others = config.log.log_slow_statements;
+    let of = |database: &Database| database.log_slow_statements.unwrap_or(others);
+    let named =
+        config.databases.iter().map(|(name, database)| (name.as_str().into(), of(database)));
+    let fallback = config.databases.get(FALLBACK);
+    Thresholds { named: named.collect(), others: fallback.map_or(others, of) }
+}
+
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
@@ -290,7 +302,7 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
         } else {
             Detection::Off
         };
-        let ledger = Ledger::new(room, config.log.log_slow_statements);
+        let ledger = Ledger::new(room, slow_thresholds(config));
         let ledger = ledger.watching(sayings, detection);
         Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })

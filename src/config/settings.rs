@@ -218,7 +218,7 @@ settings! {
         /// Whether each disconnect is logged, with its reason.
         log_disconnections: bool = Flag(true) => Switch, Live;
         /// How long a statement takes to be logged, without its values, and shown by /slow; 0 is off. It needs query_stats.
-        log_slow_statements: Option<Duration> = Text("0") => TIMEOUT, Restart;
+        log_slow_statements: Option<Duration> = Text("0") => TIMEOUT, Live;
     }
 
     /// The process.
@@ -271,6 +271,8 @@ settings! {
         max_pinned: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global server_lifetime.
         server_lifetime: Option<Option<Duration>> = Unset { sample: "\"1h\"" } => Opt(FROM_ZERO), Live;
+        /// In place of the global log_slow_statements.
+        log_slow_statements: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
         /// In place of the global query_wait_timeout.
         query_wait_timeout: Option<Option<Duration>> = Unset { sample: "\"120s\"" } => Opt(TIMEOUT), Live;
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -12,7 +12,7 @@ use super::queries::Event;
 use super::record::{Owner, Record};
 use super::said::Sayings;
 use super::series::Seen;
-use super::slow::Slow;
+use super::slow::{Slow, Thresholds};
 use super::sums::{Room, Sums};
 
 /// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
@@ -67,9 +67,9 @@ struct Inbox {
 }
 
 impl Ledger {
-    /// An empty one. What takes at least as long as `slow` is kept one by one.
+    /// An empty one. What takes at least as long as `slow` says is kept one by one.
     #[must_use]
-    pub fn new(room: Room, slow: Option<Duration>) -> Self {
+    pub fn new(room: Room, slow: Thresholds) -> Self {
         Self {
             sayings: Sayings::default(),
             inbox: Mutex::default(),
@@ -146,6 +146,11 @@ impl Ledger {
     /// Calls `look` with the last statements that took long, the latest first.
     pub fn each_slow(&self, look: impl FnMut(&Slow)) {
         self.sums.lock().slow.latest().for_each(look);
+    }
+
+    /// From now on, what takes as long as these say is kept one by one.
+    pub fn look_for_slow(&self, thresholds: Thresholds) {
+        self.sums.lock().slow.set(thresholds);
     }
 
     /// Those that were added up since this was called last, to be logged.
