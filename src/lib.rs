@@ -25,4 +25,5 @@ pub mod relay;
 pub mod server;
 pub mod sql;
 pub mod stats;
+pub mod top;
 pub mod worker;

@@ -22,8 +22,7 @@ use super::process;
 use super::queries;
 use super::views::clients::{self, ClientsView, WITH_SERVER};
 use super::views::compat::CompatView;
-use super::views::dashboard::Dashboard;
-use super::views::dashboard::TOP_QUERIES;
+use super::views::dashboard::{Dashboard, Shown};
 use super::views::databases::DatabasesView;
 use super::views::pools::PoolsView;
 use super::views::queries::{QueriesView, Selection};
@@ -87,7 +86,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .with_state(sources)
 }
 
-async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+async fn dashboard(State(sources): Source, asked: Asked<Shown>) -> Response {
     let (count, measures) = gather(&sources).await;
     let silent = silent(&count, &measures);
     let config = sources.shared.pools.config();
@@ -108,8 +107,11 @@ async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Respon
         pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
         databases: databases.databases,
         queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
-            QueriesView::new(ledger, &Selection::top(TOP_QUERIES)).into_rows()
+            let Shown { sort, limit } = asked.parameters;
+            let selection = Selection { sort, ..Selection::top(limit) };
+            QueriesView::new(ledger, &selection).into_rows()
         }),
+        shown: asked.parameters,
     };
     answer(StatusCode::OK, &view, asked.format)
 }

@@ -33,4 +33,5 @@ mod support;
 mod timeouts;
 mod tls_clients;
 mod tls_servers;
+mod top;
 mod transaction;

@@ -48,7 +48,7 @@ pub(crate) enum Sort {
     Max,
 }
 
-const SORTS: [(&str, Sort); 9] = [
+pub(crate) const SORTS: [(&str, Sort); 9] = [
     ("total", Sort::Total),
     ("mean", Sort::Mean),
     ("p95", Sort::P95),
