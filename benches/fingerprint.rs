@@ -2,17 +2,14 @@
 
 #![allow(missing_docs)]
 
+mod texts;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pooler::sql::fingerprint::Fingerprinter;
 use pooler::sql::lexer::{Backslashes, Lexer};
-
-/// The statement of `pgbench -S`, 55 bytes with the number.
-const PGBENCH: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 42371";
-
-/// As Django writes a join, 495 bytes.
-const DJANGO: &str = r#"SELECT "shop_order"."id", "shop_order"."created", "shop_order"."customer_id", "shop_order"."status", "shop_customer"."id", "shop_customer"."name", "shop_customer"."email", "shop_customer"."country" FROM "shop_order" INNER JOIN "shop_customer" ON ("shop_order"."customer_id" = "shop_customer"."id") WHERE ("shop_order"."status" IN ('new', 'paid', 'sent') AND "shop_customer"."country" = 'DE' AND "shop_order"."created" >= '2026-01-01T00:00:00+00:00'::timestamptz) ORDER BY "shop_order"."created" DESC LIMIT 21"#;
+use texts::{DJANGO, PGBENCH};
 
 fn fingerprints(criterion: &mut Criterion) {
     let list: Vec<_> = (10_000..11_000).map(|id: u32| id.to_string()).collect();

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::client::context::{Command, Shared};
+use crate::client::context::{Arrival, Command, Shared};
+use crate::client::logins::{Crowded, LoginPlace, ROOM};
 use crate::client::report::{Denial, Report};
 use crate::net::address::ClientAddress;
 use crate::net::listen::Listener;
@@ -25,8 +27,10 @@ pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
     // Given up for a moment when no other file descriptor is left, so that a client can be told.
     let mut spare = File::open("/dev/null").ok();
     loop {
+        // Never closed.
+        let Ok(turn) = Arc::clone(&shared.arrivals).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, address)) => hand_over(&shared, stream, address),
+            Ok((stream, address)) => hand_over(&shared, stream, address, turn),
             Err(error) if is_exhausted(&error) => {
                 drop(spare.take());
                 let waiting = timeout(PAUSE, listener.accept()).await;
@@ -34,11 +38,11 @@ pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
                 match waiting {
                     // Another descriptor has become free meanwhile.
                     Ok(Ok((stream, address))) if spare.is_some() => {
-                        hand_over(&shared, stream, address);
+                        hand_over(&shared, stream, address, turn);
                     }
                     Ok(Ok((stream, _))) => {
                         warn!(%error, "a client was refused: out of file descriptors");
-                        refuse(stream);
+                        refuse(stream, "out of file descriptors");
                         sleep(PAUSE).await;
                         spare = File::open("/dev/null").ok();
                     }
@@ -56,14 +60,40 @@ pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
     }
 }
 
-fn hand_over(shared: &Shared, stream: Detached, address: ClientAddress) {
+fn hand_over(
+    shared: &Shared,
+    stream: Detached,
+    address: ClientAddress,
+    turn: OwnedSemaphorePermit,
+) {
+    let place = match admit(shared, address) {
+        Ok(place) => place,
+        Err(limit) => {
+            if let Some(refused) = shared.logins.note_refused(Instant::now()) {
+                warn!(%address, limit, refused, "connections were refused, the last of them from this address");
+            }
+            return refuse(stream, limit);
+        }
+    };
     let loads = shared.loads.iter().enumerate();
     let Some((index, load)) = loads.min_by_key(|(_, load)| load.load(Ordering::Relaxed)) else {
         return;
     };
     load.fetch_add(1, Ordering::Relaxed);
     // A worker that is gone drops the socket, which tells the client.
-    let _ = shared.workers[index].send(Command::Accept(stream, address));
+    let _ = shared.workers[index].send(Command::Accept(stream, address, Arrival { place, turn }));
+}
+
+/// A place among those that are logging in, or the limit that allows none.
+fn admit(shared: &Shared, address: ClientAddress) -> Result<Option<LoginPlace>, &'static str> {
+    let config = shared.pools.config();
+    let limits = &config.limits;
+    let there: usize = shared.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
+    if there >= limits.max_client_conn as usize + ROOM {
+        return Err("max_client_conn");
+    }
+    let limit = limits.max_logins_per_address;
+    shared.logins.take(address, limit).map_err(|Crowded| "max_logins_per_address")
 }
 
 /// `EMFILE` and `ENFILE`.
@@ -73,10 +103,10 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// Says why and closes, before the client has said anything: libpq and others read it.
-fn refuse(stream: Detached) {
+fn refuse(stream: Detached, limit: &'static str) {
     use std::io::Write;
     let mut message = Vec::new();
-    let denial = Denial::TooManyClients("out of file descriptors");
+    let denial = Denial::TooManyClients(limit);
     Report::Login(denial).write_fatal(&mut message);
     // The socket's buffer is empty, so a short message goes out at once or never.
     let _ = match stream.into_socket() {

@@ -15,7 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use crate::client::context::{Command, Shared, WorkerContext};
+use crate::client::context::{Arrival, Command, Shared, WorkerContext};
 use crate::client::handshake::serve;
 use crate::client::record::Kick;
 use crate::client::timing::overdue;
@@ -124,7 +124,7 @@ fn is_empty(context: &WorkerContext) -> bool {
 
 fn obey(context: &Rc<WorkerContext>, command: Command) {
     match command {
-        Command::Accept(stream, address) => accept(context, stream, address),
+        Command::Accept(stream, address, arrival) => accept(context, stream, (address, arrival)),
         Command::Cancel { place, secret, from } => {
             if !cancel(context, place, &secret) {
                 // Silence: whoever guesses learns nothing.
@@ -143,14 +143,19 @@ fn obey(context: &Rc<WorkerContext>, command: Command) {
     }
 }
 
-fn accept(context: &Rc<WorkerContext>, stream: Detached, address: ClientAddress) {
+fn accept(
+    context: &Rc<WorkerContext>,
+    stream: Detached,
+    (address, arrival): (ClientAddress, Arrival),
+) {
     let shared = Arc::clone(&context.shared);
     let index = context.index;
     match stream.attach() {
         Ok(stream) => {
             let context = Rc::clone(context);
             spawn_local(async move {
-                serve(stream, address, context).await;
+                drop(arrival.turn);
+                serve(stream, (address, arrival.place), context).await;
                 shared.loads[index].fetch_sub(1, Ordering::Relaxed);
             });
         }

@@ -6,6 +6,10 @@
 
 #[path = "clients/accuracy.rs"]
 mod accuracy;
+#[path = "clients/metrics.rs"]
+mod metrics;
+#[path = "clients/shop.rs"]
+mod shop;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]
@@ -154,6 +158,20 @@ fn pg_dump_and_restore_go_through() {
     world.prepare("DROP VIEW view; DROP TABLE item");
     psql(&world, &dump);
     assert_eq!(world.direct().value("SELECT * FROM view"), "500500");
+}
+
+#[test]
+fn pg_basebackup_copies_the_cluster_with_its_wal() {
+    let world = Scenario::replicable().start();
+    let copy = world.pooler.folder().join("copy");
+    let mut command = Command::new(postgres_program("pg_basebackup"));
+    // Two connections at once, one of which streams in both directions.
+    command.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--pgdata"]);
+    run(&world, command.arg(&copy));
+    assert!(copy.join("PG_VERSION").exists());
+    assert!(copy.join("pg_wal").read_dir().unwrap().count() > 0);
+    let mut verify = Command::new(postgres_program("pg_verifybackup"));
+    run(&world, verify.arg("--no-parse-wal").arg(&copy));
 }
 
 /// pgbench with its own tables, loaded through the pooler.

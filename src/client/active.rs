@@ -174,7 +174,11 @@ impl Session {
                 self.record.transaction_since.set(now);
                 self.record.enter(Phase::Running, now);
             }
-            Phase::Idle | Phase::Waiting | Phase::Running | Phase::Orphaned => {}
+            Phase::Idle
+            | Phase::Waiting
+            | Phase::Running
+            | Phase::Orphaned
+            | Phase::Replicating => {}
         }
         if connection.touched.as_ref().is_some_and(|touched| !touched.begins.is_empty()) {
             server.may_be_kept();

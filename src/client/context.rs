@@ -11,9 +11,10 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::key::CancelKeys;
+use super::logins::{LoginPlace, Logins};
 use super::look::{SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
 use super::wrong_keys::WrongKeys;
@@ -41,6 +42,9 @@ const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not
 /// Logins to Postgres under way at once only to prove passwords.
 const PROOFS_AT_ONCE: usize = 16;
 
+/// Clients that may be on their way to their workers at once.
+const MOST_ARRIVING: usize = 32;
+
 /// What all workers share.
 pub struct Shared {
     /// The pools.
@@ -55,6 +59,11 @@ pub struct Shared {
     pub proofs: Semaphore,
     /// Cancel keys.
     pub cancel_keys: CancelKeys,
+    /// Bounds the clients that were accepted and that no worker has begun with: a flood waits in the system's queue, and
+    /// the clients that are there have their turn between.
+    pub arrivals: Arc<Semaphore>,
+    /// Connections that are not logged in yet.
+    pub logins: Arc<Logins>,
     /// Who shows wrong ones.
     pub wrong_keys: WrongKeys,
     /// How to reach each worker.
@@ -66,11 +75,20 @@ pub struct Shared {
     next_client: AtomicU64,
 }
 
+/// What a client that was accepted has taken.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its place among those that are logging in, unless they are not counted.
+    pub place: Option<LoginPlace>,
+    /// Given back when the worker begins with it.
+    pub turn: OwnedSemaphorePermit,
+}
+
 /// Something a worker is told from outside.
 #[derive(Debug)]
 pub enum Command {
     /// Serve this client.
-    Accept(Detached, ClientAddress),
+    Accept(Detached, ClientAddress, Arrival),
     /// A cancel request for the client at this place.
     Cancel {
         /// The place in the worker's table.
@@ -141,6 +159,8 @@ impl Shared {
             lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
             cancel_keys: CancelKeys::default(),
+            arrivals: Arc::new(Semaphore::new(MOST_ARRIVING)),
+            logins: Arc::default(),
             wrong_keys: WrongKeys::default(),
             ledger,
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
@@ -262,7 +282,8 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
     counts.then(|| {
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements).hearing(sayings))
+        let ledger = Ledger::new(MOST_TRACKED, config.log.log_slow_statements);
+        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
     })
 }
 

@@ -68,6 +68,8 @@ settings! {
     "limits" => Limits {
         /// The most clients; one more is refused with an error that names this limit.
         max_client_conn: u32 = Whole(10_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
+        /// The most connections of one address (of one network, /64, in IPv6) that are not logged in yet.
+        max_logins_per_address: u32 = Whole(1_000) => Count { low: 1, high: MOST_CONNECTIONS }, Live;
         /// The most clients of a database; 0 is no limit.
         max_db_client_connections: u32 = Whole(0) => Cap, Live;
         /// The most clients of a user; 0 is no limit.
@@ -184,6 +186,12 @@ settings! {
         role: Role = Text("view") => OneOf::words(), Live;
         /// The hash of the token.
         hash: Option<TokenHash> = Unset { sample: "\"sha256:5df1cfd5d6a4a4f0bd2e5ac2b3a7a3c6b1f0ac2f6b3de51de4b2c6bb3e6bd7d1\"" } => Opt(Sha256Hash), Live;
+    }
+
+    /// What /metrics shows beside the numbers of pools.
+    "metrics" => Metrics {
+        /// How many statements have numbers of their own, those that take the most time; the rest is one sum. Up to twice as many are shown, since none goes for an hour. It needs query_stats.
+        fingerprints: u32 = Whole(0) => Count { low: 0, high: MAX_FINGERPRINTS }, Restart;
     }
 
     /// What is logged, to standard error.
@@ -379,6 +387,9 @@ const CONNECTIONS: Count = Count { low: 0, high: MOST_CONNECTIONS };
 
 /// More threads than any machine has cores.
 const MAX_WORKERS: u32 = 1024;
+
+/// More series than that is a job for another tool than Prometheus.
+const MAX_FINGERPRINTS: u32 = 200;
 
 /// PgBouncer gives 0 a meaning of its own here.
 const FROM_ZERO: Timeout = Timeout { zero: Zero::AtOnce, ..TIMEOUT };

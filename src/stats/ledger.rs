@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::queries::Event;
 use super::record::{Owner, Record};
 use super::said::Sayings;
+use super::series::Seen;
 use super::slow::Slow;
 use super::sums::Sums;
 
@@ -71,6 +72,19 @@ impl Ledger {
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(most, slow)),
         }
+    }
+
+    /// With so many fingerprints for Prometheus to see one by one.
+    #[must_use]
+    pub fn exporting(self, fingerprints: usize) -> Self {
+        self.sums.lock().export(fingerprints);
+        self
+    }
+
+    /// What Prometheus is shown: numbers that only grow, whatever is evicted or forgotten.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.sums.lock().seen()
     }
 
     /// The same, which keeps other tags of comments than none.

@@ -5,6 +5,7 @@ pub mod meter;
 pub mod queries;
 pub mod record;
 pub mod said;
+pub mod series;
 pub mod slow;
 pub mod spread;
 pub mod sums;
