@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::runtime::Runtime;
 
 use ask::Ask;
@@ -176,10 +176,7 @@ impl View {
                 return Ok(Wish::Nothing);
             }
             let wish = match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    let with_control = key.modifiers.contains(KeyModifiers::CONTROL);
-                    self.hear(key.code, with_control)
-                }
+                Event::Key(key) if key.kind != KeyEventKind::Release => self.hear(key),
                 Event::Resize(..) => Wish::Look,
                 Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) => {
                     Wish::Nothing
@@ -194,11 +191,11 @@ impl View {
         }
     }
 
-    fn hear(&mut self, key: KeyCode, with_control: bool) -> Wish {
-        let KeyCode::Char(letter) = key else {
-            return if key == KeyCode::Esc { Wish::Quit } else { Wish::Nothing };
+    fn hear(&mut self, key: KeyEvent) -> Wish {
+        let KeyCode::Char(letter) = key.code else {
+            return if key.code == KeyCode::Esc { Wish::Quit } else { Wish::Nothing };
         };
-        if letter == 'q' || (letter == 'c' && with_control) {
+        if letter == 'q' || (letter == 'c' && key.modifiers.contains(KeyModifiers::CONTROL)) {
             return Wish::Quit;
         }
         if letter == 'p' {
