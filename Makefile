@@ -19,7 +19,7 @@ build: ## the release binary: target/release/pooler
 demo: ## see it work: throwaway Postgres, 200 clients, the dashboard (ARGS=--once ends by itself)
 	@scripts/demo.sh $(ARGS)
 
-test: test-deps lint lint-scripts lint-packaging unit integration clients ## what a change must pass: lint, packaging, unit, integration, clients
+test: test-deps lint lint-scripts lint-packaging deny unit integration clients ## what a change must pass: lint, packaging, unit, integration, clients
 
 test-deps: ## install what the tests need and is missing
 	@scripts/install-test-deps.sh
@@ -36,8 +36,8 @@ lint-scripts: ## shellcheck, ruff
 lint-packaging: ## systemd unit, Dockerfile, compose file
 	@scripts/lint.sh packaging
 
-deny: ## licences, sources and advisories of the dependencies (cargo install cargo-deny)
-	cargo deny --locked check
+deny: test-deps ## licences, sources, bans and advisories of the dependencies
+	@scripts/deny.sh
 
 unit: ## tests inside the crate, and those without a Postgres
 	cargo test --locked --lib --bins --test config_file

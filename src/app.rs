@@ -28,6 +28,7 @@ use crate::net::tls::material::{MaterialError, TlsMaterial};
 use crate::notify;
 use crate::pool::pools::{Pools, keepalive};
 use crate::pool::sweep::keep_swept;
+use crate::secrecy;
 use crate::worker::{self, Worker, WorkerEnded};
 
 /// Where the configuration comes from, for reloading it.
@@ -99,6 +100,7 @@ impl App {
         // Before anybody can see that we listen, and may send one.
         let signals = Signals::new().map_err(RunError::Signal)?;
         let tls = TlsMaterial::load(&config.tls)?;
+        secrecy::forbid_core_dumps();
         descriptors::raise(&config);
         let count = workers(&config);
         let (senders, receivers): (Vec<_>, Vec<_>) =

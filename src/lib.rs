@@ -22,6 +22,7 @@ pub mod notify;
 pub mod pool;
 pub mod protocol;
 pub mod relay;
+pub mod secrecy;
 pub mod server;
 pub mod sql;
 pub mod stats;
