@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::databases::{self, DatabaseRow};
 use super::pools::{self, PoolRow, PoolsView};
-use super::queries::{self, QueryRow, SORTS, Sort};
+use super::queries::{self, QueryRow};
+use super::selection::{SORTS, Sort};
 use super::{silence, wrapped};
 use crate::admin::answer::View;
 use crate::admin::html::Page;
