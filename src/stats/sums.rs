@@ -162,7 +162,7 @@ impl Sums {
                 record.note(event, wall);
                 self.bytes = self.bytes + record.bytes() - before;
             }
-            while self.bytes > self.room.bytes && self.records.len() > 1 {
+            while self.bytes + self.series.bytes() > self.room.bytes && self.records.len() > 1 {
                 self.evict(wall);
             }
         }
