@@ -23,8 +23,7 @@ use super::process;
 use super::queries;
 use super::views::clients::{self, ClientsView, WITH_SERVER};
 use super::views::compat::CompatView;
-use super::views::dashboard::Dashboard;
-use super::views::dashboard::{TOP_FINDINGS, TOP_QUERIES};
+use super::views::dashboard::{Dashboard, Shown, TOP_FINDINGS};
 use super::views::databases::DatabasesView;
 use super::views::idle::IdleView;
 use super::views::nplusone::FindingsView;
@@ -97,7 +96,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .with_state(sources)
 }
 
-async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+async fn dashboard(State(sources): Source, asked: Asked<Shown>) -> Response {
     let (count, measures) = gather(&sources).await;
     let silent = silent(&count, &measures);
     let config = sources.shared.pools.config();
@@ -117,17 +116,16 @@ async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Respon
         max_client_conn: config.limits.max_client_conn,
         pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
         databases: databases.databases,
-        queries: sources
-            .shared
-            .ledger
-            .as_ref()
-            .map_or_else(Vec::new, |ledger| QueriesView::top(ledger, TOP_QUERIES)),
         nplusone: sources
             .shared
             .ledger
             .as_ref()
             .map_or_else(Vec::new, |ledger| FindingsView::top(ledger, TOP_FINDINGS)),
         idle: sources.shared.ledger.as_ref().and_then(|ledger| IdleView::longest(ledger)),
+        queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
+            QueriesView::top(ledger, asked.parameters.sort, asked.parameters.limit)
+        }),
+        shown: asked.parameters,
     };
     answer(StatusCode::OK, &view, asked.format)
 }

@@ -38,4 +38,5 @@ mod timeouts;
 mod tls_clients;
 mod tls_direct;
 mod tls_servers;
+mod top;
 mod transaction;
