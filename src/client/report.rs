@@ -146,7 +146,7 @@ impl Report<'_> {
             ),
             Self::DatabaseGone => fatal(
                 SqlState::ADMIN_SHUTDOWN,
-                "terminating connection because the database was removed from the pooler's configuration",
+                "terminating connection because the pooler's configuration of the database has changed",
             ),
             Self::Violation(violation) => violated(violation),
             Self::TransactionBlock => fatal(

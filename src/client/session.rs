@@ -21,6 +21,7 @@ use crate::net::stream::Stream;
 use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
 use crate::pool::slots::Ticket;
 use crate::protocol::backend::{TransactionStatus, write_ready};
+use crate::protocol::frame::{self, client_tag};
 use crate::relay::buffers::{Buffers, READ_BUFFER, poll_input};
 use crate::relay::local::{Local, Next};
 use crate::relay::prepared::ClientStatements;
@@ -34,9 +35,6 @@ const TURN: usize = 16;
 
 /// What a waiting client may send ahead.
 const MOST_AHEAD: usize = READ_BUFFER / 2;
-
-/// A Terminate message.
-const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
 /// How long a client is given to hear why its session ended.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -300,6 +298,9 @@ impl Session {
             input = &input[consumed..];
             match next {
                 Next::Read => {
+                    if consumed > 0 {
+                        self.heard();
+                    }
                     self.carry.extend_from_slice(input);
                     return Step::Moved;
                 }
@@ -317,7 +318,7 @@ impl Session {
                 Checkout::Wait(ticket) => {
                     let since = self.context.nanos(now);
                     self.carry.extend_from_slice(input);
-                    if input.ends_with(TERMINATE) {
+                    if frame::ends_with_empty(input, client_tag::TERMINATE) {
                         // Last words, said together with what they are about, are still heard.
                         self.saying = Saying::Goodbye;
                     }
@@ -330,6 +331,13 @@ impl Session {
                     input = &input[dropped..];
                 }
             }
+        }
+    }
+
+    /// A client that has no server asked for something: it is not idle. The clock is read only where that counts.
+    fn heard(&self) {
+        if self.record.timeouts.borrow().client_idle.is_some() {
+            self.record.since.set(self.context.nanos(Instant::now()));
         }
     }
 

@@ -201,6 +201,19 @@ fn who_is_idle_too_long_is_dropped() {
 }
 
 #[test]
+fn client_idle_timeout_leaves_alone_who_asks_for_what_needs_no_server() {
+    let world = world("timeouts.client_idle_timeout");
+    let mut client = world.client();
+    let start = Instant::now();
+    // Four times the timeout.
+    while start.elapsed() < Duration::from_millis(1_200) {
+        assert_eq!(client.run(&Batch::new().sync()).shape(), "Z(I)");
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
 fn client_idle_timeout_leaves_alone_who_runs_or_waits() {
     let world = world("timeouts.client_idle_timeout");
     let (mut busy, mut waiting) = (world.client(), world.client());
