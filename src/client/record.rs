@@ -84,7 +84,7 @@ impl std::fmt::Display for Kick {
             Self::IdleTransaction => "idle_transaction_timeout",
             Self::Transaction => "transaction_timeout",
             Self::Shutdown => "the pooler is shutting down",
-            Self::DatabaseGone => "the database was removed from the configuration",
+            Self::DatabaseGone => "the configuration of the database has changed",
             Self::Killed => "ended by an administrator",
             Self::ShutdownNow => "the pooler is shutting down at once",
         })

@@ -166,7 +166,10 @@ impl Report<'_> {
 
 fn violated(violation: &Violation) -> Text<'static> {
     let code = match violation {
-        Violation::ParseTooLong(_) | Violation::NamesTooLong => SqlState::PROGRAM_LIMIT_EXCEEDED,
+        Violation::ParseTooLong(_)
+        | Violation::NamesTooLong
+        | Violation::TooMuchPrepared
+        | Violation::TooMuchInCopy => SqlState::PROGRAM_LIMIT_EXCEEDED,
         Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
     };
     fatal(code, violation.to_string())

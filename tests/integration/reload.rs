@@ -266,12 +266,15 @@ fn a_new_limit_on_the_clients_of_a_user_holds_where_the_database_forces_another(
     });
 }
 
+fn password(user: &str) -> String {
+    format!("{}_secret", user.trim_end_matches("_user"))
+}
+
 /// The database's servers log in as another user after a reload; `None` is the client's own.
 fn changed_user(before: Option<&str>, after: Option<&str>) {
     let mut scenario = Scenario::new();
     if let Some(user) = before {
-        let password = format!("{user}_secret");
-        scenario = scenario.set_database("user", user).set_database("password", password.as_str());
+        scenario = scenario.set_database("user", user).set_database("password", password(user));
     }
     let mut world = scenario.start();
     let (mut idle, mut busy) = (world.client(), world.client());
@@ -283,7 +286,7 @@ fn changed_user(before: Option<&str>, after: Option<&str>) {
         config.set(&format!("{database}.port"), i64::from(port));
         if let Some(user) = after {
             config.set(&format!("{database}.user"), user);
-            config.set(&format!("{database}.password"), format!("{user}_secret"));
+            config.set(&format!("{database}.password"), password(user));
         }
     });
     // Nobody goes on as the user of before.

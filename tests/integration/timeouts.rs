@@ -79,7 +79,13 @@ fn a_query_that_runs_too_long_is_cancelled() {
     let backend = client.backend();
     let reply = client.run(&query("SELECT pg_sleep(60)"));
     assert_eq!(reply.error().sqlstate, "57014", "{:?}", reply.error());
-    assert!(reply.error().message.contains("query_timeout") || reply.error().severity == "ERROR");
+    assert_eq!(reply.error().message, "canceling statement due to query_timeout");
+    assert_eq!(reply.error().severity, "ERROR");
+    // Postgres' own word where the client asked for it.
+    let sql = "SET statement_timeout = '50ms'; SELECT pg_sleep(60)";
+    let error = client.run(&query(sql)).error();
+    assert_eq!(error.message, "canceling statement due to statement timeout");
+    drop(client);
     server_goes_on(&world, &backend);
 }
 
