@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows the pooler at work on a throwaway Postgres: 200 clients on 20 server connections, then the dashboard.
+# Shows the pooler at work on a throwaway Postgres: 200 clients on 20 server connections, then a Django shop with a
+# mistake on each of its pages, and what the pooler has to say of it.
 #
 #   scripts/demo.sh          keeps serving until Ctrl-C
 #   scripts/demo.sh --once   ends by itself
@@ -7,6 +8,7 @@
 #   DEMO_PORT=6432 DEMO_ADMIN_PORT=6433   where clients and curl find it
 #   DEMO_SECONDS=10                       how long the 200 clients work
 #   DEMO_POOLER=PATH                      this binary instead of building one
+#   DEMO_SHOP=no                          without the Django shop, which needs Python and, the first time, PyPI
 #
 # Leaves nothing behind: the cluster, the configuration and the log live in temporary folders.
 set -euo pipefail
@@ -14,6 +16,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/postgres.sh
 source "$POOLER_ROOT/scripts/lib/postgres.sh"
+# shellcheck source=scripts/lib/install.sh
+source "$POOLER_ROOT/scripts/lib/install.sh"
 
 PORT=${DEMO_PORT:-6432}
 ADMIN_PORT=${DEMO_ADMIN_PORT:-6433}
@@ -26,6 +30,10 @@ SCALE=10
 BACKGROUND_CLIENTS=10
 BACKGROUND_RATE=100
 START_SECONDS=10
+# The shop's pages are asked for so often; its biggest table has so many rows.
+SHOP_ROUNDS=10
+SHOP_PARCELS=200000
+SHOP=$POOLER_ROOT/tests/clients/django_shop
 MODE=serve
 
 read_arguments() {
@@ -33,7 +41,7 @@ read_arguments() {
     '') ;;
     --once) MODE=once ;;
     *)
-        sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         [[ $1 == --help || $1 == -h ]] && exit 0
         exit 2
         ;;
@@ -49,6 +57,8 @@ build_pooler() {
     DEMO_POOLER=${DEMO_POOLER:-}
     if [[ -z $DEMO_POOLER ]]; then
         have cargo || die "cargo is not here; https://rustup.rs installs it"
+        # Rust links with a C compiler's linker, and some crates are C.
+        have cc || apt_install gcc libc6-dev
         say "building the pooler (release; the first time takes minutes)"
         cargo build --release --locked --manifest-path "$POOLER_ROOT/Cargo.toml"
         DEMO_POOLER=${CARGO_TARGET_DIR:-$POOLER_ROOT/target}/release/pooler
@@ -139,13 +149,54 @@ fail_with() {
     die "$2"
 }
 
-show_dashboard() {
-    say "curl http://127.0.0.1:$ADMIN_PORT/"
-    curl -fsS --max-time 5 "http://127.0.0.1:$ADMIN_PORT/" || die "the admin API did not answer"
+# Sets SHOP_PYTHON to a Python that has what the shop needs, or to nothing: the demo goes on without the shop then.
+prepare_shop() {
+    SHOP_PYTHON=''
+    [[ ${DEMO_SHOP:-yes} != no ]] || return 0
+    if ! python_makes_environments && have apt-get; then (apt_install python3 python3-venv) || true; fi
+    if ! python_makes_environments; then
+        say "without the Django shop: it needs python3 with venv and pip"
+    elif (unless_done "$POOLER_ROOT/target/shop" "$SHOP/requirements.txt" \
+        python_environment "$POOLER_ROOT/target/shop" "$SHOP/requirements.txt"); then
+        SHOP_PYTHON=$POOLER_ROOT/target/shop/bin/python
+    else
+        say "without the Django shop: its packages could not be installed"
+    fi
+}
+
+# The shop as the demo's user, through the pooler.
+shop() {
+    cd "$SHOP" && PGHOST=127.0.0.1 PGPORT=$PORT PGDATABASE=demo PGUSER=demo PGPASSWORD=$PASSWORD \
+        CONN_MAX_AGE=600 PYTHONDONTWRITEBYTECODE=1 exec "$SHOP_PYTHON" run.py --parcels="$SHOP_PARCELS" "$@"
+}
+
+show_shop() {
+    [[ -n $SHOP_PYTHON ]] || return 0
+    say "a Django shop with a mistake on each page, and its visitors (from here on /queries counts anew)"
+    attended shop --rounds=0 >"$FOLDER/shop.log" 2>&1 || fail_with "$FOLDER/shop.log" "the shop could not make its tables"
+    curl -fsS --max-time 5 -H 'Content-Type: application/json' -d '{}' -o /dev/null "http://127.0.0.1:$ADMIN_PORT/queries/reset" ||
+        die "the admin API did not answer"
+    attended shop --keep --rounds="$SHOP_ROUNDS" >"$FOLDER/shop.log" 2>&1 || fail_with "$FOLDER/shop.log" "the shop failed; its words are above"
+}
+
+# show PATH: what the admin API answers.
+show() {
+    say "curl http://127.0.0.1:$ADMIN_PORT$1"
+    curl -fsS --max-time 5 "http://127.0.0.1:$ADMIN_PORT$1" || die "the admin API did not answer"
+    echo
+}
+
+show_findings() {
+    show /
+    if [[ -n $SHOP_PYTHON ]]; then show '/queries?limit=8'; fi
 }
 
 serve() {
     local background
+    if [[ -n $SHOP_PYTHON ]]; then
+        shop --keep --forever >"$FOLDER/shop.log" 2>&1 &
+        on_exit stop_process "$!" 1
+    fi
     bench -n -M prepared -c "$BACKGROUND_CLIENTS" -R "$BACKGROUND_RATE" -T 1000000 \
         -b select-only@9 -f "$FOLDER/update.sql@1" >"$FOLDER/background.log" 2>&1 &
     background=$!
@@ -157,6 +208,7 @@ serve() {
         "    PGPASSWORD=$PASSWORD $PG_BIN/psql -h 127.0.0.1 -p $PORT -U demo demo" \
         "    PGPASSWORD=$PASSWORD $PG_BIN/pgbench -h 127.0.0.1 -p $PORT -U demo -n -S -M prepared -c 50 -T 10 demo" \
         "    curl http://127.0.0.1:$ADMIN_PORT/" \
+        "    curl http://127.0.0.1:$ADMIN_PORT/queries" \
         "    curl http://127.0.0.1:$ADMIN_PORT/metrics" \
         "    tail -f $FOLDER/pooler.log"
     wait "$POOLER_PID" || true
@@ -171,6 +223,7 @@ need_free_port "$ADMIN_PORT" DEMO_ADMIN_PORT
 have curl || apt_install curl
 pg_need_bin
 build_pooler
+prepare_shop
 FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/pooler-demo.XXXXXX")
 on_exit rm -rf "$FOLDER"
 PASSWORD=$(random_password)
@@ -183,6 +236,7 @@ say "starting the pooler on 127.0.0.1:$PORT, admin API on 127.0.0.1:$ADMIN_PORT"
 start_pooler
 on_exit stop_attended
 show_load
-show_dashboard
+show_shop
+show_findings
 if [[ $MODE == serve ]]; then serve; fi
 say "done; nothing is left behind"

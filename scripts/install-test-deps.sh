@@ -11,6 +11,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/postgres.sh
 source "$POOLER_ROOT/scripts/lib/postgres.sh"
+# shellcheck source=scripts/lib/install.sh
+source "$POOLER_ROOT/scripts/lib/install.sh"
 
 TARGET=$POOLER_ROOT/target
 CLIENTS=$POOLER_ROOT/tests/clients
@@ -26,10 +28,10 @@ need_packages() {
     local missing=()
     have cc || missing+=(gcc libc6-dev)
     have curl || missing+=(curl ca-certificates)
-    # Debian's python3 comes without what makes a virtual environment.
-    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3 python3-venv)
+    python_makes_environments || missing+=(python3 python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    have chromium || missing+=(chromium)
     have javac || missing+=(default-jdk-headless)
     [[ -f $JDBC_JAR ]] || missing+=(libpostgresql-jdbc-java)
     if ((${#missing[@]})); then apt_install "${missing[@]}"; fi
@@ -44,24 +46,6 @@ need_pg_stat_statements() {
         [[ -e $library ]] && return 0
     done
     apt_install postgresql-contrib
-}
-
-# unless_done FOLDER FILE COMMAND...: COMMAND fills FOLDER with what FILE lists, and what the lists it names do; not
-# again until one of them changes.
-unless_done() {
-    local stamp=$1/.installed sum
-    sum=$(cd "$(dirname "$2")" && sed -n 's/^-r //p' "$2" | xargs cat "$2" | sha256sum)
-    [[ -f $stamp && $(<"$stamp") == "$sum" ]] && return 0
-    shift 2
-    "$@" || die "could not install: $*"
-    printf '%s\n' "$sum" >"$stamp"
-}
-
-# python_environment FOLDER REQUIREMENTS: from nothing, so that a package dropped from the list is gone.
-python_environment() {
-    say "installing $(basename "$(dirname "$2")")/$(basename "$2") into ${1#"$POOLER_ROOT"/}"
-    python3 -m venv --clear "$1" &&
-        "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
 
 node_modules() {

@@ -6,6 +6,8 @@
 
 #[path = "clients/accuracy.rs"]
 mod accuracy;
+#[path = "clients/metrics.rs"]
+mod metrics;
 #[path = "integration/support/mod.rs"]
 mod support;
 #[path = "clients/tokio_postgres.rs"]
@@ -116,6 +118,26 @@ fn psql_scripts_describe_and_copy() {
 }
 
 #[test]
+fn a_browser_shows_the_pages() {
+    // Names and texts that are HTML, and a statement that is slow.
+    let scenario = Scenario::new().set("log.log_slow_statements", "1ms");
+    let world = scenario.start();
+    let hostile = "SELECT 1 AS \"<script>alert('sql')</script>\";
+                   SELECT 2 AS \"<img src=x onerror=alert(2)>\";
+                   SELECT count(*) FROM generate_series(1, 1000);
+                   SELECT sum(n) FROM generate_series(1, 1000) n;
+                   SELECT pg_sleep(0.01);";
+    let script = format!("SET application_name = '<script>alert(3)</script>'; {hostile}");
+    psql(&world, &script);
+    let mut command = Command::new("node");
+    command.arg(
+        installed(root().join("tests/clients/browser/node_modules")).with_file_name("pages.js"),
+    );
+    command.env("ADMIN_URL", format!("http://localhost:{}", world.pooler.admin_port()));
+    assert_eq!(run(&world, &mut command), "pages are fine\n");
+}
+
+#[test]
 fn psql_reports_errors_and_goes_on() {
     let world = world();
     let script = "\\set ON_ERROR_STOP 0\nSELECT nothing;\nSELECT 1 / 0;\nSELECT 'after';\n";
@@ -134,6 +156,20 @@ fn pg_dump_and_restore_go_through() {
     world.prepare("DROP VIEW view; DROP TABLE item");
     psql(&world, &dump);
     assert_eq!(world.direct().value("SELECT * FROM view"), "500500");
+}
+
+#[test]
+fn pg_basebackup_copies_the_cluster_with_its_wal() {
+    let world = Scenario::replicable().start();
+    let copy = world.pooler.folder().join("copy");
+    let mut command = Command::new(postgres_program("pg_basebackup"));
+    // Two connections at once, one of which streams in both directions.
+    command.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--pgdata"]);
+    run(&world, command.arg(&copy));
+    assert!(copy.join("PG_VERSION").exists());
+    assert!(copy.join("pg_wal").read_dir().unwrap().count() > 0);
+    let mut verify = Command::new(postgres_program("pg_verifybackup"));
+    run(&world, verify.arg("--no-parse-wal").arg(&copy));
 }
 
 /// pgbench with its own tables, loaded through the pooler.

@@ -1,4 +1,4 @@
-//! Which form an answer has: text for people (curl sends `*/*`), JSON for programs.
+//! Which form an answer has: text for people (curl sends `*/*`), JSON for programs, HTML for browsers.
 
 use axum::http::{HeaderMap, header};
 
@@ -9,12 +9,14 @@ pub(super) enum Format {
     Text,
     /// JSON.
     Json,
+    /// A page for a browser.
+    Html,
 }
 
 impl Format {
     /// The words of `?format=`.
-    pub(super) const WORDS: [(&'static str, Self); 2] =
-        [("text", Self::Text), ("json", Self::Json)];
+    pub(super) const WORDS: [(&'static str, Self); 3] =
+        [("text", Self::Text), ("json", Self::Json), ("html", Self::Html)];
 
     /// By the `Accept` header (RFC 9110, 12.5.1): the acceptable form of the greatest weight, the
     /// first one of equals; text where nothing that we have is named.
@@ -35,6 +37,7 @@ impl Format {
         let mut parts = range.split(';').map(str::trim);
         let format = match parts.next()?.to_ascii_lowercase().as_str() {
             "application/json" | "application/problem+json" | "application/*" => Self::Json,
+            "text/html" | "application/xhtml+xml" => Self::Html,
             "text/plain" | "text/*" | "*/*" => Self::Text,
             _ => return None,
         };
@@ -53,7 +56,8 @@ mod tests {
             ("*/*", Format::Text),
             ("application/json", Format::Json),
             ("Application/JSON; charset=utf-8", Format::Json),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Text),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Html),
+            ("application/json, text/html;q=0.9", Format::Json),
             ("application/json;q=0.2, text/plain", Format::Text),
             ("text/plain;q=0.2, application/json;q=0.3", Format::Json),
             ("application/json;q=0, */*;q=0.1", Format::Text),

@@ -10,6 +10,7 @@ mod answer;
 mod connections;
 mod format;
 mod guard;
+mod html;
 mod human;
 mod metrics;
 mod parameters;

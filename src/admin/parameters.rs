@@ -59,11 +59,13 @@ impl<P: Parameters, S: Sync> FromRequestParts<S> for Asked<P> {
 
 fn read<P: Parameters>(pairs: &[(String, String)], format: &mut Format) -> Result<P, Problem> {
     let mut parameters = P::default();
+    // A form sends the fields that nobody filled in as well.
+    let filled = || pairs.iter().filter(|(_, value)| !value.is_empty());
     // First, because it is the form of a complaint about any other.
-    for (_, value) in pairs.iter().filter(|(name, _)| name == FORMAT) {
+    for (_, value) in filled().filter(|(name, _)| name == FORMAT) {
         *format = word(FORMAT, value, &Format::WORDS)?;
     }
-    for (name, value) in pairs.iter().filter(|(name, _)| name != FORMAT) {
+    for (name, value) in filled().filter(|(name, _)| name != FORMAT) {
         if !P::NAMES.contains(&name.as_str()) {
             let valid = [&[FORMAT], P::NAMES].concat();
             return Err(Problem::Parameter { name: name.clone(), valid });
@@ -131,6 +133,11 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_nobody_filled_in_is_none() {
+        assert_eq!(ask(&[("limit", ""), ("format", "")]), (Format::Text, Ok(0)));
+    }
+
+    #[test]
     fn unknown_parameters_are_answered_with_the_known_ones_in_the_form_asked_for() {
         let unknown = "there is no parameter \"top\" here; there are format, limit".to_owned();
         assert_eq!(ask(&[("top", "3"), ("format", "json")]), (Format::Json, Err(unknown)));
@@ -141,6 +148,6 @@ mod tests {
         let text = |pair| ask(&[pair]).1.unwrap_err();
         assert_eq!(text(("limit", "0")), "limit is a number from 1 to 500, not \"0\"");
         assert_eq!(text(("limit", "many")), "limit is a number from 1 to 500, not \"many\"");
-        assert_eq!(text(("format", "xml")), "format is one of text, json, not \"xml\"");
+        assert_eq!(text(("format", "xml")), "format is one of text, json, html, not \"xml\"");
     }
 }

@@ -1,13 +1,16 @@
-//! What went wrong with a request: RFC 9457 problem details in JSON, one line in text.
+//! What went wrong with a request: RFC 9457 problem details in JSON, one line in text, a page in HTML.
 
 use std::fmt;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use maud::html;
 use serde_json::json;
 
 use super::access::WINDOW;
 use super::format::Format;
+use super::html::Page;
+use super::html::pieces::alert;
 use super::routes::ENDPOINTS;
 
 /// Why a request is not answered as asked.
@@ -121,15 +124,23 @@ impl Problem {
     /// The answer.
     pub(super) fn answer(&self, format: Format) -> Response {
         let status = self.status();
-        let (kind, body) = match format {
-            Format::Text => ("text/plain; charset=utf-8", format!("{self}\n")),
+        let title = status.canonical_reason().unwrap_or_default();
+        let mut response = match format {
+            Format::Html => {
+                let page = html! { h1 { (title) } (alert(&self.to_string())) };
+                Page::new("", page).answer(status)
+            }
+            Format::Text => {
+                let kind = "text/plain; charset=utf-8";
+                (status, [(header::CONTENT_TYPE, kind)], format!("{self}\n")).into_response()
+            }
             Format::Json => {
-                let title = status.canonical_reason();
-                let body = json!({ "title": title, "status": status.as_u16(), "detail": self.to_string() });
-                ("application/problem+json", format!("{body}\n"))
+                let detail = self.to_string();
+                let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+                let kind = "application/problem+json";
+                (status, [(header::CONTENT_TYPE, kind)], format!("{body}\n")).into_response()
             }
         };
-        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
         if let Self::Method { allowed, .. } = self {
             let allowed = if *allowed == "GET" { "GET, HEAD" } else { allowed };
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));

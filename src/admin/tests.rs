@@ -13,6 +13,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+#[path = "html_tests.rs"]
+mod html;
+
 use super::Sources;
 use super::access::{Peer, Reach};
 use super::routes::{ENDPOINTS, router};
@@ -22,7 +25,7 @@ use crate::config::Config;
 use crate::control::census::Census;
 use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
-use crate::stats::queries::{Outcome, Watched};
+use crate::stats::queries::{Outcome, Place, Times, Watched};
 
 /// What a test sees of an answer.
 #[derive(Debug)]
@@ -144,8 +147,10 @@ const SELECT_1: &str = "2c3468d568a66693";
 /// As if a client had run it, in two milliseconds.
 fn run_statement(handle: &PoolHandle, sql: &str) {
     let log = handle.queries.as_ref().unwrap();
-    let mut watched = Watched::new(log.query(sql.as_bytes()), 0);
-    log.note(watched.end(Outcome::Complete { rows: 1 }, 0, 2_000_000).unwrap());
+    let mut watched = Watched::new(log.run(sql.as_bytes()), 0);
+    let times = Times { sent: 0, began: 0, ended: 2_000_000 };
+    let outcome = Outcome::Complete { rows: 1 };
+    log.note(watched.end(outcome, times, Place::default(), 0).unwrap());
     log.flush();
 }
 
@@ -224,7 +229,7 @@ fn what_is_not_there_is_answered_with_what_is() {
             "there is no parameter \"top\" here; there are format, limit, state\n"
         );
         let got = site.get("/pools?format=xml").await;
-        assert_eq!(got.body, "format is one of text, json, not \"xml\"\n");
+        assert_eq!(got.body, "format is one of text, json, html, not \"xml\"\n");
     });
 }
 

@@ -14,7 +14,7 @@ use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::{Replies, ServerFault};
 use crate::relay::requests::{Pinning, Requests, Wish};
-use crate::server::connection::{Body, Change, poll_flush};
+use crate::server::connection::{Body, Sent, poll_flush};
 use crate::sql::feature::Features;
 
 /// Requests that may wait for their replies before no more are read from the client.
@@ -24,16 +24,16 @@ const MOST_OWED: usize = 65_536;
 const PROBE: (&str, &str) = ("pooler.probe", "");
 
 impl Session {
-    /// Takes a server for a transaction: it gets the client's settings, in the same write as the
-    /// client's first request.
+    /// Takes a server for a transaction: it gets the client's settings. The client's first request goes
+    /// with them only where nothing depends on them.
     pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) -> Attached {
         let now = self.context.nanos(now);
         let connection = server.connection();
         connection.taken_at = now;
         let attached = match connection.apply(&self.settings, now) {
-            Change::Nothing | Change::Harmless => Attached::Ready,
-            Change::OfFresh => Attached::Becoming(HeldBy::Own),
-            Change::OfUsed => Attached::Becoming(HeldBy::Others),
+            Sent::Nothing | Sent::Harmless => Attached::Ready,
+            Sent::OfFresh => Attached::Becoming(HeldBy::Own),
+            Sent::OfUsed => Attached::Becoming(HeldBy::Others),
         };
         self.record.server_pid.set(connection.key.pid);
         self.record.transaction_since.set(now);
@@ -174,7 +174,11 @@ impl Session {
                 self.record.transaction_since.set(now);
                 self.record.enter(Phase::Running, now);
             }
-            Phase::Idle | Phase::Waiting | Phase::Running | Phase::Orphaned => {}
+            Phase::Idle
+            | Phase::Waiting
+            | Phase::Running
+            | Phase::Orphaned
+            | Phase::Replicating => {}
         }
         if connection.touched.as_ref().is_some_and(|touched| !touched.begins.is_empty()) {
             server.may_be_kept();

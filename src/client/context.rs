@@ -33,6 +33,7 @@ use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
+use crate::stats::said::Sayings;
 use crate::stats::sums::MOST_TRACKED;
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -279,7 +280,11 @@ impl WorkerContext {
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
-    counts.then(|| Arc::new(Ledger::new(MOST_TRACKED, config.log.log_slow_statements)))
+    counts.then(|| {
+        let sayings = Sayings::new(&config.admin.query_tags, rand::random());
+        let ledger = Ledger::new(MOST_TRACKED, config.log.log_slow_statements);
+        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
+    })
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

@@ -15,21 +15,26 @@ use super::key::{SHORT_SECRET, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
+use super::replication::{ReplicationParts, ReplicationSession, startup_parameters};
 use super::report::{Denial, Report};
 use super::session::{Session, SessionParts};
-use super::welcome::{WelcomeError, greet};
+use super::welcome::{APPLICATION_NAME, Greeting, WelcomeError, greet};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
 use crate::net::tls::session::TlsSession;
+use crate::pool::dedicated::{DedicatedError, DedicatedServer};
 use crate::pool::handle::PoolHandle;
 use crate::pool::limits::Place;
+use crate::pool::shared::{Plan, PoolKey};
 use crate::protocol::backend::{
     TransactionStatus, write_authentication, write_backend_key, write_negotiate_version,
-    write_ready,
+    write_parameter_status, write_ready,
 };
 use crate::protocol::startup::{FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup};
 use crate::server::connection::poll_end;
+use crate::server::login::Opened;
+use crate::server::parameters::Settings;
 use crate::stats::meter::count_error;
 
 /// A client that was refused may still be sending: it is read from for so long, so that it sees
@@ -52,8 +57,6 @@ enum LoginError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Opening(#[from] OpeningError),
-    #[error("a replication connection")]
-    Replication,
     #[error("{0}")]
     Credentials(#[from] CredentialError),
     #[error("no such database")]
@@ -62,10 +65,24 @@ enum LoginError {
     TooMany(&'static str),
     #[error("{0}")]
     Welcome(#[from] WelcomeError),
+    #[error("{0}")]
+    Dedicated(#[from] DedicatedError),
     #[error("client_login_timeout")]
     Timeout,
     #[error("the pooler is shutting down")]
     Shutdown,
+}
+
+/// What a login leads to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved on at once; a box would stay for the session's life"
+)]
+enum Served {
+    /// Servers that all clients of the pool share.
+    Shared(Session),
+    /// A server for this client alone.
+    Dedicated(Box<ReplicationSession>),
 }
 
 /// A connection at its beginning.
@@ -85,8 +102,10 @@ pub async fn serve(
     context: Rc<WorkerContext>,
 ) {
     // Boxed, so that an idle session does not carry the login's memory.
-    if let Some(session) = Box::pin(log_in(stream, from, context)).await {
-        session.run().await;
+    match Box::pin(log_in(stream, from, context)).await {
+        Some(Served::Shared(session)) => session.run().await,
+        Some(Served::Dedicated(session)) => Box::pin(session.run()).await,
+        None => {}
     }
 }
 
@@ -94,7 +113,7 @@ async fn log_in(
     stream: Stream,
     (address, place): (ClientAddress, Option<LoginPlace>),
     context: Rc<WorkerContext>,
-) -> Option<Session> {
+) -> Option<Served> {
     let config = context.shared.pools.config();
     let mut handshake = Handshake {
         stream,
@@ -131,10 +150,25 @@ async fn silent_too_long(context: &WorkerContext) {
 struct LoggedIn {
     record: ClientRecord,
     handle: Rc<PoolHandle>,
-    settings: Arc<crate::server::parameters::Settings>,
+    servers: Servers,
     places: ClientPlaces,
     secret_length: usize,
     messages: Vec<u8>,
+}
+
+/// What a client that was let in is told, and what it gets.
+struct Welcomed {
+    servers: Servers,
+    application: Box<str>,
+    messages: Vec<u8>,
+}
+
+/// The servers of a client that was let in.
+enum Servers {
+    /// The pool's, which get these settings.
+    Pool(Arc<Settings>),
+    /// This one.
+    Own(Box<DedicatedServer>),
 }
 
 impl Handshake {
@@ -172,9 +206,6 @@ impl Handshake {
                 return Err(OpeningError::NotPostgres.into());
             }
         };
-        if startup.replication {
-            return Err(LoginError::Replication);
-        }
         if self.context.draining.get() {
             return Err(LoginError::Shutdown);
         }
@@ -229,7 +260,7 @@ impl Handshake {
             address: self.address,
             channel,
             shared: &shared,
-            plan: shared.pools.plan(&startup.database, &startup.user),
+            plan: plan(&shared, startup),
             learnt: Learnt::default(),
             worker: context.index,
             last_words: Vec::new(),
@@ -241,7 +272,7 @@ impl Handshake {
             return Err(LoginError::NoDatabase);
         }
         let Asking { learnt, last_words: mut messages, .. } = asking;
-        let handle = self.pool(startup, learnt)?;
+        let (handle, opened) = self.pool(startup, learnt)?;
         let database = handle.pool.database.clients.take();
         let user = shared.pools.login_user(&startup.user).clients.take();
         let places = [
@@ -249,9 +280,9 @@ impl Handshake {
             database.ok_or(LoginError::TooMany("max_db_client_connections"))?,
             user.ok_or(LoginError::TooMany("max_user_client_connections"))?,
         ];
-        let greeting = greet(&handle, &startup.parameters).await?;
+        let welcome = welcome(&handle, startup, opened).await?;
         write_authentication(&mut messages, 0, &[]);
-        messages.extend_from_slice(&greeting.messages);
+        messages.extend_from_slice(&welcome.messages);
         let who = Identity {
             id: shared.next_client(),
             address: self.address,
@@ -263,34 +294,35 @@ impl Handshake {
             Rc::new(config.client_timeouts(&startup.database, &startup.user)),
             context.nanos(Instant::now()),
         );
-        *record.application.borrow_mut() = greeting.application;
+        *record.application.borrow_mut() = welcome.application;
         let secret_length = if startup.minor >= 2 { super::key::LONG_SECRET } else { SHORT_SECRET };
-        Ok(LoggedIn {
-            record,
-            handle,
-            settings: greeting.settings,
-            places,
-            secret_length,
-            messages,
-        })
+        Ok(LoggedIn { record, handle, servers: welcome.servers, places, secret_length, messages })
     }
 
-    /// The pool of a client that was let in, with what its login taught.
-    fn pool(&self, startup: &Startup, learnt: Learnt) -> Result<Rc<PoolHandle>, LoginError> {
+    /// The pool of a client that was let in, with what its login taught; and the server that it opened, if
+    /// that is for the client alone.
+    fn pool(
+        &self,
+        startup: &Startup,
+        learnt: Learnt,
+    ) -> Result<(Rc<PoolHandle>, Option<Opened>), LoginError> {
         let pools = &self.context.shared.pools;
         let pool = pools.pool(&startup.database, &startup.user).ok_or(LoginError::NoDatabase)?;
         if let Some(credential) = learnt.credential {
             pool.set_credential(credential);
         }
-        if let Some((opened, target)) = learnt.opened {
-            pool.offer(opened, &target, self.context.index);
+        let mut own = None;
+        match (learnt.opened, startup.replication) {
+            (Some((opened, _)), Some(_)) => own = Some(opened),
+            (Some((opened, target)), None) => pool.offer(opened, &target, self.context.index),
+            (None, _) => {}
         }
-        Ok(self.context.handle(&pool))
+        Ok((self.context.handle(&pool), own))
     }
 
     /// The login is done: the client gets its key, and may ask.
-    fn begin(self, done: LoggedIn) -> Session {
-        let LoggedIn { record, handle, settings, places, secret_length, mut messages } = done;
+    fn begin(self, done: LoggedIn) -> Served {
+        let LoggedIn { record, handle, servers, places, secret_length, mut messages } = done;
         let record = Rc::new(record);
         let shared = &self.context.shared;
         let place = self.context.clients.borrow_mut().insert(Rc::clone(&record));
@@ -304,17 +336,34 @@ impl Handshake {
             let _span = record.span().entered();
             info!(tls = self.stream.tls().map(TlsSession::version), "logged in");
         }
-        Session::new(SessionParts {
-            stream: self.stream,
-            carry: self.reader.into_rest(),
-            record,
-            place,
-            context: self.context,
-            handle,
-            settings,
-            places,
-            first: messages,
-        })
+        let (stream, context, carry) = (self.stream, self.context, self.reader.into_rest());
+        let first = messages;
+        match servers {
+            Servers::Pool(settings) => Served::Shared(Session::new(SessionParts {
+                stream,
+                carry,
+                record,
+                place,
+                context,
+                handle,
+                settings,
+                places,
+                first,
+            })),
+            Servers::Own(server) => {
+                Served::Dedicated(Box::new(ReplicationSession::new(ReplicationParts {
+                    stream,
+                    carry,
+                    record,
+                    place,
+                    context,
+                    handle,
+                    places,
+                    first,
+                    server: *server,
+                })))
+            }
+        }
     }
 
     /// Tells the client why, as far as it may know, and the log the whole of it.
@@ -336,18 +385,54 @@ impl Handshake {
     }
 }
 
+/// The pool a client asks for and how that is run, if there is such a database. What replication needs from
+/// the first message on is said even to prove a password.
+fn plan(shared: &Shared, startup: &Startup) -> Option<(PoolKey, Plan)> {
+    let (key, mut plan) = shared.pools.plan(&startup.database, &startup.user)?;
+    if let Some(kind) = startup.replication {
+        plan.target.startup = startup_parameters(kind, startup);
+    }
+    Some((key, plan))
+}
+
+async fn welcome(
+    handle: &Rc<PoolHandle>,
+    startup: &Startup,
+    opened: Option<Opened>,
+) -> Result<Welcomed, LoginError> {
+    let Some(kind) = startup.replication else {
+        let Greeting { settings, application, messages } =
+            greet(handle, &startup.parameters).await?;
+        return Ok(Welcomed { servers: Servers::Pool(settings), application, messages });
+    };
+    let parameters = startup_parameters(kind, startup);
+    let server = handle.pool.dedicate(parameters, opened, handle.worker).await?;
+    let mut messages = Vec::with_capacity(512);
+    let mut application = Box::default();
+    for (name, value) in &server.reported {
+        write_parameter_status(&mut messages, name, value);
+        if **name == *APPLICATION_NAME {
+            application = value.clone();
+        }
+    }
+    Ok(Welcomed { servers: Servers::Own(Box::new(server)), application, messages })
+}
+
 /// `None`: there is nobody to tell.
 fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option<Report<'a>> {
     let denial = match error {
         LoginError::Read(ReadError::Closed | ReadError::Io(_)) | LoginError::Io(_) => return None,
         LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => Denial::NotPostgres,
         LoginError::Opening(error) => return not_opened(error, user),
-        LoginError::Replication => Denial::Replication,
         LoginError::NoDatabase => Denial::NoDatabase(database),
         LoginError::TooMany(limit) => Denial::TooManyClients(limit),
         LoginError::Timeout => Denial::LoginTimeout,
         LoginError::Shutdown => return Some(Report::Shutdown),
-        LoginError::Welcome(WelcomeError::NoServer(failure)) => {
+        LoginError::Dedicated(DedicatedError::Full) => {
+            Denial::TooManyClients("max_db_connections or max_user_connections")
+        }
+        LoginError::Welcome(WelcomeError::NoServer(failure))
+        | LoginError::Dedicated(DedicatedError::Open(failure)) => {
             return Some(Report::NoServer(failure));
         }
         LoginError::Welcome(WelcomeError::Refused { code, message }) => {

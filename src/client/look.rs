@@ -102,7 +102,7 @@ impl ClientCounts {
         match phase {
             Phase::Idle => self.idle += 1,
             Phase::Waiting => self.waiting += 1,
-            Phase::Running | Phase::Orphaned => self.running += 1,
+            Phase::Running | Phase::Orphaned | Phase::Replicating => self.running += 1,
             Phase::IdleInTransaction => self.idle_in_transaction += 1,
         }
     }
@@ -176,8 +176,9 @@ impl WorkerContext {
             address: client.address,
             phase: client.phase.get(),
             phase_micros: since(client.since.get()),
-            transaction_micros: (server_pid != 0 && client.phase.get() != Phase::Idle)
-                .then(|| since(client.transaction_since.get())),
+            transaction_micros: (server_pid != 0
+                && !matches!(client.phase.get(), Phase::Idle | Phase::Replicating))
+            .then(|| since(client.transaction_since.get())),
             connected_micros: since(client.connected_at),
             server_pid,
             pins: client.pins.get(),

@@ -11,6 +11,7 @@ pub mod look;
 pub mod opening;
 pub mod overdue;
 pub mod record;
+pub mod replication;
 pub mod report;
 pub mod session;
 mod stock;

@@ -22,6 +22,8 @@ pub enum Phase {
     IdleInTransaction,
     /// It closed its side while its server works.
     Orphaned,
+    /// It has a server of its own, for replication.
+    Replicating,
 }
 
 /// A push from outside that a session must act on.

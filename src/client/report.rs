@@ -21,8 +21,6 @@ pub enum Denial<'a> {
     TlsRequired,
     /// The certificate is not that of this user.
     OtherCertificate(&'a str),
-    /// Replication connections are not pooled.
-    Replication,
     /// Login took too long.
     LoginTimeout,
     /// Login failed.
@@ -110,6 +108,28 @@ impl Report<'_> {
         code
     }
 
+    /// A word for it, for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Login(_) => "login",
+            Self::NoServer(_) => "no_server",
+            Self::SettingsLost(_) => "settings_lost",
+            Self::QueryWaitTimeout => "query_wait_timeout",
+            Self::Cancelled => "cancelled",
+            Self::IdleTransactionTimeout => "idle_transaction_timeout",
+            Self::QueryTimeout => "query_timeout",
+            Self::TransactionTimeout => "transaction_timeout",
+            Self::ClientIdleTimeout => "client_idle_timeout",
+            Self::Shutdown => "shutdown",
+            Self::Killed => "killed",
+            Self::DatabaseGone => "database_gone",
+            Self::Violation(_) => "protocol_violation",
+            Self::TransactionBlock => "transaction_block",
+            Self::ServerGone => "server_gone",
+            Self::ServerBroken => "server_broken",
+        }
+    }
+
     fn text(&self) -> Text<'_> {
         match self {
             Self::Login(denial) => denial.text(),
@@ -182,6 +202,7 @@ impl Denial<'_> {
                 let code = match error {
                     StartupError::UnsupportedVersion { .. } => SqlState::FEATURE_NOT_SUPPORTED,
                     StartupError::NoUser => SqlState::INVALID_AUTHORIZATION,
+                    StartupError::InvalidReplication => SqlState::INVALID_PARAMETER_VALUE,
                     StartupError::InvalidLength
                     | StartupError::InvalidLayout
                     | StartupError::NotUtf8
@@ -204,10 +225,6 @@ impl Denial<'_> {
             Self::OtherCertificate(user) => fatal(
                 SqlState::INVALID_AUTHORIZATION,
                 format!("certificate authentication failed for user \"{user}\""),
-            ),
-            Self::Replication => fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "replication connections cannot be pooled: connect to Postgres directly",
             ),
             Self::LoginTimeout => fatal(
                 SqlState::QUERY_CANCELED,

@@ -180,6 +180,10 @@ impl Session {
     /// A session that has told its client nothing yet.
     #[must_use]
     pub fn new(parts: SessionParts) -> Self {
+        let watched = {
+            let (record, log) = (&parts.record, parts.handle.queries.as_ref());
+            ClientStatements::watched_by(log, record.id, &record.application.borrow())
+        };
         Self {
             stream: parts.stream,
             state: State::Idle,
@@ -190,7 +194,7 @@ impl Session {
             carried: Carried::Uncertain,
             carry: parts.carry,
             unsent: parts.first,
-            statements: ClientStatements::watched_by(parts.handle.queries.as_ref()),
+            statements: watched,
             initial: Arc::clone(&parts.settings),
             settings: parts.settings,
             record: parts.record,
@@ -424,7 +428,7 @@ impl Session {
         };
         let (dropped, alone) = local.refuse(input);
         let code = report.write(&mut self.unsent);
-        self.handle.meter.borrow_mut().count_error(Some(code));
+        self.handle.meter.borrow_mut().count_report(code, report.reason());
         if alone {
             write_ready(&mut self.unsent, TransactionStatus::Idle);
         }
@@ -449,13 +453,16 @@ async fn farewell(mut session: Session, end: End) {
     // In the middle of a message it would be taken for the rest of that message.
     if between && let Some(report) = report(&end) {
         let code = report.write(&mut session.unsent);
-        session.handle.meter.borrow_mut().count_error(Some(code));
+        session.handle.meter.borrow_mut().count_report(code, report.reason());
     }
-    if session.unsent.is_empty() {
-        session.stream.say_end();
-        return;
+    say_last(&mut session.stream, &mut session.unsent).await;
+}
+
+/// What is left to say is said, and the connection ended.
+pub(super) async fn say_last(stream: &mut Stream, unsent: &mut Vec<u8>) {
+    if unsent.is_empty() {
+        return stream.say_end();
     }
-    let Session { stream, unsent, .. } = &mut session;
     let last_words = async {
         poll_fn(|cx| poll_flush(stream, unsent, cx)).await?;
         poll_fn(|cx| stream.poll_shutdown(cx)).await?;
@@ -466,7 +473,7 @@ async fn farewell(mut session: Session, end: End) {
 }
 
 /// What the client is told at the end, if there is anything to say and anybody to hear it.
-fn report(end: &End) -> Option<Report<'_>> {
+pub(super) fn report(end: &End) -> Option<Report<'_>> {
     Some(match end {
         End::Terminated | End::ClientClosed | End::ClientFailed(_) | End::ServerFatal => {
             return None;

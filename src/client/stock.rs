@@ -9,7 +9,7 @@ use tracing::info;
 use super::record::{Kick, Phase};
 use super::session::{End, Session, State, Step};
 use crate::config::PoolMode;
-use crate::server::connection::Change as Changed;
+use crate::server::connection::Sent;
 use crate::server::inventory::{Inventory, Verdict};
 use crate::server::parameters::{Applied, Settings, is_carried};
 use crate::sql::effects::{Change, Effects, Scope};
@@ -35,7 +35,7 @@ impl Session {
         if let Some(answer) = connection.asked.take() {
             match answer.verdict() {
                 Verdict::Again => {
-                    connection.ask(Box::new(answer.again()), nanos);
+                    let _ = connection.ask(Box::new(answer.again()), nanos);
                     return Stock::Asked;
                 }
                 Verdict::Answered => {
@@ -55,12 +55,8 @@ impl Session {
             self.handle.pool.database.compat.carried(&application, &effects);
         }
         let question = Box::new(Inventory::new(self.worth_asking(*effects)));
-        if question.sql().is_empty() {
-            return Stock::Known;
-        }
         let State::Active(server) = &mut self.state else { return Stock::Known };
-        server.connection().ask(question, nanos);
-        Stock::Asked
+        if server.connection().ask(question, nanos) { Stock::Asked } else { Stock::Known }
     }
 
     /// Settings that were reset are Postgres' defaults now, and not what the client logged in with.
@@ -69,7 +65,7 @@ impl Session {
         let State::Active(server) = &mut self.state else { return false };
         let connection = server.connection();
         matches!(connection.applied, Applied::Known(_))
-            && connection.apply(&self.settings, nanos) != Changed::Nothing
+            && connection.apply(&self.settings, nanos) != Sent::Nothing
     }
 
     /// What Postgres is to be asked of these effects: not what it reports by itself, and of what may
@@ -94,10 +90,11 @@ impl Session {
                     restores || !reported(name) || !is_carried(name)
                 });
             }
-            Scope::All | Scope::Reset | Scope::ResetAndAll => {
+            scope @ (Scope::All | Scope::Reset | Scope::ResetAndAll) => {
+                let change = if scope == Scope::All { Change::Set } else { Change::Reset };
                 for (name, _) in self.settings.iter().filter(|(name, _)| name.contains('.')) {
                     if !effects.settings.iter().any(|(known, _)| **known == *name) {
-                        effects.settings.push((name.into(), Change::Set));
+                        effects.settings.push((name.into(), change));
                     }
                 }
             }
@@ -117,7 +114,10 @@ impl Session {
             return;
         }
         let now = answer.settings.iter().map(|(name, value)| {
-            let value = value.as_deref().filter(|value| !is_nobody_else(name, value, login));
+            let value = value.as_deref().filter(|value| {
+                !is_nobody_else(name, value, login)
+                    && !is_empty_again(effects, &self.settings, name, value)
+            });
             (&**name, value)
         });
         let none = interner.none();
@@ -223,6 +223,16 @@ impl Session {
 /// The role nobody has set, and the user that logged in.
 fn is_nobody_else(name: &str, value: &str, login: &str) -> bool {
     name == "role" && value == "none" || name == "session_authorization" && value == login
+}
+
+/// Postgres does not forget a custom setting that was reset, as a transaction's end does too: it is empty. One
+/// that was empty before, or was set to nothing, is a setting as any other.
+fn is_empty_again(effects: &Effects, before: &Settings, name: &str, value: &str) -> bool {
+    let reset = |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
+    name.contains('.')
+        && value.is_empty()
+        && before.get(name) != Some("")
+        && effects.settings.iter().any(reset)
 }
 
 /// Did a setting go back to what it was at the session's start? Not if its transaction was rolled

@@ -26,6 +26,8 @@ pub fn overdue(client: &ClientRecord, now: u64) -> Option<Kick> {
         Phase::Orphaned => transaction()
             .or_else(|| passed(limits.query, since).then_some(Kick::QueryTimeout))
             .or(Some(Kick::Probe)),
+        // It goes on for as long as both sides want it.
+        Phase::Replicating => None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::server::parameters::{Applied, Settings, is_carried, transition};
 
 /// The setting that every application sets otherwise, and that needs no server to say what comes
 /// of it.
-const APPLICATION_NAME: &str = "application_name";
+pub(super) const APPLICATION_NAME: &str = "application_name";
 
 /// Postgres cuts `application_name` at `NAMEDATALEN` - 1 bytes.
 const APPLICATION_NAME_BYTES: usize = 63;

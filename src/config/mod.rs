@@ -18,6 +18,7 @@ mod resolve;
 mod secret_text;
 mod settings;
 mod shape;
+mod statements;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,9 @@ pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
-    Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, PinPolicy,
-    PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, Token, User,
+    Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
+    PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, Token,
+    User,
 };
 pub use shape::quoted;
 pub use table::Table;
@@ -65,6 +67,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[admin]`: the HTTP API.
     pub admin: Admin,
+    /// `[metrics]`: what Prometheus sees beside the numbers of pools.
+    pub metrics: Metrics,
     /// `[tokens.NAME]` by name: who may use the HTTP API.
     pub tokens: BTreeMap<String, Token>,
     /// `[log]`: what is logged.

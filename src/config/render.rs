@@ -31,6 +31,7 @@ impl Config {
             show("auth".to_owned(), &self.auth),
             show("tls".to_owned(), &self.tls),
             show("admin".to_owned(), &self.admin),
+            show("metrics".to_owned(), &self.metrics),
             show("log".to_owned(), &self.log),
             show("general".to_owned(), &self.general),
         ];

@@ -52,6 +52,7 @@ impl Draft {
             auth: self.one("auth"),
             tls: self.one("tls"),
             admin: self.one("admin"),
+            metrics: self.one("metrics"),
             tokens: self.many("tokens"),
             log: self.one("log"),
             general: self.one("general"),

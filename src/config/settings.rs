@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
+use super::statements::TagKeys;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -175,6 +176,8 @@ settings! {
         admin_pages: AdminPages = Text("all") => OneOf::words(), Live;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+        /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
+        query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.
@@ -183,6 +186,12 @@ settings! {
         role: Role = Text("view") => OneOf::words(), Live;
         /// The hash of the token.
         hash: Option<TokenHash> = Unset { sample: "\"sha256:5df1cfd5d6a4a4f0bd2e5ac2b3a7a3c6b1f0ac2f6b3de51de4b2c6bb3e6bd7d1\"" } => Opt(Sha256Hash), Live;
+    }
+
+    /// What /metrics shows beside the numbers of pools.
+    "metrics" => Metrics {
+        /// How many statements have numbers of their own, those that take the most time; the rest is one sum. Up to twice as many are shown, since none goes for an hour. It needs query_stats.
+        fingerprints: u32 = Whole(0) => Count { low: 0, high: MAX_FINGERPRINTS }, Restart;
     }
 
     /// What is logged, to standard error.
@@ -378,6 +387,9 @@ const CONNECTIONS: Count = Count { low: 0, high: MOST_CONNECTIONS };
 
 /// More threads than any machine has cores.
 const MAX_WORKERS: u32 = 1024;
+
+/// More series than that is a job for another tool than Prometheus.
+const MAX_FINGERPRINTS: u32 = 200;
 
 /// PgBouncer gives 0 a meaning of its own here.
 const FROM_ZERO: Timeout = Timeout { zero: Zero::AtOnce, ..TIMEOUT };

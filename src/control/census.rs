@@ -12,7 +12,7 @@ use crate::client::context::{Command, Shared};
 use crate::client::look::{ClientCounts, SeenClients, Tally, Wanted};
 use crate::pool::shared::{Pool, PoolKey};
 use crate::pool::slots::Counts;
-use crate::stats::meter::{ErrorClasses, Meter, merge_errors};
+use crate::stats::meter::{ErrorClasses, Meter, Reasons, merge_errors};
 use crate::stats::spread::Spread;
 use crate::stats::totals::Totals;
 
@@ -74,6 +74,8 @@ pub struct Measured {
     pub spreads: Spreads,
     /// Errors sent to clients.
     pub errors: ErrorClasses,
+    /// Those of them that are the pooler's own.
+    pub reports: Reasons,
 }
 
 /// What was measured, by pool.
@@ -209,6 +211,7 @@ impl From<Meter> for Measured {
                 transaction: meter.transaction.spread(),
             },
             errors: meter.errors,
+            reports: meter.reports,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::server::dial::DialError;
 use crate::server::login::{self, ConnectError, Opened, Target};
 
 /// With `server_connect_timeout = 0` a login may still not take for ever.
-const LONGEST_CONNECT: Duration = Duration::from_secs(600);
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(600);
 
 /// The right to open one server: it counts as "opening" until this is gone.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Pool {
 
     /// Places within the shared limits; for a client that waits, if need be at the cost of a
     /// sibling's idle server.
-    fn places(self: &Arc<Self>, need: Need) -> Option<[Place; 2]> {
+    pub(super) fn places(self: &Arc<Self>, need: Need) -> Option<[Place; 2]> {
         loop {
             let database = self.database.servers.take();
             let user = self.user.servers.take();
@@ -117,12 +117,19 @@ impl Pool {
             })
             .min_by_key(|(order, _)| *order);
         let Some((_, victim)) = longest else { return false };
-        let Some(mut entry) = victim.with_slots(|s| s.take_longest_idle()) else { return true };
+        // If it is gone by now, somebody uses it, and another may do.
+        let _ = victim.give_up_idle();
+        true
+    }
+
+    /// Closes the server that has been idle longest, to make room for one elsewhere. Was there one?
+    pub(super) fn give_up_idle(&self) -> bool {
+        let Some(mut entry) = self.with_slots(|s| s.take_longest_idle()) else { return false };
         entry.connection.say_goodbye();
-        debug!(database = %victim.key.database, user = %victim.key.user, "closed an idle server to make room for another pool");
+        debug!(database = %self.key.database, user = %self.key.user, "closed an idle server to make room for another");
         drop(entry);
-        victim.wear.count_closed(Parting::Eviction);
-        victim.with_slots(|s| s.lost());
+        self.wear.count_closed(Parting::Eviction);
+        self.with_slots(|s| s.lost());
         true
     }
 }

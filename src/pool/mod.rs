@@ -1,6 +1,7 @@
 //! Who may have a server, and when.
 
 pub mod compat;
+pub mod dedicated;
 pub mod grow;
 pub mod handle;
 pub mod limits;

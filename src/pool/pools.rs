@@ -253,6 +253,7 @@ fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Pla
             credential,
             keepalive: keepalive(&config.server),
             max_statements: config.pool.max_prepared_statements,
+            startup: Vec::new(),
         },
         limits: Limits {
             size: limits.pool_size,

@@ -17,6 +17,8 @@ impl SqlState {
     pub const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self(*b"25P03");
     /// `25P04 transaction_timeout`.
     pub const TRANSACTION_TIMEOUT: Self = Self(*b"25P04");
+    /// `22023 invalid_parameter_value`.
+    pub const INVALID_PARAMETER_VALUE: Self = Self(*b"22023");
     /// `28000 invalid_authorization_specification`.
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
     /// `28P01 invalid_password`.

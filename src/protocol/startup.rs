@@ -50,8 +50,17 @@ pub struct Startup {
     pub parameters: Vec<(String, String)>,
     /// `_pq_.` options, which the pooler does not know and will say so.
     pub unknown_options: Vec<String>,
-    /// Did the client ask for a replication connection?
-    pub replication: bool,
+    /// Which kind of replication connection the client asks for, if it does.
+    pub replication: Option<Replication>,
+}
+
+/// What a replication connection is about ("Streaming Replication Protocol" in the docs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// The whole cluster: `replication=true`.
+    Physical,
+    /// One database, SQL included: `replication=database`.
+    Logical,
 }
 
 /// Why a first packet is refused.
@@ -83,6 +92,9 @@ pub enum StartupError {
     /// `options` holds something else than settings.
     #[error("invalid command-line argument for server process in startup parameter \"options\"")]
     InvalidOptions,
+    /// `replication` is neither a boolean nor `database`.
+    #[error("invalid value for parameter \"replication\": valid are false, 0, true, 1, database")]
+    InvalidReplication,
 }
 
 /// The length of the whole first packet, read from its first four bytes.
@@ -134,7 +146,7 @@ fn parse_startup(minor: u16, mut rest: &[u8]) -> Result<Startup, StartupError> {
         database: String::new(),
         parameters: Vec::new(),
         unknown_options: Vec::new(),
-        replication: false,
+        replication: None,
     };
     loop {
         let (name, after) = split_cstr(rest).ok_or(StartupError::InvalidLayout)?;
@@ -164,18 +176,39 @@ impl Startup {
         match name {
             "user" => value.clone_into(&mut self.user),
             "database" => value.clone_into(&mut self.database),
-            // A boolean in any of Postgres' spellings, or `database` for logical replication.
-            "replication" => {
-                self.replication = !matches!(
-                    value.to_ascii_lowercase().as_str(),
-                    "false" | "off" | "no" | "0" | "f" | "n" | "of"
-                );
-            }
+            "replication" => self.replication = Replication::parse(value)?,
             "options" => self.parameters.extend(parse_options(value)?),
             _ if name.starts_with("_pq_.") => self.unknown_options.push(name.to_owned()),
             _ => self.parameters.push((name.to_owned(), value.to_owned())),
         }
         Ok(())
+    }
+}
+
+impl Replication {
+    /// The value that asks for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Physical => "true",
+            Self::Logical => "database",
+        }
+    }
+
+    /// A boolean as `parse_bool` (utils/adt/bool.c) reads it, which takes beginnings of words too, or
+    /// `database`.
+    fn parse(value: &str) -> Result<Option<Self>, StartupError> {
+        let lower = value.to_ascii_lowercase();
+        let begins = |word: &str, least: usize| lower.len() >= least && word.starts_with(&*lower);
+        if value == "database" {
+            Ok(Some(Self::Logical))
+        } else if lower == "1" || begins("true", 1) || begins("yes", 1) || lower == "on" {
+            Ok(Some(Self::Physical))
+        } else if lower == "0" || begins("false", 1) || begins("no", 1) || begins("off", 2) {
+            Ok(None)
+        } else {
+            Err(StartupError::InvalidReplication)
+        }
     }
 }
 
@@ -301,9 +334,22 @@ mod tests {
 
     #[test]
     fn replication_is_a_boolean_or_database() {
-        for (value, wanted) in [("true", true), ("database", true), ("off", false), ("0", false)] {
-            let s = startup(&[("user", "u"), ("replication", value)]).unwrap();
-            assert_eq!(s.replication, wanted, "{value}");
+        let (physical, logical) = (Some(Replication::Physical), Some(Replication::Logical));
+        for (value, wanted) in [
+            ("true", Ok(physical)),
+            ("ON", Ok(physical)),
+            ("y", Ok(physical)),
+            ("1", Ok(physical)),
+            ("database", Ok(logical)),
+            ("of", Ok(None)),
+            ("0", Ok(None)),
+            ("No", Ok(None)),
+            ("o", Err(StartupError::InvalidReplication)),
+            ("", Err(StartupError::InvalidReplication)),
+            ("Database", Err(StartupError::InvalidReplication)),
+        ] {
+            let answer = startup(&[("user", "u"), ("replication", value)]);
+            assert_eq!(answer.map(|s| s.replication), wanted, "{value}");
         }
     }
 

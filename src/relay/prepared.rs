@@ -46,10 +46,11 @@ pub struct ClientStatements {
 }
 
 impl ClientStatements {
-    /// Those of a new client, noted in this log if there is one.
+    /// Those of a new client, noted in this log if there is one. `client`: its number; `application`: what it
+    /// says it is.
     #[must_use]
-    pub fn watched_by(log: Option<&Rc<QueryLog>>) -> Self {
-        let watch = log.map(|log| Box::new(Watch::new(Rc::clone(log))));
+    pub fn watched_by(log: Option<&Rc<QueryLog>>, client: u64, application: &str) -> Self {
+        let watch = log.map(|log| Box::new(Watch::new(Rc::clone(log), client, application)));
         Self { watch, ..Self::default() }
     }
 

@@ -273,6 +273,7 @@ impl Replies<'_> {
             return Ok(verdict);
         }
         self.note(done);
+        self.watch_ready(status);
         if status == TransactionStatus::Idle {
             self.meter.transactions += 1;
             self.meter.transaction.record(self.now.saturating_sub(self.server.taken_at));

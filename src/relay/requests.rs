@@ -419,7 +419,8 @@ impl Requests<'_> {
         let name = self.server_name(bind.statement, splice);
         let used = self.statements.used(bind.statement);
         self.server.owed.push(Request::Bind, Answer::Forward, used, self.now);
-        self.watch_bind(bind.portal, bind.statement);
+        let values = body.get(bind.names_length..).unwrap_or_default();
+        self.watch_bind(bind.portal, bind.statement, values);
         let Some(name) = name else { return Fate::Forward };
         let length = head.body as usize + 4 + name.as_bytes().len() - bind.statement.len();
         let out = splice.insert();

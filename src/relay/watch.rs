@@ -8,9 +8,9 @@ use memchr::memchr;
 
 use super::replies::Replies;
 use super::requests::Requests;
+use crate::protocol::backend::TransactionStatus;
 use crate::protocol::sqlstate::SqlState;
-use crate::sql::query::Query;
-use crate::stats::queries::{Outcome, QueryLog, Watched};
+use crate::stats::queries::{Outcome, Place, QueryLog, Run, Watched};
 
 /// Named portals that are remembered for a client: cursors of a driver that reads in portions.
 const MOST_PORTALS: usize = 16;
@@ -20,18 +20,23 @@ const MOST_PORTALS: usize = 16;
 pub(super) struct Watch {
     log: Rc<QueryLog>,
     /// What was bound to the unnamed portal last.
-    unnamed: Option<Arc<Query>>,
+    unnamed: Option<Run>,
     /// Names of portals with their NUL, oldest first.
-    named: Vec<(Box<[u8]>, Arc<Query>)>,
+    named: Vec<(Box<[u8]>, Run)>,
     /// How long the client waited for the server it has, nanoseconds; said of one statement only.
     waited: u64,
+    /// Where its next statement stands.
+    place: Place,
+    /// When its last statement ended, in the relay's clock (nanoseconds).
+    last_end: u64,
 }
 
 impl Watch {
     /// A client whose statements go to this log.
     #[must_use]
-    pub(super) fn new(log: Rc<QueryLog>) -> Self {
-        Self { log, unnamed: None, named: Vec::new(), waited: 0 }
+    pub(super) fn new(log: Rc<QueryLog>, client: u64, application: &str) -> Self {
+        let place = Place { client, route: log.route(application), ..Place::default() };
+        Self { log, unnamed: None, named: Vec::new(), waited: 0, place, last_end: 0 }
     }
 
     /// The client had to wait for a server, nanoseconds.
@@ -39,23 +44,23 @@ impl Watch {
         self.waited = nanos;
     }
 
-    fn bind(&mut self, portal: &[u8], query: Arc<Query>) {
+    fn bind(&mut self, portal: &[u8], run: Run) {
         if portal == [0] {
-            self.unnamed = Some(query);
+            self.unnamed = Some(run);
             return;
         }
         self.named.retain(|(name, _)| **name != *portal);
         if self.named.len() == MOST_PORTALS {
             self.named.remove(0);
         }
-        self.named.push((portal.into(), query));
+        self.named.push((portal.into(), run));
     }
 
-    fn bound(&self, portal: &[u8]) -> Option<&Arc<Query>> {
+    fn bound(&self, portal: &[u8]) -> Option<&Run> {
         if portal == [0] {
             return self.unnamed.as_ref();
         }
-        self.named.iter().find(|(name, _)| **name == *portal).map(|(_, query)| query)
+        self.named.iter().find(|(name, _)| **name == *portal).map(|(_, run)| run)
     }
 }
 
@@ -64,25 +69,27 @@ impl Requests<'_> {
     #[inline]
     pub(super) fn watch_query(&mut self, text: &[u8]) {
         let Some(watch) = &mut self.statements.watch else { return };
-        let query = watch.log.query(text);
-        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+        let run = watch.log.run(text);
+        self.server.owed.watch(Watched::new(run, std::mem::take(&mut watch.waited)));
     }
 
-    /// A Bind was passed on; the portal's name is with its NUL.
+    /// A Bind was passed on; the portal's name is with its NUL. `values`: the rest of the message, as far as it
+    /// is there.
     #[inline]
-    pub(super) fn watch_bind(&mut self, portal: &[u8], statement: &[u8]) {
+    pub(super) fn watch_bind(&mut self, portal: &[u8], statement: &[u8], values: &[u8]) {
         if self.statements.watch.is_none() {
             return;
         }
         let Some(statement) = self.statements.get(statement).map(Arc::clone) else { return };
         let Some(watch) = &mut self.statements.watch else { return };
-        let query = statement.query.get_or_init(|| {
+        let run = statement.run.get_or_init(|| {
             let text = statement.body.split(|byte| *byte == 0).next();
-            watch.log.read(text.unwrap_or_default())
+            watch.log.run(text.unwrap_or_default())
         });
-        watch.bind(portal, Arc::clone(query));
+        let run = Run { values: watch.log.hash(values), ..run.clone() };
+        watch.bind(portal, run.clone());
         // Should it fail, that is an error of the statement. What it waited for is told at its end.
-        self.server.owed.watch(Watched::new(Arc::clone(query), 0));
+        self.server.owed.watch(Watched::new(run, 0));
     }
 
     /// An Execute was pushed; its body begins with the portal's name.
@@ -90,8 +97,8 @@ impl Requests<'_> {
     pub(super) fn watch_execute(&mut self, body: &[u8]) {
         let Some(watch) = &mut self.statements.watch else { return };
         let Some(end) = memchr(0, body) else { return };
-        let Some(query) = watch.bound(&body[..=end]).map(Arc::clone) else { return };
-        self.server.owed.watch(Watched::new(query, std::mem::take(&mut watch.waited)));
+        let Some(run) = watch.bound(&body[..=end]).cloned() else { return };
+        self.server.owed.watch(Watched::new(run, std::mem::take(&mut watch.waited)));
     }
 }
 
@@ -111,7 +118,7 @@ impl Replies<'_> {
     /// Rows came.
     #[inline]
     pub(super) fn watch_rows(&mut self, rows: u64) {
-        if let Some((watched, _)) = self.server.owed.watched() {
+        if let Some((watched, _)) = self.server.owed.watched(self.now) {
             watched.count_rows(rows);
         }
     }
@@ -122,12 +129,23 @@ impl Replies<'_> {
         self.watch(|_| Outcome::Failed(code.unwrap_or(SqlState::INTERNAL_ERROR)));
     }
 
+    /// `ReadyForQuery` came: a batch has ended, and perhaps a transaction.
+    #[inline]
+    pub(super) fn watch_ready(&mut self, status: TransactionStatus) {
+        let Some(watch) = &mut self.statements.watch else { return };
+        let place = &mut watch.place;
+        place.batch = place.batch.wrapping_add(1);
+        let over = u32::from(status == TransactionStatus::Idle);
+        place.transaction = place.transaction.wrapping_add(over);
+    }
+
     #[inline]
     fn watch(&mut self, outcome: impl FnOnce(&Watched) -> Outcome) {
-        let Some(watch) = &self.statements.watch else { return };
-        let Some((watched, began)) = self.server.owed.watched() else { return };
+        let Some(watch) = &mut self.statements.watch else { return };
+        let Some((watched, times)) = self.server.owed.watched(self.now) else { return };
         let outcome = outcome(watched);
-        if let Some(event) = watched.end(outcome, began, self.now) {
+        let before = std::mem::replace(&mut watch.last_end, times.ended);
+        if let Some(event) = watched.end(outcome, times, watch.place, before) {
             watch.log.note(event);
         }
     }

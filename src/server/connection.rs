@@ -102,7 +102,7 @@ pub enum Dirt {
 
 /// What was sent to give a session other settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Sent {
     /// Nothing: it has them.
     Nothing,
     /// Something that no result depends on.
@@ -255,21 +255,21 @@ impl ServerConnection {
 
     /// Gives the session these settings.
     #[inline]
-    pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Change {
+    pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         match &self.applied {
-            Applied::Known(known) if Arc::ptr_eq(known, settings) => Change::Nothing,
+            Applied::Known(known) if Arc::ptr_eq(known, settings) => Sent::Nothing,
             Applied::Known(_) | Applied::Unknown => self.change_settings(settings, now),
         }
     }
 
     #[cold]
-    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Change {
+    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         let sql = transition(&self.applied, settings);
         let change = match &self.applied {
-            _ if sql.is_empty() => Change::Nothing,
-            Applied::Known(known) if known.is_alike(settings) => Change::Harmless,
-            Applied::Known(known) if known.is_empty() => Change::OfFresh,
-            Applied::Known(_) | Applied::Unknown => Change::OfUsed,
+            _ if sql.is_empty() => Sent::Nothing,
+            Applied::Known(known) if known.is_alike(settings) => Sent::Harmless,
+            Applied::Known(known) if known.is_empty() => Sent::OfFresh,
+            Applied::Known(_) | Applied::Unknown => Sent::OfUsed,
         };
         self.applied = Applied::Known(Arc::clone(settings));
         if !sql.is_empty() {
@@ -280,12 +280,19 @@ impl ServerConnection {
         change
     }
 
-    /// Asks Postgres what is left in the session; the answer gathers in [`Self::asked`].
-    pub fn ask(&mut self, question: Box<Inventory>, now: u64) {
-        frontend::write_query(&mut self.unsent, &question.sql());
+    /// Asks Postgres what is left in the session; the answer gathers in [`Self::asked`]. False: there is
+    /// nothing to ask.
+    #[must_use]
+    pub fn ask(&mut self, question: Box<Inventory>, now: u64) -> bool {
+        let sql = question.sql();
+        if sql.is_empty() {
+            return false;
+        }
+        frontend::write_query(&mut self.unsent, &sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, None, now);
         self.asked = Some(question);
+        true
     }
 
     /// Is everything known that the session holds, and nothing of it bound to the connection?

@@ -4,14 +4,11 @@
 use std::fmt::Write as _;
 
 use super::parameters::quote;
-use crate::sql::effects::{Effects, Scope};
+use crate::sql::effects::{Effects, OF_TRANSACTION, Scope};
 use crate::sql::feature::{Feature, Features};
 
 /// Two settings that `pg_settings` does not list.
 const HIDDEN: [&str; 2] = ["role", "session_authorization"];
-
-/// Settings of one transaction, whatever `pg_settings` says of their source.
-const OF_TRANSACTION: &str = "transaction_";
 
 /// How often a session is asked that answers with an error (a cancel request that came late, a
 /// `statement_timeout` shorter than the question).
@@ -105,7 +102,7 @@ impl Inventory {
     /// be looked at).
     pub fn row(&mut self, body: &[u8]) -> bool {
         let Some([Some(what), Some(name), value]) = columns(body) else { return false };
-        if name.starts_with(OF_TRANSACTION) {
+        if OF_TRANSACTION.contains(&name) {
             return true;
         }
         match Feature::by_name(what) {
@@ -113,10 +110,6 @@ impl Inventory {
                 if value.is_some_and(|count| count != "0") {
                     self.left.insert(feature);
                 }
-            }
-            // A custom setting that was reset is empty for ever.
-            None if name.contains('.') && value == Some("") => {
-                self.settings.push((name.into(), None));
             }
             None => self.settings.push((name.into(), value.map(Into::into))),
         }
@@ -246,7 +239,7 @@ mod tests {
             [
                 ("search_path".into(), Some("a, b".into())),
                 ("my.x".into(), None),
-                ("my.y".into(), None)
+                ("my.y".into(), Some("".into()))
             ]
         );
         assert_eq!(inventory.left.iter().collect::<Vec<_>>(), [Feature::Listen]);

@@ -64,6 +64,8 @@ pub struct Target {
     pub keepalive: Keepalive,
     /// Named statements to keep on the server.
     pub max_statements: u32,
+    /// Startup parameters beside user and database. Servers that clients share have none.
+    pub startup: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Target {
@@ -75,6 +77,7 @@ impl Target {
             && self.user == other.user
             && self.database == other.database
             && self.max_statements == other.max_statements
+            && self.startup == other.startup
     }
 }
 
@@ -184,7 +187,9 @@ async fn open_by(
     let reader = MessageReader::default();
     let mut login = Login { stream, reader, target, context, proven: false };
     let mut startup = Vec::new();
-    let parameters = [("user", &*target.user), ("database", &*target.database)];
+    let names = [("user", &*target.user), ("database", &*target.database)].into_iter();
+    let further = target.startup.iter().map(|(name, value)| (&**name, &**value));
+    let parameters: Vec<_> = names.chain(further).collect();
     frontend::write_startup(&mut startup, PROTOCOL_3_0, &parameters);
     login.stream.write_all(&startup).await?;
     login.authenticate().await?;

@@ -16,7 +16,7 @@ pub use super::request::{
 };
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
-use crate::stats::queries::Watched;
+use crate::stats::queries::{Times, Watched};
 
 /// Where `COPY` stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,13 +226,13 @@ impl<U> Owed<U> {
         }
     }
 
-    /// The statements of the request at the front, and when Postgres can have begun with it (see
-    /// [`Done::started_at`]).
+    /// The statements of the request at the front, and when it was sent, can have begun (see
+    /// [`Done::started_at`]), and ended if that is now.
     #[inline]
-    pub fn watched(&mut self) -> Option<(&mut Watched, u64)> {
+    pub fn watched(&mut self, now: u64) -> Option<(&mut Watched, Times)> {
         let front = self.queue.front_mut()?;
-        let began = front.sent_at.max(self.last_done);
-        front.watched.as_mut().map(|watched| (watched, began))
+        let (sent, began) = (front.sent_at, front.sent_at.max(self.last_done));
+        front.watched.as_mut().map(|watched| (watched, Times { sent, began, ended: now }))
     }
 
     /// Notes that data for a `COPY FROM STDIN` is sent.

@@ -12,7 +12,7 @@ use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::sql::effects::Effects;
-use crate::sql::query::Query;
+use crate::stats::queries::Run;
 
 /// Every shared name starts with this; a client's own name that does is never sent as it is.
 pub const SHARED_PREFIX: &[u8] = b"pooler_";
@@ -38,7 +38,7 @@ pub struct Statement {
     /// What running it may do to the session.
     pub effects: Option<Box<Effects>>,
     /// What its text runs, once anybody who counts has asked.
-    pub query: OnceLock<Arc<Query>>,
+    pub run: OnceLock<Run>,
     /// Has Postgres accepted it?
     proven: AtomicBool,
 }
@@ -182,8 +182,8 @@ impl StatementRegistry {
         let mut known = self.known.lock();
         let (id, proven) = (known.next_id, AtomicBool::new(false));
         let body = body.into();
-        let query = OnceLock::new();
-        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven, query });
+        let run = OnceLock::new();
+        let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven, run });
         known.next_id += 1;
         known.bytes += statement.body.len();
         if let Some(ByBody(before)) = known.statements.replace(ByBody(Arc::clone(&statement))) {

@@ -95,6 +95,10 @@ const MOST_SETTINGS: usize = 64;
 /// `DEALLOCATE PREPARE name ;` and one to see that nothing follows.
 const MOST_DEALLOCATE_TOKENS: usize = 5;
 
+/// Settings of one transaction, whatever `pg_settings` says of their source.
+pub const OF_TRANSACTION: [&str; 3] =
+    ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
 /// What `SET SESSION CHARACTERISTICS AS TRANSACTION` sets.
 const CHARACTERISTICS: [&str; 3] = [
     "default_transaction_isolation",
@@ -127,7 +131,7 @@ impl Effects {
             if token.is_byte(sql, b';') {
                 effects.statement(&Words { sql, tokens: &words });
                 words.clear();
-            } else if token.kind != TokenKind::Comment && token.bytes(sql) != [0] {
+            } else if token.kind != TokenKind::Comment {
                 words.push(token);
             }
         }
@@ -142,7 +146,7 @@ impl Effects {
             return None;
         }
         let tokens = Lexer::new(sql, Backslashes::Literal);
-        let real = |token: &Token| token.kind != TokenKind::Comment && token.bytes(sql) != [0];
+        let real = |token: &Token| token.kind != TokenKind::Comment;
         let tokens: Vec<_> = tokens.filter(real).take(MOST_DEALLOCATE_TOKENS).collect();
         let words = Words { sql, tokens: &tokens };
         let at = if words.is(1, "prepare") && tokens.len() > 2 && !words.is_mark(2, b';') {
@@ -289,7 +293,7 @@ impl Effects {
             "xml" => self.change("xmloption", change),
             // Those of one transaction; and the seed, which is no state to carry.
             "transaction" | "constraints" | "seed" => {}
-            name if name.starts_with("transaction_") => {}
+            name if OF_TRANSACTION.contains(&name) => {}
             name => self.change(name, change),
         }
     }

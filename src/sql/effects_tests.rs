@@ -63,6 +63,7 @@ fn set_names_its_setting() {
         ("SET ROLE bob", "role", Set),
         ("SET ROLE NONE", "role", Set),
         ("RESET ROLE", "role", Reset),
+        ("SET transaction_timeout = '5s'", "transaction_timeout", Set),
         ("reset a.b", "a.b", Reset),
         ("RESET TIME ZONE", "timezone", Reset),
         ("SET x TO DEFAULT", "x", Reset),

@@ -6,6 +6,8 @@ pub mod fingerprint;
 pub mod kind;
 pub mod lexer;
 pub mod query;
+pub mod tags;
+pub mod trace;
 
 mod canonical;
 mod level;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::fingerprint::{Extent, Fingerprint, Fingerprinter, Statement};
+use super::fingerprint::{Comments, Extent, Fingerprint, Fingerprinter, Statement};
 use super::kind::Kind;
 use super::lexer::Backslashes;
 
@@ -58,20 +58,21 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a text. `known` gives what a statement is, if that is known already.
+    /// Reads a text, and says where comments stand in it. `known` gives what a statement is, if that is known
+    /// already.
     pub fn read(
         sql: &[u8],
         fingerprinter: &mut Fingerprinter,
         mut known: impl FnMut(&Statement<'_>) -> Arc<About>,
-    ) -> Self {
+    ) -> (Self, Comments) {
         let mut parts = Vec::new();
         // A text without prefix is read as Postgres does by default; where a session has set
         // standard_conforming_strings off, a backslash before a quote gives a fingerprint of its own.
-        fingerprinter.read(sql, Backslashes::Literal, |statement| {
+        let comments = fingerprinter.read(sql, Backslashes::Literal, |statement| {
             if parts.len() < MOST_PARTS {
                 parts.push(Part { about: known(statement), max_list: statement.max_list });
             }
         });
-        Self { parts: parts.into() }
+        (Self { parts: parts.into() }, comments)
     }
 }

@@ -67,6 +67,7 @@ impl Words<'_, '_> {
         finds(span, name.as_bytes(), 3)
             && (0..self.tokens.len()).any(|at| self.name(at).is_some_and(|n| *n == *name))
     }
+
     /// The identifier at a place, quoted or not, as Postgres knows it.
     pub(super) fn name(&self, at: usize) -> Option<Box<str>> {
         let text = self.text(at)?;

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 
 use super::queries::Event;
 use super::record::{Owner, Record};
+use super::said::Sayings;
+use super::series::Seen;
 use super::slow::Slow;
 use super::sums::Sums;
 
@@ -45,6 +47,8 @@ pub struct LedgerState {
 /// Everything that was counted.
 #[derive(Debug)]
 pub struct Ledger {
+    /// What statements say of themselves.
+    pub sayings: Sayings,
     inbox: Mutex<Inbox>,
     dropped: AtomicU64,
     sums: Mutex<Sums>,
@@ -63,10 +67,30 @@ impl Ledger {
     #[must_use]
     pub fn new(most: usize, slow: Option<Duration>) -> Self {
         Self {
+            sayings: Sayings::default(),
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(most, slow)),
         }
+    }
+
+    /// With so many fingerprints for Prometheus to see one by one.
+    #[must_use]
+    pub fn exporting(self, fingerprints: usize) -> Self {
+        self.sums.lock().export(fingerprints);
+        self
+    }
+
+    /// What Prometheus is shown: numbers that only grow, whatever is evicted or forgotten.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.sums.lock().seen()
+    }
+
+    /// The same, which keeps other tags of comments than none.
+    #[must_use]
+    pub fn hearing(self, sayings: Sayings) -> Self {
+        Self { sayings, ..self }
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::sqlstate::SqlState;
-use crate::stats::queries::{Outcome, QueryLog, Watched};
+use crate::stats::queries::{Outcome, Place, QueryLog, Times, Watched};
 use crate::stats::sums::{FLOOD, MOST_TRACKED};
 
 struct Counted {
@@ -17,13 +17,17 @@ fn counted(most: usize) -> Counted {
     Counted { ledger, log }
 }
 
+fn times(ended: u64) -> Times {
+    Times { sent: 0, began: 0, ended }
+}
+
 impl Counted {
     /// Runs a text whose statements end so, each a millisecond after the one before.
     fn run(&self, sql: &str, outcomes: &[Outcome]) {
-        let mut watched = Watched::new(self.log.query(sql.as_bytes()), 5_000_000);
+        let mut watched = Watched::new(self.log.run(sql.as_bytes()), 5_000_000);
         for (at, outcome) in outcomes.iter().enumerate() {
             let now = 1_000_000 * (at as u64 + 1);
-            if let Some(event) = watched.end(*outcome, 0, now) {
+            if let Some(event) = watched.end(*outcome, times(now), Place::default(), 0) {
                 self.log.note(event);
             }
         }
@@ -145,8 +149,8 @@ fn what_takes_long_is_kept_one_by_one_and_told_once() {
     let counted = counted(10);
     counted.run("select quick", &[ONE_ROW]);
     for at in [2_000_000, 3_000_000] {
-        let mut watched = Watched::new(counted.log.query(b"select slow where a = 1"), 0);
-        counted.log.note(watched.end(ONE_ROW, 0, at).unwrap());
+        let mut watched = Watched::new(counted.log.run(b"select slow where a = 1"), 0);
+        counted.log.note(watched.end(ONE_ROW, times(at), Place::default(), 0).unwrap());
     }
     counted.records();
     let mut seen = Vec::new();

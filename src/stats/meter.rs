@@ -27,6 +27,9 @@ pub struct Times {
 /// How often each SQLSTATE class was sent to clients.
 pub type ErrorClasses = Vec<([u8; 2], u64)>;
 
+/// How often each of the pooler's own reports was sent to clients, by its word.
+pub type Reasons = Vec<(&'static str, u64)>;
+
 /// What one worker has seen of one pool since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
@@ -46,6 +49,8 @@ pub struct Meter {
     pub logins: u64,
     /// Errors sent to clients, by the class of their SQLSTATE.
     pub errors: ErrorClasses,
+    /// Errors that are the pooler's own, by the reason.
+    pub reports: Reasons,
     /// Time spent waiting for a server, of those who had to wait.
     pub wait: Times,
     /// Time from a query being sent (or the one before it ending) to its last reply.
@@ -107,6 +112,12 @@ impl Meter {
         count_error(&mut self.errors, code);
     }
 
+    /// Counts an error of the pooler's own.
+    pub fn count_report(&mut self, code: SqlState, reason: &'static str) {
+        self.count_error(Some(code));
+        merge_counts(&mut self.reports, &[(reason, 1)]);
+    }
+
     /// The numbers without the histograms: small enough to be asked for every second.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -136,6 +147,7 @@ impl Meter {
         self.assignments += other.assignments;
         self.logins += other.logins;
         merge_errors(&mut self.errors, &other.errors);
+        merge_counts(&mut self.reports, &other.reports);
         self.wait.merge(&other.wait);
         self.query.merge(&other.query);
         self.transaction.merge(&other.transaction);
@@ -150,10 +162,14 @@ pub fn count_error(errors: &mut ErrorClasses, code: Option<SqlState>) {
 
 /// Adds counts to others.
 pub fn merge_errors(errors: &mut ErrorClasses, others: &[([u8; 2], u64)]) {
-    for &(class, count) in others {
-        match errors.iter_mut().find(|(known, _)| *known == class) {
+    merge_counts(errors, others);
+}
+
+fn merge_counts<T: Copy + PartialEq>(counts: &mut Vec<(T, u64)>, others: &[(T, u64)]) {
+    for &(what, count) in others {
+        match counts.iter_mut().find(|(known, _)| *known == what) {
             Some((_, sum)) => *sum += count,
-            None => errors.push((class, count)),
+            None => counts.push((what, count)),
         }
     }
 }
@@ -168,13 +184,13 @@ mod tests {
         let mut b = Meter::default();
         a.query.record(2_000_000);
         b.query.record(4_000_000);
-        b.count_error(Some(SqlState::QUERY_CANCELED));
+        b.count_report(SqlState::QUERY_CANCELED, "shutdown");
         b.queries = 1;
         a.merge(&b);
         a.merge(&b);
         assert_eq!((a.query.count(), a.queries), (3, 2));
         assert_eq!(a.query.total_micros(), 10_000);
-        assert_eq!(a.errors, [(*b"57", 2)]);
+        assert_eq!((&*a.errors, &*a.reports), (&[(*b"57", 2)][..], &[("shutdown", 2)][..]));
         assert_eq!(a.query.spread().cumulative(&[1, 2_500, 10_000]), [0, 1, 3]);
         assert_eq!((a.totals().errors, a.totals().query_micros), (2, 10_000));
     }

@@ -4,6 +4,8 @@ pub mod ledger;
 pub mod meter;
 pub mod queries;
 pub mod record;
+pub mod said;
+pub mod series;
 pub mod slow;
 pub mod spread;
 pub mod sums;

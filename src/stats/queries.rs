@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -11,9 +12,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ledger::{Batch, Ledger};
 use super::record::Owner;
+use super::said::{RouteId, Said};
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
 use crate::sql::query::{About, Query};
+use crate::sql::tags::Edges;
 
 /// Texts of simple queries that a worker recognises without reading them, for each pool.
 const KNOWN_TEXTS: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
@@ -21,13 +24,31 @@ const KNOWN_TEXTS: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
 /// Statements whose description a worker has at hand, for each pool: more than one application has.
 const KNOWN_STATEMENTS: NonZeroUsize = NonZeroUsize::new(2_048).expect("not zero");
 
+/// Comments that a worker recognises without decoding them, for each pool: routes do not differ more, and those
+/// with a trace do not come again.
+const KNOWN_COMMENTS: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+
+/// Values are told apart by as much of them.
+const VALUES_LIMIT: usize = 4 * 1024;
+
 /// A list of events this long is handed over at once.
 const MOST_EVENTS: usize = 8_192;
+
+/// A text that a client runs, and what its comments say.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its statements.
+    pub query: Arc<Query>,
+    /// What it says of itself.
+    pub said: Option<Arc<Said>>,
+    /// A hash of the values it has, where they are known.
+    pub values: u64,
+}
 
 /// The statements of one request on their way, and how far Postgres is with them.
 #[derive(Debug)]
 pub struct Watched {
-    query: Arc<Query>,
+    run: Run,
     /// The one that runs.
     part: usize,
     /// When the one before it ended, in the relay's clock (nanoseconds).
@@ -36,6 +57,17 @@ pub struct Watched {
     waited: u64,
     /// Rows of the one that runs.
     rows: u64,
+}
+
+/// When Postgres was at a request, in the relay's clock (nanoseconds).
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When it was sent.
+    pub sent: u64,
+    /// When Postgres can have begun with it.
+    pub began: u64,
+    /// When it ended.
+    pub ended: u64,
 }
 
 /// How a statement ended.
@@ -58,8 +90,8 @@ pub enum Outcome {
 /// A statement that ended, or was suspended.
 #[derive(Debug)]
 pub struct Event {
-    /// The text it is part of.
-    pub query: Arc<Query>,
+    /// The text it is part of, and what that says of itself.
+    pub run: Run,
     /// Which part.
     pub part: usize,
     /// How long it ran, nanoseconds.
@@ -68,13 +100,39 @@ pub struct Event {
     pub waited: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Where it stands among those of its client.
+    pub place: Place,
+}
+
+/// Where a statement stands among those of its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The client's number, unique in this process.
+    pub client: u64,
+    /// How many transactions of the client ended before; wraps around.
+    pub transaction: u32,
+    /// How many batches of the client ended before, each a simple query or what ends with a Sync; wraps around.
+    pub batch: u32,
+    /// How long the client took, after the statement before it had ended, to send this one, nanoseconds; none if
+    /// it was sent without waiting for that end.
+    pub gap: Option<u64>,
+    /// Its route, or else the application that the client says it is.
+    pub route: RouteId,
+}
+
+impl Event {
+    /// What it ran.
+    #[must_use]
+    pub fn about(&self) -> Option<&Arc<About>> {
+        self.run.query.parts.get(self.part).map(|part| &part.about)
+    }
 }
 
 impl Watched {
-    /// A request that runs these statements.
+    /// A request that runs these statements. `waited`: how long its client waited for a server, nanoseconds.
     #[must_use]
-    pub fn new(query: Arc<Query>, waited: u64) -> Self {
-        Self { query, part: 0, since: None, waited, rows: 0 }
+    pub fn new(run: Run, waited: u64) -> Self {
+        Self { run, part: 0, since: None, waited, rows: 0 }
     }
 
     /// So many rows came.
@@ -89,12 +147,22 @@ impl Watched {
         self.rows
     }
 
-    /// The statement that runs ended; the next one of the request begins. `began`: when the first can
-    /// have begun.
-    pub fn end(&mut self, outcome: Outcome, began: u64, now: u64) -> Option<Event> {
+    /// The statement that runs ended; the next one of the request begins. `place` is the client's; the gap
+    /// before it is counted from `last_end`.
+    pub fn end(
+        &mut self,
+        outcome: Outcome,
+        times: Times,
+        place: Place,
+        last_end: u64,
+    ) -> Option<Event> {
         let part = self.part;
-        self.query.parts.get(part)?;
-        let nanos = now.saturating_sub(self.since.unwrap_or(began));
+        self.run.query.parts.get(part)?;
+        let (now, since) = (times.ended, self.since.unwrap_or(times.began));
+        let gap = match self.since {
+            None => times.sent.checked_sub(last_end),
+            Some(_) => None,
+        };
         self.since = Some(now);
         self.part = match outcome {
             // What is behind it does not run.
@@ -103,7 +171,12 @@ impl Watched {
         };
         self.rows = 0;
         let waited = std::mem::take(&mut self.waited);
-        Some(Event { query: Arc::clone(&self.query), part, nanos, waited, outcome })
+        let said = self.run.said.as_ref();
+        let route = said.and_then(|said| said.route).unwrap_or(place.route);
+        let gap = gap.map(|gap| gap.saturating_sub(waited));
+        let place = Place { gap, route, ..place };
+        let nanos = now.saturating_sub(since);
+        Some(Event { run: self.run.clone(), part, nanos, waited, outcome, place })
     }
 }
 
@@ -114,15 +187,25 @@ pub struct QueryLog {
     ledger: Arc<Ledger>,
     events: RefCell<Vec<Event>>,
     known: RefCell<Known>,
+    seed: u64,
 }
 
 #[derive(Debug)]
 struct Known {
     fingerprinter: Fingerprinter,
-    texts: LruCache<u64, Arc<Query>, FxBuildHasher>,
+    texts: LruCache<u64, Text, FxBuildHasher>,
     statements: LruCache<u64, Arc<About>, FxBuildHasher>,
+    comments: LruCache<u64, Option<Arc<Said>>, FxBuildHasher>,
     /// Clients choose the texts, and equal hashes would be counted as one.
     seed: u64,
+}
+
+/// A text without the comments at its ends.
+#[derive(Debug)]
+struct Text {
+    query: Arc<Query>,
+    /// What a comment within it says.
+    said: Option<Arc<Said>>,
 }
 
 impl QueryLog {
@@ -133,6 +216,7 @@ impl QueryLog {
             fingerprinter: Fingerprinter::default(),
             texts: empty(KNOWN_TEXTS),
             statements: empty(KNOWN_STATEMENTS),
+            comments: empty(KNOWN_COMMENTS),
             seed,
         };
         Self {
@@ -140,26 +224,43 @@ impl QueryLog {
             ledger,
             events: RefCell::default(),
             known: RefCell::new(known),
+            seed,
         }
     }
 
-    /// The statements of a simple Query; of a prepared one [`Self::read`] is enough, once.
+    /// What a text runs. Texts that differ only in the comments at their ends, as the tags of two requests do,
+    /// are read once.
     #[inline]
-    pub fn query(&self, text: &[u8]) -> Arc<Query> {
+    pub fn run(&self, text: &[u8]) -> Run {
         let known = &mut *self.known.borrow_mut();
-        let text = text.get(..=SCAN_LIMIT).unwrap_or(text);
-        let key = xxh3_64_with_seed(text, known.seed);
-        if let Some(query) = known.texts.get(&key) {
-            return Arc::clone(query);
+        let edges = Edges::of(text);
+        let said = if edges.is_bare() { None } else { known.comments(text, &edges, &self.ledger) };
+        let body = &text[edges.body];
+        let body = body.get(..=SCAN_LIMIT).unwrap_or(body);
+        let values = xxh3_64_with_seed(body, known.seed);
+        if let Some(text) = known.texts.get(&values) {
+            let said = said.or_else(|| text.said.clone());
+            return Run { query: Arc::clone(&text.query), said, values };
         }
-        let query = Arc::new(known.read(text));
-        known.texts.put(key, Arc::clone(&query));
-        query
+        let text = known.text(body, &self.ledger);
+        let (query, within) = (Arc::clone(&text.query), text.said.clone());
+        // A text with a trace in it does not come again.
+        if within.as_ref().is_none_or(|said| said.unit.is_none()) {
+            known.texts.put(values, text);
+        }
+        Run { query, said: said.or(within), values }
     }
 
-    /// Reads a text.
-    pub fn read(&self, text: &[u8]) -> Arc<Query> {
-        Arc::new(self.known.borrow_mut().read(text))
+    /// A hash of values.
+    #[inline]
+    pub fn hash(&self, values: &[u8]) -> u64 {
+        xxh3_64_with_seed(values.get(..VALUES_LIMIT).unwrap_or(values), self.seed)
+    }
+
+    /// The number of an application's name, where no tag says more.
+    #[must_use]
+    pub fn route(&self, application: &str) -> RouteId {
+        self.ledger.sayings.route(application)
     }
 
     /// Notes an event.
@@ -195,11 +296,29 @@ fn empty<T>(most: NonZeroUsize) -> LruCache<u64, T, FxBuildHasher> {
 }
 
 impl Known {
-    fn read(&mut self, text: &[u8]) -> Query {
+    fn text(&mut self, body: &[u8], ledger: &Ledger) -> Text {
         let statements = &mut self.statements;
-        Query::read(text, &mut self.fingerprinter, |statement| {
+        let (query, comments) = Query::read(body, &mut self.fingerprinter, |statement| {
             let hash = statement.fingerprint.0;
             Arc::clone(statements.get_or_insert(hash, || Arc::new(About::new(statement))))
-        })
+        });
+        let comments = [comments.first, comments.last];
+        let comments = comments.into_iter().flatten().filter_map(|range| body.get(range));
+        let said = ledger.sayings.read(comments).map(Arc::new);
+        Text { query: Arc::new(query), said }
+    }
+
+    /// What the comments at the ends say.
+    fn comments(&mut self, text: &[u8], edges: &Edges, ledger: &Ledger) -> Option<Arc<Said>> {
+        let of = |range: &Option<Range<usize>>| range.clone().map(|range| &text[range]);
+        let (first, last) = (of(&edges.first), of(&edges.last));
+        let hash = |seed, bytes: Option<&[u8]>| xxh3_64_with_seed(bytes.unwrap_or_default(), seed);
+        let key = hash(hash(self.seed, first), last);
+        let read = || ledger.sayings.read([first, last].into_iter().flatten()).map(Arc::new);
+        self.comments.get_or_insert(key, read).clone()
     }
 }
+
+#[cfg(test)]
+#[path = "queries_tests.rs"]
+mod tests;

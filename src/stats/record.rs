@@ -111,7 +111,7 @@ impl Record {
         self.weight += micros as f64;
         self.wait_micros += waited;
         self.max_wait_micros = self.max_wait_micros.max(waited);
-        if let Some(part) = event.query.parts.get(event.part) {
+        if let Some(part) = event.run.query.parts.get(event.part) {
             self.max_list = self.max_list.max(part.max_list);
         }
         match event.outcome {

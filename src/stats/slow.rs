@@ -56,7 +56,7 @@ impl SlowLog {
 
     #[cold]
     fn keep(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
-        let Some(part) = event.query.parts.get(event.part) else { return };
+        let Some(part) = event.run.query.parts.get(event.part) else { return };
         let slow = Slow {
             about: Arc::clone(&part.about),
             owner: Arc::clone(owner),

@@ -8,6 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::ledger::{Batch, LedgerState};
 use super::record::{Owner, RECORD_BYTES, Record};
+use super::series::{Seen, Series};
 use super::slow::SlowLog;
 
 /// The most fingerprints that are told apart, over all databases and users: about 14 MB with a text of
@@ -41,6 +42,7 @@ pub(super) struct Sums {
     flood: (Instant, u32),
     most: usize,
     pub(super) slow: SlowLog,
+    series: Series,
 }
 
 impl Sums {
@@ -56,7 +58,18 @@ impl Sums {
             flood: (Instant::now(), 0),
             most,
             slow: SlowLog::new(slow),
+            series: Series::new(0),
         }
+    }
+
+    /// As [`super::ledger::Ledger::exporting`].
+    pub(super) fn export(&mut self, most: usize) {
+        self.series = Series::new(most);
+    }
+
+    /// What Prometheus is shown.
+    pub(super) fn seen(&self) -> Seen {
+        self.series.seen(&self.owners)
     }
 
     /// Every record, those that are not told apart last.
@@ -87,7 +100,7 @@ impl Sums {
         let texts: usize = self.records.values().map(text).sum();
         let records = self.records.len() + self.others.len();
         LedgerState {
-            bytes: records * RECORD_BYTES + texts,
+            bytes: records * RECORD_BYTES + texts + self.series.bytes(),
             tracked: self.records.len(),
             evictions: self.evictions,
             dropped: 0,
@@ -97,8 +110,9 @@ impl Sums {
     /// Adds up a list of events that was handed over now.
     pub(super) fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
         let owner = self.owner(&batch.owner);
+        self.series.note(owner, &batch.owner, &batch.events);
         for event in &batch.events {
-            let Some(part) = event.query.parts.get(event.part) else { continue };
+            let Some(part) = event.run.query.parts.get(event.part) else { continue };
             self.slow.look(event, &batch.owner, wall);
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
@@ -114,6 +128,9 @@ impl Sums {
                 record.note(event, wall);
             }
         }
+        if self.series.is_due(now) {
+            self.series.revise(self.records.values(), now);
+        }
     }
 
     fn owner(&mut self, owner: &Arc<Owner>) -> u32 {
@@ -124,6 +141,7 @@ impl Sums {
             let used: HashSet<u32> = self.records.keys().map(|(_, owner)| *owner).collect();
             self.owners.retain(|_, owner| used.contains(owner));
             self.others.retain(|owner, _| used.contains(owner));
+            self.series.retain(|owner| used.contains(&owner));
         }
         self.next_owner += 1;
         self.owners.insert(Arc::clone(owner), self.next_owner);

@@ -27,6 +27,7 @@ mod prepared;
 mod program;
 mod queries;
 mod reload;
+mod replication;
 mod session;
 mod shutdown;
 mod startup;

@@ -133,3 +133,32 @@ fn the_pool_shows_an_open_read_only_transaction_as_served() {
     assert_eq!((counts.servers_active, counts.servers_idle), (1, 0));
     client.query("COMMIT");
 }
+
+/// Nothing is a value too: a custom setting that is empty follows its client to a server that never heard of it.
+#[test]
+fn an_empty_setting_follows_its_client() {
+    let world = Scenario::new().pool_size(2).start();
+    let (mut client, mut holder) = (world.client(), world.client());
+    client.query("SET h.x = ''");
+    let backend = client.backend();
+    holder.query("BEGIN");
+    assert_eq!(holder.backend(), backend);
+    assert_ne!(client.backend(), backend);
+    assert_eq!(client.value("SELECT current_setting('h.x')"), "");
+    holder.query("COMMIT");
+}
+
+/// A setting of an extension that is set to nothing, which is not its default, does not stay behind.
+#[test]
+fn an_empty_setting_of_an_extension_reaches_nobody() {
+    const LOAD: &str = "DO $$ BEGIN END $$";
+    let world = Scenario::new().pool_size(1).start();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query(LOAD);
+    one.query("SET plpgsql.extra_warnings = ''");
+    two.query(LOAD);
+    assert_eq!(show(&mut two, "plpgsql.extra_warnings"), "none");
+    assert_eq!(show(&mut one, "plpgsql.extra_warnings"), "");
+    one.query("RESET plpgsql.extra_warnings");
+    assert_eq!(show(&mut one, "plpgsql.extra_warnings"), "none");
+}

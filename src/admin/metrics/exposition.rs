@@ -6,30 +6,10 @@ use super::table::{Kind, Metric, Read};
 use super::{PoolScene, Scene};
 use crate::admin::views::numbers::by_class;
 use crate::admin::views::state::VERSION;
+use crate::control::census::Measured;
+use crate::stats::meter::ErrorClasses;
+use crate::stats::series::{BUCKETS, Buckets, Sum};
 use crate::stats::spread::Spread;
-
-/// The upper bounds of histograms' buckets, in microseconds and as Prometheus writes them in
-/// seconds: a superset of OpenTelemetry's advice for database clients that resolves what a pooler
-/// takes.
-const BOUNDS: [(u64, &str); 17] = [
-    (100, "0.0001"),
-    (250, "0.00025"),
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (1_000_000, "1"),
-    (2_500_000, "2.5"),
-    (5_000_000, "5"),
-    (10_000_000, "10"),
-    (30_000_000, "30"),
-];
 
 /// The suffix of every counter's samples; OpenMetrics leaves it out of the metric's name.
 const TOTAL: &str = "_total";
@@ -81,9 +61,12 @@ impl Metric {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
             },
-            Read::PoolTimes(_) => "histogram",
-            Read::PoolErrors(_) | Read::PoolReasons(_) | Read::Errors(_) => "counter",
-            Read::Version | Read::Workers(_) => "gauge",
+            Read::PoolTimes(_) | Read::PoolKinds => "histogram",
+            Read::PoolErrors(_)
+            | Read::PoolReasons(_)
+            | Read::Errors(_)
+            | Read::Fingerprints(_) => "counter",
+            Read::Version | Read::Workers(_) | Read::Summaries => "gauge",
         }
     }
 }
@@ -98,6 +81,9 @@ impl Metric {
             Read::Pool(..) | Read::PoolTimes(_) => "database, user",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
             Read::PoolReasons(_) => "database, user, reason",
+            Read::PoolKinds => "database, user, kind",
+            Read::Fingerprints(_) => "fingerprint, database",
+            Read::Summaries => "fingerprint, database, summary",
             Read::Errors(_) => "sqlstate_class",
             Read::Database(..) => "database",
             Read::Version => "version",
@@ -108,6 +94,28 @@ impl Metric {
 struct Page {
     text: String,
     format: Exposition,
+}
+
+/// What a histogram shows.
+struct Times {
+    /// How many did not exceed each of [`BUCKETS`].
+    cumulative: Vec<u64>,
+    count: u64,
+    /// Their sum.
+    micros: u64,
+}
+
+impl Times {
+    fn of(spread: &Spread, micros: u64) -> Self {
+        Self { cumulative: spread.cumulative(&BUCKETS), count: spread.count(), micros }
+    }
+}
+
+impl From<&Buckets> for Times {
+    fn from(buckets: &Buckets) -> Self {
+        let (count, micros) = (buckets.count(), buckets.total_micros());
+        Self { cumulative: buckets.cumulative().collect(), count, micros }
+    }
 }
 
 /// Names and values of labels.
@@ -157,11 +165,7 @@ impl Page {
             }
             Read::PoolErrors(read) => {
                 for pool in pools {
-                    for (class, count) in by_class(read(&pool.measured)) {
-                        let [database, user] = pool.labels();
-                        let labels = [database, user, ("sqlstate_class", class.as_str())];
-                        self.sample(name, &labels, count as f64);
-                    }
+                    self.errors(name, pool, read(&pool.measured));
                 }
             }
             Read::PoolReasons(read) => {
@@ -175,23 +179,65 @@ impl Page {
             Read::PoolTimes(read) => {
                 for pool in pools {
                     let (spread, sum) = read(pool);
-                    self.histogram(name, pool.labels(), &spread, sum);
+                    self.histogram(name, &pool.labels(), &Times::of(&spread, sum));
                 }
+            }
+            Read::PoolKinds => self.kinds(name, scene, pools),
+            Read::Fingerprints(read) => self.fingerprints(name, scene, *read),
+            Read::Summaries => self.summaries(name, scene),
+        }
+    }
+
+    fn errors(&mut self, name: &str, pool: &PoolScene<'_>, errors: &ErrorClasses) {
+        for (class, count) in by_class(errors) {
+            let [database, user] = pool.labels();
+            let labels = [database, user, ("sqlstate_class", class.as_str())];
+            self.sample(name, &labels, count as f64);
+        }
+    }
+
+    fn fingerprints(&mut self, name: &str, scene: &Scene, read: fn(&Sum) -> f64) {
+        for shown in &scene.seen.shown {
+            let labels = [("fingerprint", &*shown.fingerprint), ("database", &shown.database)];
+            self.sample(name, &labels, read(&shown.sum));
+        }
+    }
+
+    fn summaries(&mut self, name: &str, scene: &Scene) {
+        for shown in scene.seen.shown.iter().filter(|shown| !shown.summary.is_empty()) {
+            let fingerprint = ("fingerprint", &*shown.fingerprint);
+            let labels = [fingerprint, ("database", &shown.database), ("summary", &shown.summary)];
+            self.sample(name, &labels, 1.0);
+        }
+    }
+
+    /// Of statements by kind where these are counted, else of queries of any kind.
+    fn kinds(&mut self, name: &str, scene: &Scene, pools: &[PoolScene<'_>]) {
+        for pool in pools {
+            let [database, user] = pool.labels();
+            if !scene.counts_statements() {
+                let Measured { spreads, totals, .. } = &pool.measured;
+                let times = Times::of(&spreads.query, totals.query_micros);
+                self.histogram(name, &[database, user, ("kind", "any")], &times);
+            }
+            for (kind, buckets) in scene.kinds(pool) {
+                let labels = [database, user, ("kind", kind.name())];
+                self.histogram(name, &labels, &Times::from(buckets));
             }
         }
     }
 
-    fn histogram(&mut self, name: &str, labels: [(&str, &str); 2], spread: &Spread, sum: u64) {
+    fn histogram(&mut self, name: &str, labels: Labels<'_>, times: &Times) {
         let bucket = format!("{name}_bucket");
-        let [database, user] = labels;
-        let counts = spread.cumulative(&BOUNDS.map(|(micros, _)| micros));
-        for ((_, bound), count) in BOUNDS.iter().zip(counts) {
-            self.sample(&bucket, &[database, user, ("le", bound)], count as f64);
+        for (bound, count) in BUCKETS.iter().zip(&times.cumulative) {
+            // No zeros behind what is needed, which is what Prometheus would write as well.
+            let bound = (*bound as f64 / 1e6).to_string();
+            self.sample(&bucket, &[labels, &[("le", &*bound)]].concat(), *count as f64);
         }
-        let count = spread.count() as f64;
-        self.sample(&bucket, &[database, user, ("le", "+Inf")], count);
-        self.sample(&format!("{name}_sum"), &labels, sum as f64 / 1e6);
-        self.sample(&format!("{name}_count"), &labels, count);
+        let count = times.count as f64;
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, times.micros as f64 / 1e6);
+        self.sample(&format!("{name}_count"), labels, count);
     }
 
     fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
@@ -225,9 +271,9 @@ mod tests {
     fn histograms_are_cumulative_and_in_seconds() {
         let mut page = page();
         let spread = Spread::new([(0, 5), (100, 1), (2_000_000, 1), (60_000_000, 1)]);
-        page.histogram("t", [("database", "d"), ("user", "u")], &spread, 62_000_100);
+        page.histogram("t", &[("database", "d"), ("user", "u")], &Times::of(&spread, 62_000_100));
         let lines: Vec<_> = page.text.lines().collect();
-        assert_eq!(lines.len(), BOUNDS.len() + 3);
+        assert_eq!(lines.len(), BUCKETS.len() + 3);
         assert_eq!(lines[0], "t_bucket{database=\"d\",user=\"u\",le=\"0.0001\"} 6");
         let lines = &lines[lines.len() - 4..];
         assert!(
@@ -236,14 +282,6 @@ mod tests {
         );
         assert_eq!(lines[2], "t_sum{database=\"d\",user=\"u\"} 62.0001");
         assert_eq!(lines[3], "t_count{database=\"d\",user=\"u\"} 8");
-    }
-
-    #[test]
-    fn bounds_are_written_as_they_are_counted() {
-        for (micros, written) in BOUNDS {
-            assert_eq!(written.parse::<f64>().unwrap(), micros as f64 / 1e6);
-        }
-        assert!(BOUNDS.is_sorted());
     }
 
     #[test]

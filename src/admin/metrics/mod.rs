@@ -17,7 +17,10 @@ use super::routes::{gather, silent};
 use crate::control::census::{Count, Measured, Measures, PoolCount};
 use crate::control::health::DatabaseHealth;
 use crate::pool::shared::Connects;
+use crate::sql::kind::Kind;
 use crate::stats::ledger::LedgerState;
+use crate::stats::record::Owner;
+use crate::stats::series::{Buckets, Seen};
 use exposition::Exposition;
 use table::METRICS;
 
@@ -27,6 +30,7 @@ struct Scene {
     count: Count,
     measures: Measures,
     health: BTreeMap<String, DatabaseHealth>,
+    seen: Seen,
 }
 
 /// One pool of it.
@@ -49,7 +53,8 @@ pub(super) async fn page(
         return Problem::Silent(silent).answer(asked.format);
     }
     let health = sources.health.all();
-    let scene = Scene { sources, count, measures, health };
+    let seen = sources.shared.ledger.as_ref().map(|ledger| ledger.seen()).unwrap_or_default();
+    let scene = Scene { sources, count, measures, health, seen };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = Exposition::accepted(accept.unwrap_or_default());
     let text = exposition.write(METRICS, &scene);
@@ -59,6 +64,17 @@ pub(super) async fn page(
 impl Scene {
     fn ledger(&self) -> Option<LedgerState> {
         Some(self.sources.shared.ledger.as_ref()?.state())
+    }
+
+    fn counts_statements(&self) -> bool {
+        self.sources.shared.ledger.is_some()
+    }
+
+    /// Times of the statements of a pool.
+    fn kinds(&self, pool: &PoolScene<'_>) -> &[(Kind, Buckets)] {
+        let [(_, database), (_, user)] = pool.labels();
+        let owner = Owner { database: database.into(), user: user.into() };
+        self.seen.kinds.get(&owner).map_or(&[], Vec::as_slice)
     }
 
     fn pools(&self) -> Vec<PoolScene<'_>> {

@@ -14,6 +14,7 @@ use crate::lifecycle::Stage;
 use crate::pool::wear::Parting;
 use crate::sql::feature::Feature;
 use crate::stats::meter::ErrorClasses;
+use crate::stats::series::Sum;
 use crate::stats::spread::Spread;
 
 /// A metric: all there is to know of it.
@@ -44,6 +45,12 @@ pub(super) enum Read {
     PoolReasons(fn(&PoolScene<'_>) -> Vec<(&'static str, f64)>),
     /// Counts for each SQLSTATE class.
     Errors(fn(&Scene) -> &ErrorClasses),
+    /// Times of statements by kind, for each pool; without kind where statements are not counted.
+    PoolKinds,
+    /// Counts for each fingerprint that is shown one by one, and for the rest of each database.
+    Fingerprints(fn(&Sum) -> f64),
+    /// The constant 1 for each of them, with what it is as a label.
+    Summaries,
     /// One for each database; none where it is not known.
     Database(Kind, fn(&DatabaseHealth) -> Option<f64>),
     /// One for each worker.
@@ -200,18 +207,48 @@ pub(super) const METRICS: &[Metric] = &[
         "Errors sent to clients, Postgres' and our own, by the class of the SQLSTATE.",
         Read::PoolErrors(|measured| &measured.errors),
     ),
+    metric(
+        "pooler_own_errors_total",
+        "Errors that the pooler itself told clients, by the reason.",
+        Read::PoolReasons(|p| {
+            p.measured.reports.iter().map(|(reason, count)| (*reason, *count as f64)).collect()
+        }),
+    ),
     times("pooler_pool_wait_seconds", "Wait for a server, each time a client got one.", |p| {
         (p.measured.spreads.wait.clone(), p.measured.totals.wait_micros)
     }),
-    times("pooler_query_duration_seconds", "Time of a query.", |p| {
-        (p.measured.spreads.query.clone(), p.measured.totals.query_micros)
-    }),
+    metric("pooler_query_duration_seconds", "Time of a statement.", Read::PoolKinds),
     times("pooler_transaction_duration_seconds", "Time a server was held.", |p| {
         (p.measured.spreads.transaction.clone(), p.measured.totals.transaction_micros)
     }),
     times("pooler_server_connect_seconds", "Time to connect to Postgres and log in.", |p| {
         (p.connects.times.spread(), p.connects.times.total_micros())
     }),
+    metric(
+        "pooler_fingerprint_calls_total",
+        "Calls of statements of a fingerprint, since it is shown.",
+        Read::Fingerprints(|sum| sum.calls as f64),
+    ),
+    metric(
+        "pooler_fingerprint_exec_seconds_total",
+        "Time that they ran.",
+        Read::Fingerprints(|sum| sum.nanos as f64 / 1e9),
+    ),
+    metric(
+        "pooler_fingerprint_rows_total",
+        "Rows that they returned or changed.",
+        Read::Fingerprints(|sum| sum.rows as f64),
+    ),
+    metric(
+        "pooler_fingerprint_errors_total",
+        "Calls of them that failed.",
+        Read::Fingerprints(|sum| sum.errors as f64),
+    ),
+    metric(
+        "pooler_fingerprint_info",
+        "What a fingerprint does to which tables, as a label.",
+        Read::Summaries,
+    ),
     process("pooler_fingerprints_tracked", "Statements that are told apart.", |s| {
         Some(s.ledger()?.tracked as f64)
     }),
@@ -317,6 +354,47 @@ mod tests {
             |line: &&str| line.starts_with("| `pooler_") || line.starts_with("| `process_");
         let written: Vec<_> = DOCS.lines().filter(metric_rows).collect();
         assert_eq!(written, rows, "docs/ADMIN.md should have:\n{}\n", rows.join("\n"));
+    }
+
+    /// The dashboard that comes with the program.
+    const DASHBOARD: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/grafana/pooler.json"));
+
+    #[test]
+    fn the_dashboard_asks_for_metrics_that_exist() {
+        let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap().iter();
+        let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+        let asked = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+        let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+        let queried = variables.filter_map(|one| Some(one["query"]["query"].as_str()?.to_owned()));
+        let expressions: Vec<_> = asked.chain(queried).collect();
+        assert!(expressions.len() > 30);
+        for expression in expressions {
+            let words = expression.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+            let names: Vec<_> = words.filter(|word| is_ours(word)).collect();
+            assert!(!names.is_empty(), "{expression}");
+            for name in names {
+                assert!(
+                    METRICS.iter().any(|metric| metric.has_samples(name)),
+                    "{name}: {expression}"
+                );
+            }
+        }
+    }
+
+    fn is_ours(word: &str) -> bool {
+        word.starts_with("pooler_") || word.starts_with("process_")
+    }
+
+    impl Metric {
+        fn has_samples(&self, name: &str) -> bool {
+            match name.strip_prefix(self.name) {
+                Some("") => self.kind() != "histogram",
+                Some("_bucket" | "_sum" | "_count") => self.kind() == "histogram",
+                Some(_) | None => false,
+            }
+        }
     }
 
     #[test]

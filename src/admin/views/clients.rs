@@ -22,19 +22,26 @@ const MOST_SHOWN: usize = 1_000;
 const SHOWN: usize = 100;
 
 /// What a client can be said to do.
-const STATES: [(&str, &[Phase]); 4] = [
+const STATES: [(&str, &[Phase]); 5] = [
     ("idle", &[Phase::Idle]),
     ("waiting", &[Phase::Waiting]),
     ("active", &[Phase::Running, Phase::Orphaned]),
     ("idle_in_transaction", &[Phase::IdleInTransaction]),
+    ("replication", &[Phase::Replicating]),
 ];
 
-const EVERY_PHASE: &[Phase] =
-    &[Phase::Idle, Phase::Waiting, Phase::Running, Phase::Orphaned, Phase::IdleInTransaction];
+const EVERY_PHASE: &[Phase] = &[
+    Phase::Idle,
+    Phase::Waiting,
+    Phase::Running,
+    Phase::Orphaned,
+    Phase::IdleInTransaction,
+    Phase::Replicating,
+];
 
 /// Clients that hold a server.
 pub(crate) const WITH_SERVER: &[Phase] =
-    &[Phase::Running, Phase::Orphaned, Phase::IdleInTransaction];
+    &[Phase::Running, Phase::Orphaned, Phase::IdleInTransaction, Phase::Replicating];
 
 /// Which clients are asked for.
 #[derive(Clone, Copy, Debug)]

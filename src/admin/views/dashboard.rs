@@ -7,8 +7,12 @@ use super::pools::{self, PoolRow, PoolsView};
 use super::queries::{self, QueryRow};
 use super::{silence, wrapped};
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::control::history::WINDOW;
+
+#[path = "dashboard_html.rs"]
+mod html;
 
 /// Pools that fit on the screen.
 const MOST_POOLS: usize = 20;
@@ -56,6 +60,18 @@ impl Dashboard {
     }
 }
 
+impl Dashboard {
+    /// The pools with the longest wait first, then those with the most queries.
+    fn busiest(&self) -> Vec<&PoolRow> {
+        let mut busiest: Vec<_> = self.pools.pools.iter().collect();
+        busiest.sort_by(|a, b| {
+            let load = |pool: &PoolRow| (pool.maxwait_ms, pool.rates.queries_per_s);
+            load(b).partial_cmp(&load(a)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        busiest
+    }
+}
+
 impl View for Dashboard {
     fn text(&self) -> String {
         let uptime = std::time::Duration::from_secs_f64(self.uptime_s);
@@ -70,11 +86,7 @@ impl View for Dashboard {
         let summary: Vec<_> = self.summary().into_iter().filter(|word| !word.is_empty()).collect();
         text.push_str(&wrapped(&summary, ", "));
         text.push('\n');
-        let mut busiest: Vec<_> = self.pools.pools.iter().collect();
-        busiest.sort_by(|a, b| {
-            let load = |pool: &PoolRow| (pool.maxwait_ms, pool.rates.queries_per_s);
-            load(b).partial_cmp(&load(a)).unwrap_or(std::cmp::Ordering::Equal)
-        });
+        let busiest = self.busiest();
         if busiest.is_empty() {
             text.push_str("no pools yet: nobody has logged in\n");
         } else {
@@ -90,6 +102,10 @@ impl View for Dashboard {
         text.push_str(&databases::table(urgent.iter().copied().take(MOST_DATABASES)));
         text.push_str(&more(urgent.len(), MOST_DATABASES, "/databases"));
         text + &silence(&self.pools.silent_workers)
+    }
+
+    fn html(&self) -> Page {
+        html::page(self)
     }
 }
 

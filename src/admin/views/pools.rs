@@ -8,11 +8,15 @@ use serde::Serialize;
 use super::numbers::{Percentiles, Rates, Sums, duration_millis};
 use super::silence;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::table::{Column, Table, name, number, numbers};
 use crate::control::census::{Measured, Measures, PoolCount, Silent};
 use crate::control::history::History;
 use crate::stats::meter::RELATIVE_ERROR;
+
+#[path = "pools_html.rs"]
+pub(super) mod html;
 
 /// The columns of a pool.
 const COLUMNS: [Column; 16] = [
@@ -169,6 +173,10 @@ impl View for PoolsView {
     fn text(&self) -> String {
         table(&self.pools) + &silence(&self.silent_workers)
     }
+
+    fn html(&self) -> Page {
+        html::all(self)
+    }
 }
 
 impl View for PoolRow {
@@ -206,5 +214,9 @@ impl View for PoolRow {
             let _ = writeln!(text, "no connection to Postgres: {error}");
         }
         text
+    }
+
+    fn html(&self) -> Page {
+        html::one(self)
     }
 }

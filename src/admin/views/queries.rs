@@ -1,5 +1,5 @@
 //! `/queries`: what statements did, by fingerprint, database and user; those that took the most time first
-//! unless asked otherwise.
+//! unless asked otherwise. The page for browsers is in `queries_html`.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::numbers::millis;
 use super::wrapped;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
+use crate::admin::html::pieces::Bars;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
@@ -19,6 +21,9 @@ use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
 use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
 use crate::stats::sums::MOST_TRACKED;
+
+#[path = "queries_html.rs"]
+pub(super) mod html;
 
 /// The most that are shown at once.
 const MOST_SHOWN: usize = 500;
@@ -115,6 +120,8 @@ pub(crate) struct QueriesView {
     /// How many there are that were asked for, shown or not.
     matching: usize,
     queries: Vec<QueryRow>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 /// The statements of one fingerprint, database and user.
@@ -133,6 +140,9 @@ pub(crate) struct QueryRow {
     /// By SQLSTATE.
     errors: BTreeMap<String, u64>,
     exec_ms: Times,
+    /// How its times are spread, for the page.
+    #[serde(skip)]
+    bars: Bars,
     pool_wait_ms: Waits,
     max_list: u32,
     /// Of the time of all statements there are.
@@ -281,6 +291,7 @@ impl QueriesView {
             rel_error: RELATIVE_ERROR,
             matching,
             queries,
+            selection: selection.clone(),
         }
     }
 
@@ -327,6 +338,7 @@ impl From<&Record> for QueryRow {
             rows: record.rows,
             errors: record.errors.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
             exec_ms: Times::from(record),
+            bars: Bars::from(&record.spread()),
             pool_wait_ms: Waits {
                 total: millis(record.wait_micros),
                 max: millis(record.max_wait_micros),
@@ -410,6 +422,10 @@ impl View for QueriesView {
         ];
         text + "\n" + &wrapped(&words, ", ")
     }
+
+    fn html(&self) -> Page {
+        html::list(self)
+    }
 }
 
 /// One fingerprint in full.
@@ -445,5 +461,9 @@ impl View for QueryView {
             text.push_str(&wrapped(&words, ", "));
         }
         text
+    }
+
+    fn html(&self) -> Page {
+        html::one(&self.0)
     }
 }

@@ -41,15 +41,17 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=10, help="how often each page is asked for")
     parser.add_argument("--parcels", type=int, default=400_000, help="rows of the table whose index is missing")
     parser.add_argument("--visitors", type=int, default=THREADS, help="how many ask at the same time")
-    parser.add_argument("--forever", action="store_true", help="visitors keep coming, some for each second")
+    parser.add_argument("--keep", action="store_true", help="the tables and the data are there")
+    parser.add_argument("--forever", action="store_true", help="visitors keep coming, some each second")
     return parser.parse_args()
 
 
 def start():
     """Makes the tables and the data, and gives the address of the web server."""
-    call_command("migrate", verbosity=0, run_syncdb=True)
-    fill(ARGUMENTS.parcels)
-    connection.close()
+    if not ARGUMENTS.keep:
+        call_command("migrate", verbosity=0, run_syncdb=True)
+        fill(ARGUMENTS.parcels)
+        connection.close()
     server = waitress.create_server(get_wsgi_application(), host="127.0.0.1", port=0, threads=THREADS)
     threading.Thread(target=server.run, daemon=True).start()
     return f"http://127.0.0.1:{server.effective_port}"
@@ -83,8 +85,8 @@ def keep_visiting():
 
 ARGUMENTS = arguments()
 SHOP = start()
-visit_all(ARGUMENTS.rounds)
 if ARGUMENTS.forever:
     print(f"serving on {SHOP}", flush=True)
     keep_visiting()
+visit_all(ARGUMENTS.rounds)
 print(f"clients={THREADS}")

@@ -43,6 +43,11 @@ impl Admin {
         Admin { port }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// GET with a given Accept header.
     #[track_caller]
     pub(crate) fn get(&self, path: &str, accept: &str) -> Http {

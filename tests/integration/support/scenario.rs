@@ -16,6 +16,13 @@ use super::reply::Reply;
 /// Cancel, ROLLBACK and release after the last client left: well under a second when nobody else computes.
 const REST_LIMIT: Duration = Duration::from_secs(15);
 
+/// What a cluster needs to be replicated.
+const REPLICABLE: &str = "wal_level = logical\nmax_wal_senders = 10\nmax_replication_slots = 10\n";
+
+/// Physical replication is not covered by `all` databases.
+const REPLICATION_RULES: &str =
+    "local replication postgres trust\nhost replication all all scram-sha-256\n";
+
 /// The cluster below: the one all tests share, or one to stop and start.
 enum Ground {
     Shared(&'static Cluster),
@@ -40,6 +47,20 @@ impl Scenario {
     /// As `new`, on a cluster that the test may stop.
     pub(crate) fn with_own_postgres() -> Scenario {
         Scenario::on(Ground::Own(Box::new(Cluster::start())))
+    }
+
+    /// As `new`, on a cluster of its own that `app` may replicate, physically through database `replication`.
+    pub(crate) fn replicable() -> Scenario {
+        let scenario = Scenario::with_own_postgres();
+        let cluster = scenario.cluster();
+        cluster.reconfigure(REPLICABLE, REPLICATION_RULES);
+        cluster.stop();
+        cluster.resume();
+        cluster.superuser("postgres").query("ALTER ROLE app REPLICATION");
+        let port = i64::from(cluster.port());
+        scenario
+            .set("databases.replication.host", "127.0.0.1")
+            .set("databases.replication.port", port)
     }
 
     /// As `new`, on a cluster that speaks TLS.

@@ -1,0 +1,182 @@
+//! Statements for browsers: a list that can be searched and sorted, and one statement in full.
+
+use maud::{Markup, html};
+
+use super::{
+    KINDS, MOST_SHOWN, OTHER, OwnerSelection, QueriesView, QueryRow, SORTS, Selection, Sort,
+};
+use crate::admin::html::Page;
+use crate::admin::html::pieces::{Bars, alert, share};
+use crate::admin::human;
+
+/// Columns of the list: how each is called, what it is sorted by, and whether a narrow screen has it.
+const COLUMNS: [(&str, Option<Sort>, &str); 8] = [
+    ("calls", Some(Sort::Calls), ""),
+    ("total", Some(Sort::Total), ""),
+    ("share", None, "opt"),
+    ("mean", Some(Sort::Mean), "opt"),
+    ("p95", Some(Sort::P95), ""),
+    ("p99", Some(Sort::P99), "opt"),
+    ("max", Some(Sort::Max), "opt"),
+    ("rows/call", None, "opt"),
+];
+
+/// The list.
+pub(super) fn list(view: &QueriesView) -> Page {
+    let hidden = view.matching.saturating_sub(view.queries.len());
+    let live = html! {
+        (table(&view.queries, Some(&view.selection)))
+        footer {
+            @if hidden > 0 { "and " (hidden) " more: ?limit=" (MOST_SHOWN) ". " }
+            "Since " (view.stats_since) ", " (view.tracked) " of " (view.max) " tracked, "
+            (view.evicted) " evicted, " (view.dropped_events) " events dropped."
+        }
+    };
+    Page { title: "/queries".to_owned(), head: form(&view.selection), live }
+}
+
+fn form(selection: &Selection) -> Markup {
+    let OwnerSelection { database, user } = &selection.owner;
+    let kind = KINDS.iter().find(|(_, kinds)| *kinds == selection.kinds).map(|(word, _)| *word);
+    html! {
+        form id="select" method="get" action="/queries" {
+            input type="search" name="q" placeholder="part of the text" value=[selection.part.as_deref()];
+            select name="kind" aria-label="kind" {
+                option value="" { "all but BEGIN, COMMIT" }
+                @for (word, _) in KINDS { option value=(word) selected[kind == Some(word)] { (word) } }
+            }
+            select name="limit" aria-label="how many" {
+                @for limit in [20, 50, 100, MOST_SHOWN] {
+                    option value=(limit) selected[limit == selection.limit] { "first " (limit) }
+                }
+            }
+            @if let Some(database) = database { input name="db" aria-label="database" value=(database); }
+            @if let Some(user) = user { input name="user" aria-label="user" value=(user); }
+            button name="sort" value=(word_of(selection.sort)) { "show" }
+        }
+    }
+}
+
+fn word_of(sort: Sort) -> &'static str {
+    SORTS.iter().find(|(_, known)| *known == sort).map_or("total", |(word, _)| word)
+}
+
+/// The table of these statements; with a selection, its headings sort.
+pub(crate) fn table(queries: &[QueryRow], selection: Option<&Selection>) -> Markup {
+    html! {
+        div.wide {
+            table {
+                thead {
+                    tr {
+                        th.l { "statement" }
+                        th { "times" }
+                        @for (title, sort, class) in COLUMNS {
+                            th class=(class) { (heading(title, sort, selection)) }
+                        }
+                    }
+                }
+                tbody {
+                    @for query in queries { (row(query)) }
+                    @if queries.is_empty() {
+                        tr { td.l.dim colspan="10" { "no statements" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A button of the form, so that everything else that is asked for stays.
+fn heading(title: &str, sort: Option<Sort>, selection: Option<&Selection>) -> Markup {
+    html! {
+        @match (sort, selection) {
+            (Some(sort), Some(selection)) => {
+                @let current = (sort == selection.sort).then_some("true");
+                button.sort form="select" name="sort" value=(word_of(sort)) aria-current=[current] { (title) }
+            }
+            (Some(_) | None, _) => (title),
+        }
+    }
+}
+
+fn row(query: &QueryRow) -> Markup {
+    let per_call = if query.calls > 0 { query.rows as f64 / query.calls as f64 } else { 0.0 };
+    let failed: u64 = query.errors.values().sum();
+    html! {
+        tr {
+            td.l.sql {
+                @if query.fingerprint == OTHER { (query.text) } @else {
+                    a href={ "/queries/" (query.fingerprint) } title=(query.text) { (query.text) }
+                }
+                small {
+                    (query.user) "@" (query.database) " · " (query.kind)
+                    @if failed > 0 { " · " span.bad { (human::count(failed)) " failed" } }
+                }
+            }
+            td { (query.bars.small()) }
+            td { (human::count(query.calls)) }
+            td { (human::millis(query.exec_ms.total)) }
+            td.opt { (share(query.time_share)) " " (format!("{:.0} %", query.time_share * 100.0)) }
+            td.opt { (human::millis(query.exec_ms.mean)) }
+            td { (human::millis(query.exec_ms.p95)) }
+            td.opt { (human::millis(query.exec_ms.p99)) }
+            td.opt { (human::millis(query.exec_ms.max)) }
+            td.opt { (human::rate(per_call)) }
+        }
+    }
+}
+
+/// One statement in full: its text, how its times are spread, and what it did for whom.
+pub(super) fn one(view: &QueriesView) -> Page {
+    let mut bars = Bars::default();
+    view.queries.iter().for_each(|query| bars.add(&query.bars));
+    let first = view.queries.first();
+    let title = first.map_or_else(String::new, |first| first.fingerprint.clone());
+    let live = html! {
+        @if let Some(first) = first {
+            h1 { (first.summary) " " small.dim { (first.kind) " · " (first.fingerprint) } }
+            pre.text.sql { (first.text) }
+            @if first.incomplete { (alert("The text is longer, or its quotes or brackets do not close.")) }
+        }
+        h2 { "times" }
+        (bars.large())
+        h2 { "by user and database" }
+        div.wide {
+            table {
+                thead {
+                    tr {
+                        th.l { "user@database" }
+                        @for title in [
+                            "calls", "rows", "total", "min", "p50", "p95", "p99", "max", "mean", "waited", "longest list",
+                        ] { th { (title) } }
+                        th.l { "errors" }
+                        th.l { "first seen" }
+                        th.l { "last seen" }
+                    }
+                }
+                tbody { @for query in &view.queries { (owner(query)) } }
+            }
+        }
+        footer { "Percentiles are off by " (format!("{:.0}", view.rel_error * 100.0)) " % at most." }
+    };
+    Page::new(title, live)
+}
+
+fn owner(query: &QueryRow) -> Markup {
+    let times = query.exec_ms;
+    html! {
+        tr {
+            td.l { (query.user) "@" (query.database) }
+            td { (human::count(query.calls)) }
+            td { (human::count(query.rows)) }
+            @for time in [
+                times.total, times.min, times.p50, times.p95, times.p99, times.max, times.mean,
+                query.pool_wait_ms.total,
+            ] { td { (human::millis(time)) } }
+            td { (query.max_list) }
+            td.l.bad { @for (code, count) in &query.errors { (count) " × " (code) " " } }
+            td.l.dim { (query.first_seen) }
+            td.l.dim { (query.last_seen) }
+        }
+    }
+}
