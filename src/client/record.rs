@@ -160,6 +160,13 @@ impl ClientRecord {
         self.since.set(now);
     }
 
+    /// A client that has no server asked for something: it is not idle. The clock is read only where that counts.
+    pub fn heard(&self, now: impl FnOnce() -> u64) {
+        if self.timeouts.borrow().client_idle.is_some() {
+            self.since.set(now());
+        }
+    }
+
     /// Keeps the session's waker. It is the same for the life of the task.
     #[inline]
     pub fn keep_waker(&self, waker: &Waker) {

@@ -303,7 +303,7 @@ impl Session {
             match next {
                 Next::Read => {
                     if consumed > 0 {
-                        self.heard();
+                        self.record.heard(|| self.context.nanos(Instant::now()));
                     }
                     self.carry.extend_from_slice(input);
                     return Step::Moved;
@@ -335,13 +335,6 @@ impl Session {
                     input = &input[dropped..];
                 }
             }
-        }
-    }
-
-    /// A client that has no server asked for something: it is not idle. The clock is read only where that counts.
-    fn heard(&self) {
-        if self.record.timeouts.borrow().client_idle.is_some() {
-            self.record.since.set(self.context.nanos(Instant::now()));
         }
     }
 
