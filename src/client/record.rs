@@ -124,6 +124,8 @@ pub struct ClientRecord {
     pub transactions: Cell<u64>,
     /// The query that `query_timeout` hit last.
     pub cancelled: Cell<Option<CancelledQuery>>,
+    /// Is its session to end at its next boundary, whoever else the pool serves?
+    pub leaves: Cell<bool>,
     kick: Cell<Option<Kick>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -148,6 +150,7 @@ impl ClientRecord {
             pins: Cell::new(Features::NONE),
             transactions: Cell::new(0),
             cancelled: Cell::new(None),
+            leaves: Cell::new(false),
             kick: Cell::new(None),
             waker: RefCell::default(),
         }

@@ -253,7 +253,7 @@ impl Session {
             if self.context.draining.get() {
                 return Step::Over(End::Kicked(Kick::Shutdown));
             }
-            if self.handle.pool.is_gone() {
+            if self.handle.pool.is_gone() || self.record.leaves.get() {
                 return Step::Over(End::Kicked(Kick::DatabaseGone));
             }
         }

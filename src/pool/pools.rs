@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -152,6 +153,7 @@ impl Pools {
             let clients = config.client_limits(database, user);
             pool.database.clients.set_limit(clients.max_db_client_connections);
             pool.set_plan(new);
+            pool.rests.store(false, Ordering::Relaxed);
         }
         // By the name that clients log in with, which need not be that of a pool's user.
         for (name, user) in &*self.users.lock() {
