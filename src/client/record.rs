@@ -163,9 +163,10 @@ impl ClientRecord {
         self.since.set(now);
     }
 
-    /// A client that has no server asked for something: it is not idle. The clock is read only where that counts.
-    pub fn heard(&self, now: impl FnOnce() -> u64) {
-        if self.timeouts.borrow().client_idle.is_some() {
+    /// A client that has no server asked for something of so many bytes: it is not idle. The clock is read only where
+    /// that counts.
+    pub fn heard(&self, bytes: usize, now: impl FnOnce() -> u64) {
+        if bytes > 0 && self.timeouts.borrow().client_idle.is_some() {
             self.since.set(now());
         }
     }

@@ -302,9 +302,7 @@ impl Session {
             input = &input[consumed..];
             match next {
                 Next::Read => {
-                    if consumed > 0 {
-                        self.record.heard(|| self.context.nanos(Instant::now()));
-                    }
+                    self.record.heard(consumed, || self.context.nanos(Instant::now()));
                     self.carry.extend_from_slice(input);
                     return Step::Moved;
                 }
