@@ -2,7 +2,8 @@
 # What counting statements costs: one pooler that counts and one that does not, before the same Postgres.
 #
 #   scripts/bench-stats.sh              both parts
-#   scripts/bench-stats.sh throughput   transactions per second, on against off, in short rounds one after the other
+#   scripts/bench-stats.sh throughput   transactions per second and the pooler's CPU for each of them, on against off, in
+#                                       short rounds one after the other
 #   scripts/bench-stats.sh flood        what a million texts, each of another shape, do to memory and to others' times
 #
 #   STATS_POOLER=PATH                   this binary instead of building one
@@ -11,9 +12,9 @@
 #   STATS_CLIENTS=64 STATS_WORKERS=0    clients; workers of each pooler, 0 is as the program chooses
 #   FLOOD_TEXTS=1000000 FLOOD_SECONDS=60
 #
-# A quiet machine is needed: which round of a pair is first changes from pair to pair, and the median of the pairs'
-# ratios is printed, with the first and the third quartile. Ends with status 1 if the flood costs more than it may:
-# p99 of others 1.2 times what the same number of equal texts costs, or 64 MB.
+# A quiet machine is needed, for CPU less than for the rest: which round of a pair is first changes from pair to pair,
+# and the median of the pairs' ratios is printed, with the first and the third quartile. Ends with status 1 if the flood
+# costs more than it may: p99 of others 1.2 times what the same number of equal texts costs, or 64 MB.
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -33,7 +34,7 @@ MOST_P99=1.2
 PROBE_CLIENTS=4
 PROBE_RATE=400
 # Where the two poolers are found; `start` sets them.
-PORT_on='' PORT_off='' ADMIN_on=''
+PORT_on='' PORT_off='' ADMIN_on='' PID_on='' PID_off=''
 
 find_pooler() {
     STATS_POOLER=${STATS_POOLER:-}
@@ -70,6 +71,7 @@ TOML
     fi
     printf -v "PORT_$name" %s "$port"
     printf -v "ADMIN_$name" %s "$admin"
+    printf -v "PID_$name" %s "$pid"
 }
 
 write_scripts() {
@@ -86,39 +88,46 @@ bench() {
     PGPASSWORD=$PASSWORD "$PG_BIN/pgbench" -h 127.0.0.1 -p "$port" -U bench -n "$@" bench 2>&1
 }
 
-# throughput PORT MODE SCRIPT: transactions per second.
-throughput() {
-    local tps
-    bench "$1" -c "$CLIENTS" -j 2 -T "$SECONDS_OF_ROUND" -M "$2" -f "$FOLDER/$3.sql" >"$FOLDER/round.log" || die "$(tail -n 3 "$FOLDER/round.log")"
+# Processor time of a process, user and system, in hundredths of a second.
+cpu() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+
+# one_round PORT PID MODE SCRIPT: transactions per second, and CPU microseconds for each.
+one_round() {
+    local tps done_transactions before after
+    before=$(cpu "$2")
+    bench "$1" -c "$CLIENTS" -j 2 -T "$SECONDS_OF_ROUND" -M "$3" -f "$FOLDER/$4.sql" >"$FOLDER/round.log" || die "$(tail -n 3 "$FOLDER/round.log")"
+    after=$(cpu "$2")
     tps=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$FOLDER/round.log")
+    done_transactions=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' "$FOLDER/round.log")
     [[ ${tps%.*} -gt 0 ]] || die "a round of $SECONDS_OF_ROUND s is over before all clients are there: raise STATS_SECONDS"
-    printf '%s\n' "$tps"
+    awk -v tps="$tps" -v ticks="$((after - before))" -v n="$done_transactions" 'BEGIN { print tps, ticks * 10000 / n }'
 }
 
 # Quartiles of the numbers on standard input.
-quartiles() { sort -n | awk '{ v[NR] = $1 } END { printf "%.3f  (%.3f .. %.3f)\n", v[int((NR + 1) / 2)], v[int((NR + 3) / 4)], v[int((3 * NR + 3) / 4)] }'; }
+quartiles() { sort -n | awk '{ v[NR] = $1 } END { printf "%.3f (%.3f .. %.3f)", v[int((NR + 1) / 2)], v[int((NR + 3) / 4)], v[int((3 * NR + 3) / 4)] }'; }
+
+median() { sort -n | awk '{ v[NR] = $1 } END { printf "%.5g", v[int((NR + 1) / 2)] }'; }
 
 compare_throughput() {
     local workload mode script round on off
-    say "$CLIENTS clients, $ROUNDS pairs of $SECONDS_OF_ROUND s: transactions per second, counting against not counting"
+    say "$CLIENTS clients, $ROUNDS pairs of $SECONDS_OF_ROUND s, counting against not counting: median, and quartiles"
     for workload in simple:fixed simple:varying prepared:varying; do
         mode=${workload%:*}
         script=${workload#*:}
-        : >"$FOLDER/ratios"
-        : >"$FOLDER/plain"
+        : >"$FOLDER/rounds"
         for ((round = 0; round < ROUNDS; round++)); do
             if ((round % 2)); then
-                on=$(throughput "$PORT_on" "$mode" "$script")
-                off=$(throughput "$PORT_off" "$mode" "$script")
+                on=$(one_round "$PORT_on" "$PID_on" "$mode" "$script")
+                off=$(one_round "$PORT_off" "$PID_off" "$mode" "$script")
             else
-                off=$(throughput "$PORT_off" "$mode" "$script")
-                on=$(throughput "$PORT_on" "$mode" "$script")
+                off=$(one_round "$PORT_off" "$PID_off" "$mode" "$script")
+                on=$(one_round "$PORT_on" "$PID_on" "$mode" "$script")
             fi
-            awk -v on="$on" -v off="$off" 'BEGIN { print on / off }' >>"$FOLDER/ratios"
-            printf '%s\n' "$off" >>"$FOLDER/plain"
+            printf '%s %s\n' "$on" "$off" >>"$FOLDER/rounds"
         done
-        printf '%-18s %8.0f tps without, ratio %s\n' "$workload" "$(sort -n "$FOLDER/plain" | sed -n "$(((ROUNDS + 1) / 2))p")" \
-            "$(quartiles <"$FOLDER/ratios")"
+        printf '%-17s tps %s  CPU %s  of %s tps, %s us without\n' "$workload" \
+            "$(awk '{ print $1 / $3 }' "$FOLDER/rounds" | quartiles)" "$(awk '{ print $2 / $4 }' "$FOLDER/rounds" | quartiles)" \
+            "$(awk '{ print $3 }' "$FOLDER/rounds" | median)" "$(awk '{ print $4 }' "$FOLDER/rounds" | median)"
     done
 }
 
@@ -158,7 +167,7 @@ compare_flood() {
 case ${1:-} in
 '' | throughput | flood) PART=${1:-all} ;;
 *)
-    sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     [[ $1 == --help || $1 == -h ]] && exit 0
     exit 2
     ;;

@@ -13,11 +13,14 @@ mod guard;
 mod html;
 mod human;
 mod metrics;
+mod moment;
 mod parameters;
 mod problem;
 mod process;
 mod queries;
 mod routes;
+#[cfg(test)]
+mod statement_tests;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Sources;
-use super::answer::answer;
+use super::answer::{View, answer};
+use super::format::Format;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
-use super::views::histogram::{FingerprintsView, ForgottenView, HistogramView};
-use super::views::queries::{OwnerSelection, QueriesView, QueryView, Selection};
+use super::views::histogram::{self, FingerprintsView, ForgottenView, HistogramView};
+use super::views::queries::{QueriesView, QueryView};
+use super::views::samples::{self, SamplesView};
+use super::views::selection::{One, OwnerSelection, Selection};
 use super::views::slow::{self, SlowView};
 use crate::sql::fingerprint::{Fingerprint, SCAN_LIMIT};
 use crate::stats::ledger::Ledger;
@@ -32,6 +35,7 @@ pub(super) fn router() -> Router<Arc<Sources>> {
         .route("/queries", get(queries))
         .route("/queries/{fingerprint}", get(query))
         .route("/queries/{fingerprint}/histogram", get(histogram))
+        .route("/queries/{fingerprint}/samples", get(samples))
         .route("/slow", get(slow))
         .route("/queries/reset", post(reset))
         .route("/fingerprint", post(fingerprint))
@@ -47,42 +51,51 @@ fn wanted(text: &str) -> Result<Fingerprint, Problem> {
 }
 
 async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
-    match ledger(&sources) {
-        Ok(ledger) => {
-            let view = QueriesView::new(ledger, &asked.parameters);
-            answer(StatusCode::OK, &view, asked.format)
-        }
-        Err(problem) => problem.answer(asked.format),
-    }
+    let view = || QueriesView::new(ledger(&sources)?, &asked.parameters);
+    answered(view(), asked.format)
 }
 
-async fn query(
-    State(sources): Source,
-    Path(text): Path<String>,
-    asked: Asked<OwnerSelection>,
-) -> Response {
+async fn query(State(sources): Source, Path(text): Path<String>, asked: Asked<One>) -> Response {
     let view = || {
-        let view = QueriesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
-        if view.is_empty() { Err(Problem::NoFingerprint(text.clone())) } else { Ok(view) }
+        let view = QueriesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
+        if view.is_empty() {
+            Err(Problem::NoFingerprint(text.clone()))
+        } else {
+            Ok(QueryView(view))
+        }
     };
-    match view() {
-        Ok(view) => answer(StatusCode::OK, &QueryView(view), asked.format),
-        Err(problem) => problem.answer(asked.format),
-    }
+    answered(view(), asked.format)
 }
 
 async fn histogram(
     State(sources): Source,
     Path(text): Path<String>,
-    asked: Asked<OwnerSelection>,
+    asked: Asked<histogram::Wanted>,
 ) -> Response {
     let view = || {
-        let view = HistogramView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
+        let view = HistogramView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
         view.ok_or_else(|| Problem::NoFingerprint(text.clone()))
     };
-    match view() {
-        Ok(view) => answer(StatusCode::OK, &view, asked.format),
-        Err(problem) => problem.answer(asked.format),
+    answered(view(), asked.format)
+}
+
+async fn samples(
+    State(sources): Source,
+    Path(text): Path<String>,
+    asked: Asked<samples::Wanted>,
+) -> Response {
+    let view = || {
+        let view = SamplesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
+        view.ok_or_else(|| Problem::NoFingerprint(text.clone()))
+    };
+    answered(view(), asked.format)
+}
+
+/// The page, or why there is none.
+fn answered(view: Result<impl View, Problem>, format: Format) -> Response {
+    match view {
+        Ok(view) => answer(StatusCode::OK, &view, format),
+        Err(problem) => problem.answer(format),
     }
 }
 

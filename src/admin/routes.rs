@@ -26,7 +26,7 @@ use super::views::dashboard::Dashboard;
 use super::views::dashboard::TOP_QUERIES;
 use super::views::databases::DatabasesView;
 use super::views::pools::PoolsView;
-use super::views::queries::{QueriesView, Selection};
+use super::views::queries::QueriesView;
 use super::views::servers::ServersView;
 use super::views::state::{Alive, Ready, VERSION, Version};
 use crate::client::look::Wanted;
@@ -36,7 +36,7 @@ use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 15] = [
+pub(super) const ENDPOINTS: [(&str, &str); 16] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),
@@ -45,6 +45,7 @@ pub(super) const ENDPOINTS: [(&str, &str); 15] = [
     ("/queries", "what statements did, the most expensive first"),
     ("/queries/{fingerprint}", "one statement in full"),
     ("/queries/{fingerprint}/histogram", "how its times are spread"),
+    ("/queries/{fingerprint}/samples", "single calls of it, the slowest and the newest"),
     ("/slow", "the last statements that took long"),
     ("/databases", "where each database is, its limits, whether it answers"),
     ("/compat", "what applications do to their sessions, and what became of it"),
@@ -107,9 +108,11 @@ async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Respon
         max_client_conn: config.limits.max_client_conn,
         pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
         databases: databases.databases,
-        queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
-            QueriesView::new(ledger, &Selection::top(TOP_QUERIES)).into_rows()
-        }),
+        queries: sources
+            .shared
+            .ledger
+            .as_ref()
+            .map_or_else(Vec::new, |ledger| QueriesView::top(ledger, TOP_QUERIES)),
     };
     answer(StatusCode::OK, &view, asked.format)
 }

@@ -29,27 +29,28 @@ use crate::stats::queries::{Outcome, Place, Times, Watched};
 
 /// What a test sees of an answer.
 #[derive(Debug)]
-struct Got {
-    status: StatusCode,
+pub(super) struct Got {
+    pub(super) status: StatusCode,
     kind: String,
     headers: Vec<String>,
-    body: String,
+    pub(super) body: String,
 }
 
 /// Whether the one worker there is does its work.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Worker {
+pub(super) enum Worker {
     Answers,
     Gone,
 }
 
-struct Site {
+pub(super) struct Site {
     sources: Arc<Sources>,
+    pub(super) handle: Rc<PoolHandle>,
 }
 
 impl Site {
     /// Two databases and a pool of one of them; to be called within a `LocalSet`.
-    fn new(worker: Worker) -> Self {
+    pub(super) fn new(worker: Worker) -> Self {
         let settings = [
             ("POOLER__DATABASES__SHOP__HOST", "db.example.com"),
             ("POOLER__DATABASES__CRM__HOST", "/run/postgresql"),
@@ -93,7 +94,7 @@ impl Site {
             lifecycle: Arc::default(),
             started: (Instant::now(), SystemTime::now()),
         });
-        Self { sources }
+        Self { sources, handle }
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {
@@ -124,11 +125,11 @@ impl Site {
         Got { status, kind: kind.unwrap_or_default(), headers, body }
     }
 
-    async fn get(&self, path: &str) -> Got {
+    pub(super) async fn get(&self, path: &str) -> Got {
         self.ask(Method::GET, path, &[("host", "localhost")]).await
     }
 
-    async fn json(&self, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn json(&self, path: &str) -> (StatusCode, Value) {
         let got = self.ask(Method::GET, path, &[("accept", "application/json")]).await;
         assert!(got.kind.contains("json"), "{path}: {got:?}");
         assert!(got.body.ends_with("}\n"), "{path}: {got:?}");
@@ -136,16 +137,16 @@ impl Site {
     }
 }
 
-fn run(test: impl AsyncFnOnce()) {
+pub(super) fn run(test: impl AsyncFnOnce()) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, test());
 }
 
 /// The fingerprint of `select 1`.
-const SELECT_1: &str = "2c3468d568a66693";
+pub(super) const SELECT_1: &str = "2c3468d568a66693";
 
 /// As if a client had run it, in two milliseconds.
-fn run_statement(handle: &PoolHandle, sql: &str) {
+pub(super) fn run_statement(handle: &PoolHandle, sql: &str) {
     let log = handle.queries.as_ref().unwrap();
     let mut watched = Watched::new(log.run(sql.as_bytes()), 0);
     let times = Times { sent: 0, began: 0, ended: 2_000_000 };

@@ -45,8 +45,12 @@ impl Session {
 
     /// One round of both directions.
     pub(super) fn active(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
+        let blocked = !self.unsent.is_empty();
         match poll_flush(&mut self.stream, &mut self.unsent, cx) {
             Poll::Ready(Err(error)) => return Step::Over(End::ClientFailed(error)),
+            Poll::Ready(Ok(())) if blocked => {
+                self.statements.unblock(self.context.nanos(Instant::now()));
+            }
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let mut moved = false;
@@ -259,10 +263,22 @@ impl Session {
         if let Err(error) = told {
             return Step::Over(End::ClientFailed(error));
         }
+        if !self.unsent.is_empty() {
+            self.note_blocked(nanos);
+        }
         if passed.fatal {
             return Step::Over(End::ServerFatal);
         }
         self.settle(now, nanos)
+    }
+
+    /// The client did not take all there was: what runs is held up, unless it ended with that.
+    #[cold]
+    fn note_blocked(&mut self, now: u64) {
+        let State::Active(server) = &mut self.state else { return };
+        if !server.connection().owed.is_quiet() {
+            self.statements.block(now);
+        }
     }
 
     /// After replies: the server is given back if the transaction is over.

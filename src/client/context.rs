@@ -34,7 +34,7 @@ use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
-use crate::stats::sums::MOST_TRACKED;
+use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -281,8 +281,9 @@ impl WorkerContext {
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
     counts.then(|| {
+        let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        let ledger = Ledger::new(MOST_TRACKED, config.log.log_slow_statements);
+        let ledger = Ledger::new(room, config.log.log_slow_statements);
         Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
     })
 }

@@ -144,15 +144,23 @@ pub enum Problem {
         /// The greatest allowed.
         high: i64,
     },
-    /// A duration outside what is possible.
+    /// A duration or a size outside what is possible.
     #[error("{given:?} is out of range: {low} to {high}")]
-    DurationOutOfRange {
-        /// The duration as it was written.
+    AmountOutOfRange {
+        /// It as it was written.
         given: String,
-        /// The shortest allowed.
+        /// The least allowed.
         low: String,
-        /// The longest allowed.
+        /// The most allowed.
         high: String,
+    },
+    /// A size that cannot be read.
+    #[error("{given:?} is not a size such as 64kB, 64MB or 1GB: {why}")]
+    Size {
+        /// The text.
+        given: String,
+        /// What is wrong with it.
+        why: UnitError,
     },
     /// A duration that cannot be read.
     #[error("{given:?} is not a duration such as 500ms, 30s, 5m, 1h or 1d: {why}")]

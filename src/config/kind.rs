@@ -265,7 +265,7 @@ impl Kind for Timeout {
             Zero::Off if given.is_zero() => Ok(None),
             Zero::AtOnce if given.is_zero() => Ok(Some(given)),
             Zero::Off | Zero::AtOnce if (self.low..=self.high).contains(&given) => Ok(Some(given)),
-            Zero::Off | Zero::AtOnce => Err(Problem::DurationOutOfRange {
+            Zero::Off | Zero::AtOnce => Err(Problem::AmountOutOfRange {
                 given: units::show_duration(given),
                 low: units::show_duration(self.low),
                 high: units::show_duration(self.high),

@@ -18,6 +18,7 @@ mod resolve;
 mod secret_text;
 mod settings;
 mod shape;
+mod size;
 mod statements;
 mod table;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::secret_text::SecretText;
+use super::size::Size;
 use super::statements::TagKeys;
 use super::table::settings;
 use super::tls::{SslMode, TlsProtocols};
@@ -176,6 +177,8 @@ settings! {
         admin_pages: AdminPages = Text("all") => OneOf::words(), Live;
         /// Whether statements are counted and timed by fingerprint, for /queries.
         query_stats: bool = Flag(true) => Switch, Restart;
+        /// How much memory that takes at most; with less room, fewer fingerprints are told apart.
+        query_stats_memory: usize = Text("64MB") => Size { low: 1 << 20, high: 16 << 30 }, Restart;
         /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
         query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
     }

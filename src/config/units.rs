@@ -101,6 +101,13 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
     if bytes > 9.2e18 { Err(UnitError::TooLarge) } else { Ok(bytes as u64) }
 }
 
+/// A size in the largest unit that shows it exactly.
+pub fn show_size(bytes: u64) -> String {
+    let units: [(u64, _); 4] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
+    let exact = units.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+    exact.map_or_else(|| format!("{bytes}B"), |(size, unit)| format!("{}{unit}", bytes / size))
+}
+
 fn from_millis(millis: f64) -> Result<Duration, UnitError> {
     if millis > LONGEST.as_millis() as f64 {
         return Err(UnitError::TooLong);
@@ -173,6 +180,9 @@ mod tests {
             [("0", 0), ("512", 512), ("64kB", 65_536), ("4MB", 4 << 20), ("1.5 gb", 3 << 29)]
         {
             assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["0B", "512B", "64kB", "4MB", "1536MB", "2TB"] {
+            assert_eq!(show_size(size(text).unwrap()), text);
         }
         assert_eq!(size("MB"), Err(UnitError::NoNumber));
         assert_eq!(size("4 pages"), Err(UnitError::SizeUnit));

@@ -61,6 +61,22 @@ impl ClientStatements {
         }
     }
 
+    /// The client does not read what a statement has for it.
+    #[cold]
+    pub fn block(&mut self, now: u64) {
+        if let Some(watch) = &mut self.watch {
+            watch.block(now);
+        }
+    }
+
+    /// The client has read all there was.
+    #[cold]
+    pub fn unblock(&mut self, now: u64) {
+        if let Some(watch) = &mut self.watch {
+            watch.unblock(now);
+        }
+    }
+
     /// What a name means; the empty one is the unnamed statement.
     #[inline]
     #[must_use]

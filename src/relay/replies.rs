@@ -180,7 +180,8 @@ impl Replies<'_> {
     /// A run of rows, by header alone: gives where it ends.
     #[inline]
     fn rows(&mut self, tag: u8, verdict: Verdict, mut at: usize, input: &[u8]) -> usize {
-        let mut count = 0;
+        let (mut count, begin) = (0, at);
+        let mut beyond = 0;
         while let Some(head) = input[at..].first_chunk::<HEADER_LENGTH>() {
             if head[0] != tag {
                 break;
@@ -190,6 +191,7 @@ impl Replies<'_> {
             at += header.frame_length();
             if at > input.len() {
                 let rest = at - input.len();
+                beyond = rest;
                 self.server.body = match verdict {
                     Verdict::Forward => Body::Forward(rest),
                     Verdict::Swallow => Body::Drop(rest),
@@ -198,9 +200,10 @@ impl Replies<'_> {
                 break;
             }
         }
-        if verdict == Verdict::Forward && tag == server_tag::DATA_ROW {
-            self.meter.rows += count;
-            self.watch_rows(count);
+        if verdict == Verdict::Forward {
+            let rows = if tag == server_tag::DATA_ROW { count } else { 0 };
+            self.meter.rows += rows;
+            self.watch_rows(rows, (at + beyond - begin) as u64);
         }
         at
     }

@@ -10,7 +10,7 @@ use super::replies::Replies;
 use super::requests::Requests;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::sqlstate::SqlState;
-use crate::stats::queries::{Outcome, Place, QueryLog, Run, Watched};
+use crate::stats::queries::{Block, Manner, Outcome, Place, QueryLog, Run, Watched};
 
 /// Named portals that are remembered for a client: cursors of a driver that reads in portions.
 const MOST_PORTALS: usize = 16;
@@ -29,6 +29,14 @@ pub(super) struct Watch {
     place: Place,
     /// When its last statement ended, in the relay's clock (nanoseconds).
     last_end: u64,
+    blocked: Blocked,
+}
+
+/// Since when, and how long already, the client has not read the replies of the statement that runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Blocked {
+    since: Option<u64>,
+    nanos: u64,
 }
 
 impl Watch {
@@ -36,12 +44,27 @@ impl Watch {
     #[must_use]
     pub(super) fn new(log: Rc<QueryLog>, client: u64, application: &str) -> Self {
         let place = Place { client, route: log.route(application), ..Place::default() };
-        Self { log, unnamed: None, named: Vec::new(), waited: 0, place, last_end: 0 }
+        let blocked = Blocked::default();
+        Self { log, unnamed: None, named: Vec::new(), waited: 0, place, last_end: 0, blocked }
     }
 
     /// The client had to wait for a server, nanoseconds.
     pub(super) fn waited(&mut self, nanos: u64) {
         self.waited = nanos;
+    }
+
+    /// The client does not read what a statement has for it.
+    #[cold]
+    pub(super) fn block(&mut self, now: u64) {
+        self.blocked.since.get_or_insert(now);
+    }
+
+    /// It has read all there was.
+    #[cold]
+    pub(super) fn unblock(&mut self, now: u64) {
+        if let Some(since) = self.blocked.since.take() {
+            self.blocked.nanos += now.saturating_sub(since);
+        }
     }
 
     fn bind(&mut self, portal: &[u8], run: Run) {
@@ -86,7 +109,8 @@ impl Requests<'_> {
             let text = statement.body.split(|byte| *byte == 0).next();
             watch.log.run(text.unwrap_or_default())
         });
-        let run = Run { values: watch.log.hash(values), ..run.clone() };
+        let values = watch.log.hash(values);
+        let run = Run { values, manner: Manner::Extended, ..run.clone() };
         watch.bind(portal, run.clone());
         // Should it fail, that is an error of the statement. What it waited for is told at its end.
         self.server.owed.watch(Watched::new(run, 0));
@@ -115,11 +139,11 @@ impl Replies<'_> {
         self.watch(|watched| Outcome::Suspended { rows: watched.rows() });
     }
 
-    /// Rows came.
+    /// Rows of so many bytes came, of a query or of a COPY.
     #[inline]
-    pub(super) fn watch_rows(&mut self, rows: u64) {
+    pub(super) fn watch_rows(&mut self, rows: u64, bytes: u64) {
         if let Some((watched, _)) = self.server.owed.watched(self.now) {
-            watched.count_rows(rows);
+            watched.count_rows(rows, bytes, self.now);
         }
     }
 
@@ -142,10 +166,16 @@ impl Replies<'_> {
     #[inline]
     fn watch(&mut self, outcome: impl FnOnce(&Watched) -> Outcome) {
         let Some(watch) = &mut self.statements.watch else { return };
+        let block = match self.server.owed.status() {
+            TransactionStatus::Idle => Block::None,
+            TransactionStatus::InTransaction | TransactionStatus::Failed => Block::Open,
+        };
         let Some((watched, times)) = self.server.owed.watched(self.now) else { return };
         let outcome = outcome(watched);
+        let place =
+            Place { block, blocked: std::mem::take(&mut watch.blocked.nanos), ..watch.place };
         let before = std::mem::replace(&mut watch.last_end, times.ended);
-        if let Some(event) = watched.end(outcome, times, watch.place, before) {
+        if let Some(event) = watched.end(outcome, times, place, before) {
             watch.log.note(event);
         }
     }

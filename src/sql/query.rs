@@ -39,6 +39,12 @@ impl About {
             summary: statement.summary().into(),
         }
     }
+
+    /// Memory that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len() + self.summary.len()
+    }
 }
 
 /// One statement of a text.

@@ -12,9 +12,9 @@ use super::record::{Owner, Record};
 use super::said::Sayings;
 use super::series::Seen;
 use super::slow::Slow;
-use super::sums::Sums;
+use super::sums::{Room, Sums};
 
-/// Events that may wait for being added up, a second of a very busy pooler in 15 MB; more of them are dropped,
+/// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
 /// and counted.
 const MOST_WAITING: usize = 262_144;
 
@@ -40,7 +40,7 @@ pub struct LedgerState {
     pub evictions: u64,
     /// Events that nobody came to add up.
     pub dropped: u64,
-    /// Memory of all that, about.
+    /// Memory that the records take.
     pub bytes: usize,
 }
 
@@ -62,15 +62,14 @@ struct Inbox {
 }
 
 impl Ledger {
-    /// An empty one, for at most so many fingerprints ([`super::sums::MOST_TRACKED`] outside of tests). What takes at least
-    /// as long as `slow` is kept one by one.
+    /// An empty one. What takes at least as long as `slow` is kept one by one.
     #[must_use]
-    pub fn new(most: usize, slow: Option<Duration>) -> Self {
+    pub fn new(room: Room, slow: Option<Duration>) -> Self {
         Self {
             sayings: Sayings::default(),
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
-            sums: Mutex::new(Sums::new(most, slow)),
+            sums: Mutex::new(Sums::new(room, slow)),
         }
     }
 
@@ -106,15 +105,23 @@ impl Ledger {
 
     /// Adds up what was handed over.
     pub fn add_up(&self) {
+        self.add_up_at(Instant::now(), SystemTime::now());
+    }
+
+    /// Adds up what was handed over, as if it were then.
+    pub fn add_up_at(&self, now: Instant, wall: SystemTime) {
         let batches = std::mem::take(&mut *self.inbox.lock()).batches;
-        if batches.is_empty() {
-            return;
-        }
-        let (now, wall) = (Instant::now(), SystemTime::now());
         let mut sums = self.sums.lock();
+        sums.turn(wall);
         for batch in batches {
             sums.add(&batch, now, wall);
         }
+    }
+
+    /// Since when they count.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        self.sums.lock().since()
     }
 
     /// Calls `look` with every record, those of [`Record::about`] none last; and gives since when they count.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::protocol::sqlstate::SqlState;
-use crate::stats::queries::{Outcome, Place, QueryLog, Times, Watched};
+use crate::stats::queries::{Block, Manner, Outcome, Place, QueryLog, Run, Times, Watched};
 use crate::stats::sums::{FLOOD, MOST_TRACKED};
+use crate::stats::window::{Totals, Window};
 
 struct Counted {
     ledger: Arc<Ledger>,
@@ -11,7 +12,8 @@ struct Counted {
 }
 
 fn counted(most: usize) -> Counted {
-    let ledger = Arc::new(Ledger::new(most, Some(Duration::from_micros(1_500))));
+    let ledger =
+        Arc::new(Ledger::new(Room { most, bytes: usize::MAX }, Some(Duration::from_micros(1_500))));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner, Arc::clone(&ledger), 1);
     Counted { ledger, log }
@@ -57,7 +59,7 @@ fn statements_that_differ_in_values_add_up_to_one() {
     assert_eq!((record.total_micros, record.min_micros, record.max_micros), (3_000, 1_000, 1_000));
     assert_eq!((record.wait_micros, record.max_wait_micros, record.max_list), (15_000, 5_000, 3));
     assert_eq!(record.errors, [(code, 1)]);
-    assert_eq!(record.spread().count(), 3);
+    assert_eq!(record.spread(Window::All, SystemTime::now()).count(), 3);
 }
 
 #[test]
@@ -159,4 +161,111 @@ fn what_takes_long_is_kept_one_by_one_and_told_once() {
     assert_eq!(seen, [(text.clone(), 3_000), (text, 2_000)]);
     assert_eq!(counted.ledger.take_unlogged().len(), 2);
     assert_eq!(counted.ledger.take_unlogged().len(), 0);
+}
+
+/// One call of a statement, so long and of so many bytes.
+fn call(counted: &Counted, sql: &str, nanos: u64, place: Place, bytes: u64) {
+    let run = Run { manner: Manner::Extended, ..counted.log.run(sql.as_bytes()) };
+    let mut watched = Watched::new(run, 0);
+    watched.count_rows(1, bytes, 400_000);
+    counted.log.note(watched.end(ONE_ROW, times(nanos), place, 0).unwrap());
+}
+
+#[test]
+fn a_client_that_does_not_read_does_not_make_its_query_slow() {
+    let counted = counted(10);
+    let slow = Place { blocked: 8_000_000, block: Block::Open, ..Place::default() };
+    call(&counted, "select a", 9_000_000, slow, 70_000);
+    call(&counted, "select a", 1_000_000, Place::default(), 30);
+    let [record] = &counted.records()[..] else { panic!("one record") };
+    assert_eq!((record.calls, record.total_micros, record.max_micros), (2, 2_000, 1_000));
+    assert_eq!((record.blocked_micros, record.max_blocked_micros), (8_000, 8_000));
+    assert_eq!((record.bytes_out, record.first_rows), (70_030, (2, 800)));
+    assert_eq!((record.extended_calls, record.in_transaction_calls), (2, 1));
+}
+
+#[test]
+fn a_window_holds_what_came_in_it_and_nothing_else() {
+    let counted = counted(10);
+    let clock = Instant::now();
+    // A span of five minutes begins with it.
+    let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(5_000 * 300);
+    let at = |minutes: u64| begin + Duration::from_secs(60 * minutes + 1);
+    for (minute, micros) in [(0, 100), (4, 200), (5, 400), (9, 800), (62, 1_600)] {
+        call(&counted, "select a", micros * 1_000, Place::default(), 1);
+        counted.log.flush();
+        counted.ledger.add_up_at(clock, at(minute));
+    }
+    let look = |minutes, now| {
+        let mut seen = (0, 0, 0);
+        counted.ledger.each(|record| {
+            let window = Window::Minutes(minutes);
+            let totals = record.totals(window, at(now));
+            seen = (totals.calls, totals.total_micros, record.spread(window, at(now)).count());
+        });
+        seen
+    };
+    assert_eq!(look(1, 62), (1, 1_600, 1));
+    assert_eq!(look(60, 62), (4, 3_000, 1), "the first is 62 minutes old");
+    assert_eq!(look(60, 66), (2, 2_400, 1));
+    assert_eq!(look(60, 70), (1, 1_600, 0), "its histogram is too old");
+    assert_eq!(look(5, 70), (0, 0, 0));
+    let mut all = Totals::default();
+    counted.ledger.each(|record| all = record.totals(Window::All, at(70)));
+    assert_eq!((all.calls, all.max_micros), (5, 1_600));
+}
+
+#[test]
+fn a_window_goes_on_with_the_histogram_before() {
+    let counted = counted(10);
+    let clock = Instant::now();
+    let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(5_000 * 300);
+    let at = |minutes: u64| begin + Duration::from_secs(60 * minutes);
+    for minute in [4, 5] {
+        call(&counted, "select a", 1_000, Place::default(), 1);
+        counted.log.flush();
+        counted.ledger.add_up_at(clock, at(minute));
+    }
+    let counts = |now| {
+        let mut count = 0;
+        counted.ledger.each(|r| count = r.spread(Window::Minutes(5), at(now)).count());
+        count
+    };
+    assert_eq!([counts(5), counts(9), counts(10), counts(15)], [2, 2, 1, 0]);
+    // Nothing came since, and it is tidied once a minute.
+    for minute in 6..12 {
+        counted.ledger.add_up_at(clock, at(minute));
+    }
+    assert_eq!([counts(12), counts(15)], [1, 0]);
+}
+
+#[test]
+fn the_slowest_and_the_newest_calls_are_kept() {
+    let counted = counted(10);
+    for millis in [5, 1, 9, 7, 2, 3] {
+        call(&counted, "select a", millis * 1_000_000, Place::default(), 1);
+    }
+    let [record] = &counted.records()[..] else { panic!("one record") };
+    let slowest: Vec<_> = record.slowest().map(|sample| sample.micros / 1_000).collect();
+    let newest: Vec<_> = record.newest().map(|sample| sample.micros / 1_000).collect();
+    assert_eq!((slowest, newest), (vec![9, 7, 5], vec![3, 2, 7]));
+}
+
+#[test]
+fn little_memory_holds_fewer_fingerprints() {
+    let counted = counted(MOST_TRACKED);
+    let log = &counted.log;
+    let tight = Ledger::new(Room { most: MOST_TRACKED, bytes: 200_000 }, None);
+    let owner = Arc::new(Owner { database: "shop".into(), user: "app".into() });
+    for column in 0..500 {
+        let query = log.run(format!("select c{column} from t").as_bytes());
+        let mut watched = Watched::new(query, 0);
+        let events = vec![watched.end(ONE_ROW, times(1_000), Place::default(), 0).unwrap()];
+        tight.hand_over(Batch::new(&owner, events));
+        tight.add_up();
+        assert!(tight.state().bytes <= 200_000, "{:?}", tight.state());
+    }
+    let state = tight.state();
+    assert!(state.tracked >= 30 && state.tracked < 300, "{state:?}");
+    assert_eq!(state.tracked as u64 + state.evictions, 500);
 }

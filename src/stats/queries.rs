@@ -43,6 +43,8 @@ pub struct Run {
     pub said: Option<Arc<Said>>,
     /// A hash of the values it has, where they are known.
     pub values: u64,
+    /// Which protocol runs it.
+    pub manner: Manner,
 }
 
 /// The statements of one request on their way, and how far Postgres is with them.
@@ -57,6 +59,29 @@ pub struct Watched {
     waited: u64,
     /// Rows of the one that runs.
     rows: u64,
+    /// Their bytes, as they are sent.
+    bytes: u64,
+    /// When the first of them came.
+    first_row: Option<u64>,
+}
+
+/// Which protocol runs a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// A Query with its text.
+    Simple,
+    /// Parse, Bind, Execute.
+    Extended,
+}
+
+/// Did a statement run in a transaction that an earlier request began?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Block {
+    /// No, by itself.
+    #[default]
+    None,
+    /// Yes.
+    Open,
 }
 
 /// When Postgres was at a request, in the relay's clock (nanoseconds).
@@ -94,8 +119,12 @@ pub struct Event {
     pub run: Run,
     /// Which part.
     pub part: usize,
-    /// How long it ran, nanoseconds.
+    /// How long it ran, nanoseconds; without the time that its client did not read.
     pub nanos: u64,
+    /// How long it took until the first row came, nanoseconds.
+    pub first_row: Option<u64>,
+    /// Bytes of its rows.
+    pub bytes: u64,
     /// How long its client waited for a server before it, nanoseconds.
     pub waited: u64,
     /// How it ended.
@@ -118,6 +147,10 @@ pub struct Place {
     pub gap: Option<u64>,
     /// Its route, or else the application that the client says it is.
     pub route: RouteId,
+    /// Whether it ran in a transaction.
+    pub block: Block,
+    /// How long the client did not read what was there, nanoseconds.
+    pub blocked: u64,
 }
 
 impl Event {
@@ -132,13 +165,15 @@ impl Watched {
     /// A request that runs these statements. `waited`: how long its client waited for a server, nanoseconds.
     #[must_use]
     pub fn new(run: Run, waited: u64) -> Self {
-        Self { run, part: 0, since: None, waited, rows: 0 }
+        Self { run, part: 0, since: None, waited, rows: 0, bytes: 0, first_row: None }
     }
 
-    /// So many rows came.
+    /// So many rows of so many bytes came now.
     #[inline]
-    pub fn count_rows(&mut self, rows: u64) {
+    pub fn count_rows(&mut self, rows: u64, bytes: u64, now: u64) {
         self.rows += rows;
+        self.bytes += bytes;
+        self.first_row.get_or_insert(now);
     }
 
     /// Rows of the statement that runs.
@@ -171,12 +206,15 @@ impl Watched {
         };
         self.rows = 0;
         let waited = std::mem::take(&mut self.waited);
+        let first_row = self.first_row.take().map(|came| came.saturating_sub(since));
+        let bytes = std::mem::take(&mut self.bytes);
         let said = self.run.said.as_ref();
         let route = said.and_then(|said| said.route).unwrap_or(place.route);
         let gap = gap.map(|gap| gap.saturating_sub(waited));
-        let place = Place { gap, route, ..place };
-        let nanos = now.saturating_sub(since);
-        Some(Event { run: self.run.clone(), part, nanos, waited, outcome, place })
+        let took = now.saturating_sub(since);
+        let place = Place { gap, route, blocked: place.blocked.min(took), ..place };
+        let (run, nanos) = (self.run.clone(), took - place.blocked);
+        Some(Event { run, part, nanos, first_row, bytes, waited, outcome, place })
     }
 }
 
@@ -240,7 +278,8 @@ impl QueryLog {
         let values = xxh3_64_with_seed(body, known.seed);
         if let Some(text) = known.texts.get(&values) {
             let said = said.or_else(|| text.said.clone());
-            return Run { query: Arc::clone(&text.query), said, values };
+            let query = Arc::clone(&text.query);
+            return Run { query, said, values, manner: Manner::Simple };
         }
         let text = known.text(body, &self.ledger);
         let (query, within) = (Arc::clone(&text.query), text.said.clone());
@@ -248,7 +287,7 @@ impl QueryLog {
         if within.as_ref().is_none_or(|said| said.unit.is_none()) {
             known.texts.put(values, text);
         }
-        Run { query, said: said.or(within), values }
+        Run { query, said: said.or(within), values, manner: Manner::Simple }
     }
 
     /// A hash of values.

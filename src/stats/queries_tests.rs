@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::stats::said::Sayings;
+use crate::stats::sums::Room;
 
 fn log() -> QueryLog {
     let sayings = Sayings::new(&["route".to_owned()], 1);
-    let ledger = Ledger::new(100, None).hearing(sayings);
+    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, None).hearing(sayings);
     QueryLog::new(Owner { database: "shop".into(), user: "app".into() }, Arc::new(ledger), 1)
 }
 

@@ -6,10 +6,16 @@ use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 
-use super::queries::{Event, Outcome};
+use super::queries::{Block, Event, Manner, Outcome};
+use super::samples::{Sample, Samples};
 use super::spread::Spread;
+use super::window::{Minute, Recent, Totals, Window};
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::query::About;
+
+/// One part in so many is lost to the allocator: sizes are rounded up, and what grows leaves gaps behind
+/// (measured by `tests/query_stats_memory.rs`).
+const LOST_SHARE: usize = 3;
 
 /// SQLSTATEs that are told apart for each fingerprint; the rest counts as `XX000`.
 const MOST_CODES: usize = 20;
@@ -17,14 +23,14 @@ const MOST_CODES: usize = 20;
 /// Longest time a histogram tells from longer ones: an hour, in microseconds.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 
-/// One significant digit: 1.9 KB a histogram.
+/// Of a record in the table of all: key, pointer and mark, in a table that is half full.
+const ENTRY_BYTES: usize = 2 * (size_of::<(u64, u32)>() + size_of::<usize>() + 1);
+
+/// One significant digit: 464 counters at most, 1.9 KB; up to 10 ms it is 0.7 KB.
 const SIGNIFICANT_DIGITS: u8 = 1;
 
 /// How far a percentile may be off, as a share of it.
 pub const RELATIVE_ERROR: f64 = 1.0 / 16.0;
-
-/// What a record needs beside its text: itself, its histogram of 464 counters, its description.
-pub(super) const RECORD_BYTES: usize = size_of::<Record>() + 464 * 4 + size_of::<About>();
 
 /// Whose statements they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +64,18 @@ pub struct Record {
     pub wait_micros: u64,
     /// The longest such time, microseconds.
     pub max_wait_micros: u64,
+    /// Time that their clients did not read what was there, microseconds.
+    pub blocked_micros: u64,
+    /// The longest such time, microseconds.
+    pub max_blocked_micros: u64,
+    /// How many gave rows, and the time until the first of them, microseconds.
+    pub first_rows: (u64, u64),
+    /// Bytes of their rows.
+    pub bytes_out: u64,
+    /// How many of the calls came by the extended protocol.
+    pub extended_calls: u64,
+    /// How many of the calls ran in a transaction that an earlier request began.
+    pub in_transaction_calls: u64,
     /// The longest list in them.
     pub max_list: u32,
     /// When one was seen first.
@@ -65,13 +83,14 @@ pub struct Record {
     /// When one was seen last, to a fraction of a second.
     pub last_seen: SystemTime,
     times: Histogram<u32>,
+    recent: Recent,
+    samples: Samples,
     /// Total time, with what was long ago counting less.
     pub(super) weight: f64,
 }
 
 impl Record {
     pub(super) fn new(about: Option<Arc<About>>, owner: Arc<Owner>, now: SystemTime) -> Self {
-        let times = Histogram::new_with_bounds(1, LONGEST_MICROS, SIGNIFICANT_DIGITS);
         Self {
             about,
             owner,
@@ -83,10 +102,18 @@ impl Record {
             max_micros: 0,
             wait_micros: 0,
             max_wait_micros: 0,
+            blocked_micros: 0,
+            max_blocked_micros: 0,
+            first_rows: (0, 0),
+            bytes_out: 0,
+            extended_calls: 0,
+            in_transaction_calls: 0,
             max_list: 0,
             first_seen: now,
             last_seen: now,
-            times: times.expect("bounds and digits are constants within hdrhistogram's limits"),
+            times: histogram(),
+            recent: Recent::default(),
+            samples: Samples::default(),
             weight: 0.0,
         }
     }
@@ -97,11 +124,58 @@ impl Record {
         self.errors.iter().map(|(_, count)| count).sum()
     }
 
-    /// How its times are spread.
+    /// How its times are spread; in a window, over its last five to ten minutes.
     #[must_use]
-    pub fn spread(&self) -> Spread {
-        let recorded = self.times.iter_recorded();
-        Spread::new(recorded.map(|v| (v.value_iterated_to(), u64::from(v.count_at_value()))))
+    pub fn spread(&self, window: Window, now: SystemTime) -> Spread {
+        match window {
+            Window::All => spread_of(&self.times),
+            Window::Minutes(_) => self.recent.spread(Minute::of(now)),
+        }
+    }
+
+    /// What it sums up to in a window that ends now.
+    #[must_use]
+    pub fn totals(&self, window: Window, now: SystemTime) -> Totals {
+        match window {
+            Window::All => Totals {
+                calls: self.calls,
+                failed: self.failed(),
+                rows: self.rows,
+                total_micros: self.total_micros,
+                max_micros: self.max_micros,
+                wait_micros: self.wait_micros,
+            },
+            Window::Minutes(minutes) => self.recent.totals(minutes, Minute::of(now)),
+        }
+    }
+
+    /// Some of its calls, the slowest first.
+    pub fn slowest(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.slowest()
+    }
+
+    /// Some of its calls, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.newest()
+    }
+
+    /// Memory that it takes, with its text.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let about = self.about.as_ref().map_or(0, |about| about.bytes());
+        let used = size_of::<Self>()
+            + ENTRY_BYTES
+            + about
+            + self.times.distinct_values() * size_of::<u32>()
+            + self.recent.bytes()
+            + self.samples.bytes()
+            + self.errors.capacity() * size_of::<(SqlState, u64)>();
+        used + used / LOST_SHARE
+    }
+
+    /// Forgets what no window reaches any more.
+    pub(super) fn turn(&mut self, now: SystemTime) {
+        self.recent.turn(Minute::of(now));
     }
 
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
@@ -111,6 +185,15 @@ impl Record {
         self.weight += micros as f64;
         self.wait_micros += waited;
         self.max_wait_micros = self.max_wait_micros.max(waited);
+        self.blocked_micros += event.place.blocked / 1_000;
+        self.max_blocked_micros = self.max_blocked_micros.max(event.place.blocked / 1_000);
+        self.bytes_out += event.bytes;
+        if let Some(nanos) = event.first_row {
+            self.first_rows.0 += 1;
+            self.first_rows.1 += nanos / 1_000;
+        }
+        self.recent.note(event, now);
+        self.samples.note(event, now);
         if let Some(part) = event.run.query.parts.get(event.part) {
             self.max_list = self.max_list.max(part.max_list);
         }
@@ -123,9 +206,11 @@ impl Record {
             }
         }
         self.calls += 1;
+        self.extended_calls += u64::from(event.run.manner == Manner::Extended);
+        self.in_transaction_calls += u64::from(event.place.block == Block::Open);
         self.min_micros = self.min_micros.min(micros);
         self.max_micros = self.max_micros.max(micros);
-        self.times.saturating_record(micros.max(1));
+        record(&mut self.times, micros);
     }
 
     fn count_errors(&mut self, code: SqlState, count: u64) {
@@ -149,10 +234,35 @@ impl Record {
         self.max_micros = self.max_micros.max(other.max_micros);
         self.wait_micros += other.wait_micros;
         self.max_wait_micros = self.max_wait_micros.max(other.max_wait_micros);
+        self.blocked_micros += other.blocked_micros;
+        self.max_blocked_micros = self.max_blocked_micros.max(other.max_blocked_micros);
+        self.first_rows.0 += other.first_rows.0;
+        self.first_rows.1 += other.first_rows.1;
+        self.bytes_out += other.bytes_out;
+        self.extended_calls += other.extended_calls;
+        self.in_transaction_calls += other.in_transaction_calls;
         self.max_list = self.max_list.max(other.max_list);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
-        // Both have the same bounds.
+        // It grows as it must.
         self.times.add(&other.times).unwrap_or(());
     }
+}
+
+/// A histogram of microseconds without anything in it: it takes room as it needs it.
+pub(super) fn histogram() -> Histogram<u32> {
+    let empty = Histogram::new(SIGNIFICANT_DIGITS);
+    empty.expect("the digits are a constant within hdrhistogram's limits")
+}
+
+/// Adds a time, microseconds.
+pub(super) fn record(times: &mut Histogram<u32>, micros: u64) {
+    // It grows as it must: `saturating_record` would not let it.
+    times.record(micros.clamp(1, LONGEST_MICROS)).unwrap_or(());
+}
+
+/// What a histogram holds.
+pub(super) fn spread_of(times: &Histogram<u32>) -> Spread {
+    let recorded = times.iter_recorded();
+    Spread::new(recorded.map(|v| (v.value_iterated_to(), u64::from(v.count_at_value()))))
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::{Place, QueryLog, Times, Watched};
+use crate::stats::sums::Room;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -15,7 +16,7 @@ struct Counted {
 }
 
 fn counted(most: usize) -> Counted {
-    let ledger = Arc::new(Ledger::new(100, None));
+    let ledger = Arc::new(Ledger::new(Room { most: 100, bytes: usize::MAX }, None));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner.clone(), Arc::clone(&ledger), 1);
     Counted { ledger, log, owner, series: Series::new(most) }

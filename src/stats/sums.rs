@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use rustc_hash::FxBuildHasher;
 
 use super::ledger::{Batch, LedgerState};
-use super::record::{Owner, RECORD_BYTES, Record};
+use super::queries::Event;
+use super::record::{Owner, Record};
 use super::series::{Seen, Series};
 use super::slow::SlowLog;
+use super::window::Minute;
 
-/// The most fingerprints that are told apart, over all databases and users: about 14 MB with a text of
-/// 700 bytes each.
+/// The most fingerprints that are told apart, over all databases and users, if memory suffices.
 pub const MOST_TRACKED: usize = 5_000;
 
 /// Pools that are remembered; above it those go, with what was summed up of them, of which no fingerprint
@@ -30,24 +31,37 @@ const DECAY: f64 = 0.99;
 pub(super) const FLOOD: u32 = 1_000;
 const FLOOD_WINDOW: Duration = Duration::from_secs(10);
 
+/// How much may be told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Fingerprints: [`MOST_TRACKED`] outside of tests.
+    pub most: usize,
+    /// Bytes of memory.
+    pub bytes: usize,
+}
+
 /// The records, and what decides which there are.
 #[derive(Debug)]
 pub(super) struct Sums {
-    records: HashMap<(u64, u32), Record, FxBuildHasher>,
+    /// Boxed, because a table leaves up to half of its room free.
+    records: HashMap<(u64, u32), Box<Record>, FxBuildHasher>,
     owners: HashMap<Arc<Owner>, u32>,
     others: HashMap<u32, Record, FxBuildHasher>,
     next_owner: u32,
     evictions: u64,
     since: SystemTime,
     flood: (Instant, u32),
-    most: usize,
+    room: Room,
+    /// Of all records.
+    bytes: usize,
+    turned: Minute,
     pub(super) slow: SlowLog,
     series: Series,
 }
 
 impl Sums {
     /// None yet; as [`super::ledger::Ledger::new`].
-    pub(super) fn new(most: usize, slow: Option<Duration>) -> Self {
+    pub(super) fn new(room: Room, slow: Option<Duration>) -> Self {
         Self {
             records: HashMap::default(),
             owners: HashMap::default(),
@@ -56,7 +70,9 @@ impl Sums {
             evictions: 0,
             since: SystemTime::now(),
             flood: (Instant::now(), 0),
-            most,
+            room,
+            bytes: 0,
+            turned: Minute::default(),
             slow: SlowLog::new(slow),
             series: Series::new(0),
         }
@@ -74,7 +90,7 @@ impl Sums {
 
     /// Every record, those that are not told apart last.
     pub(super) fn each(&self) -> impl Iterator<Item = &Record> {
-        self.records.values().chain(self.others.values())
+        self.records.values().map(|record| &**record).chain(self.others.values())
     }
 
     /// Since when they count.
@@ -87,6 +103,7 @@ impl Sums {
         let before = self.records.len() + self.others.len();
         self.records.retain(|_, record| !which(record));
         self.others.retain(|_, record| !which(record));
+        self.weigh();
         let left = self.records.len() + self.others.len();
         if left == 0 {
             self.since = SystemTime::now();
@@ -96,15 +113,27 @@ impl Sums {
 
     /// How full it is; what was dropped before it came here is not known here.
     pub(super) fn state(&self) -> LedgerState {
-        let text = |record: &Record| record.about.as_ref().map_or(0, |about| about.text.len());
-        let texts: usize = self.records.values().map(text).sum();
-        let records = self.records.len() + self.others.len();
         LedgerState {
-            bytes: records * RECORD_BYTES + texts + self.series.bytes(),
+            bytes: self.bytes + self.series.bytes(),
             tracked: self.records.len(),
             evictions: self.evictions,
             dropped: 0,
         }
+    }
+
+    /// Forgets what no window reaches any more, once a minute.
+    pub(super) fn turn(&mut self, wall: SystemTime) {
+        let now = Minute::of(wall);
+        if now != self.turned {
+            self.turned = now;
+            self.records.values_mut().for_each(|record| record.turn(wall));
+            self.others.values_mut().for_each(|record| record.turn(wall));
+            self.weigh();
+        }
+    }
+
+    fn weigh(&mut self) {
+        self.bytes = self.each().map(Record::bytes).sum();
     }
 
     /// Adds up a list of events that was handed over now.
@@ -117,20 +146,37 @@ impl Sums {
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
                 if self.is_flooded(now) {
-                    self.other(owner, &batch.owner, wall).note(event, wall);
+                    self.note_other(event, owner, batch, wall);
                     continue;
                 }
-                self.make_room(wall);
+                if self.records.len() >= self.room.most {
+                    self.evict(wall);
+                }
                 let about = Some(Arc::clone(&part.about));
-                self.records.insert(key, Record::new(about, Arc::clone(&batch.owner), wall));
+                let record = Record::new(about, Arc::clone(&batch.owner), wall);
+                self.bytes += record.bytes();
+                self.records.insert(key, Box::new(record));
             }
             if let Some(record) = self.records.get_mut(&key) {
+                let before = record.bytes();
                 record.note(event, wall);
+                self.bytes = self.bytes + record.bytes() - before;
+            }
+            while self.bytes + self.series.bytes() > self.room.bytes && self.records.len() > 1 {
+                self.evict(wall);
             }
         }
         if self.series.is_due(now) {
-            self.series.revise(self.records.values(), now);
+            self.series.revise(self.records.values().map(|record| &**record), now);
         }
+    }
+
+    fn note_other(&mut self, event: &Event, owner: u32, batch: &Batch, wall: SystemTime) {
+        let record = self.other(owner, &batch.owner, wall);
+        let before = record.bytes();
+        record.note(event, wall);
+        let grown = record.bytes() - before;
+        self.bytes += grown;
     }
 
     fn owner(&mut self, owner: &Arc<Owner>) -> u32 {
@@ -142,6 +188,7 @@ impl Sums {
             self.owners.retain(|_, owner| used.contains(owner));
             self.others.retain(|owner, _| used.contains(owner));
             self.series.retain(|owner| used.contains(&owner));
+            self.weigh();
         }
         self.next_owner += 1;
         self.owners.insert(Arc::clone(owner), self.next_owner);
@@ -159,13 +206,16 @@ impl Sums {
     }
 
     fn other(&mut self, key: u32, owner: &Arc<Owner>, wall: SystemTime) -> &mut Record {
-        self.others.entry(key).or_insert_with(|| Record::new(None, Arc::clone(owner), wall))
+        let bytes = &mut self.bytes;
+        self.others.entry(key).or_insert_with(|| {
+            let record = Record::new(None, Arc::clone(owner), wall);
+            *bytes += record.bytes();
+            record
+        })
     }
 
-    fn make_room(&mut self, wall: SystemTime) {
-        if self.records.len() < self.most {
-            return;
-        }
+    /// Makes room: those that took the least time, lately more than long ago, go.
+    fn evict(&mut self, wall: SystemTime) {
         let mut weights: Vec<_> = Vec::with_capacity(self.records.len());
         for (key, record) in &mut self.records {
             record.weight *= DECAY;
@@ -179,5 +229,6 @@ impl Sums {
                 self.other(key.1, &gone.owner, wall).absorb(&gone);
             }
         }
+        self.weigh();
     }
 }

@@ -1,5 +1,7 @@
 //! Statements by fingerprint: counted and timed as Postgres does it, whatever protocol runs them.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::{
@@ -145,4 +147,23 @@ fn a_slow_statement_is_logged_and_listed_without_its_values() {
     let [slow] = &page["slow"].as_array().unwrap()[..] else { panic!("one: {page}") };
     assert_eq!((&slow["text"], &slow["rows"]), (&"select $1, pg_sleep($2)".into(), &1.into()));
     assert!(!page.to_string().contains("secret") && !world.pooler.log().contains("secret value"));
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_no_slow_query() {
+    let world = Scenario::new().start();
+    let mut client = world.client();
+    // More than the sockets on the way hold.
+    let sql = "SELECT repeat('x', 1000) FROM generate_series(1, 30000)";
+    client.send(&query(sql));
+    world.wait_for_query("generate_series");
+    std::thread::sleep(Duration::from_millis(600));
+    client.read_readies(1);
+    let row = row(&world, sql, 1);
+    let millis = |field: &str, key: &str| row[field][key].as_f64().unwrap();
+    assert!(millis("client_blocked_ms", "total") >= 400.0, "{row}");
+    assert!(millis("exec_ms", "total") < 400.0, "{row}");
+    assert!(millis("first_row_ms", "mean") < 300.0, "{row}");
+    assert!(row["bytes_out"].as_u64().unwrap() >= 30_000_000, "{row}");
+    assert_eq!((&row["rows"], &row["simple_calls"]), (&30_000.into(), &1.into()));
 }

@@ -8,6 +8,8 @@ pub(super) mod histogram;
 pub(super) mod numbers;
 pub(super) mod pools;
 pub(super) mod queries;
+pub(super) mod samples;
+pub(super) mod selection;
 pub(super) mod servers;
 pub(super) mod slow;
 pub(super) mod state;

@@ -1,114 +1,35 @@
 //! `/queries`: what statements did, by fingerprint, database and user; those that took the most time first
 //! unless asked otherwise. The page for browsers is in `queries_html`.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::numbers::millis;
+use super::selection::{MOST_SHOWN, OTHER, One, Position, Selection, Sort, has_percentiles};
 use super::wrapped;
 use crate::admin::answer::View;
 use crate::admin::html::Page;
 use crate::admin::html::pieces::Bars;
 use crate::admin::human;
-use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
-use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
+use crate::stats::record::{RELATIVE_ERROR, Record};
 use crate::stats::sums::MOST_TRACKED;
+use crate::stats::window::{Totals, Window};
 
 #[path = "queries_html.rs"]
 pub(super) mod html;
 
-/// The most that are shown at once.
-const MOST_SHOWN: usize = 500;
-
-/// As many are shown unless asked otherwise.
-const SHOWN: usize = 20;
-
-/// What the sum of those that are not told apart is called.
-const OTHER: &str = "other";
-
-/// What they can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
-    Total,
-    Mean,
-    P95,
-    P99,
-    Calls,
-    Rows,
-    Errors,
-    Wait,
-    Max,
-}
-
-const SORTS: [(&str, Sort); 9] = [
-    ("total", Sort::Total),
-    ("mean", Sort::Mean),
-    ("p95", Sort::P95),
-    ("p99", Sort::P99),
-    ("calls", Sort::Calls),
-    ("rows", Sort::Rows),
-    ("errors", Sort::Errors),
-    ("wait", Sort::Wait),
-    ("max", Sort::Max),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Descending,
-    Ascending,
-}
-
-/// Which kinds are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kinds {
-    /// All but transaction control, which is in every transaction.
-    Telling,
-    All,
-    One(Kind),
-}
-
-const KINDS: [(&str, Kinds); 8] = [
-    ("select", Kinds::One(Kind::Select)),
-    ("insert", Kinds::One(Kind::Insert)),
-    ("update", Kinds::One(Kind::Update)),
-    ("delete", Kinds::One(Kind::Delete)),
-    ("txn", Kinds::One(Kind::Transaction)),
-    ("utility", Kinds::One(Kind::Utility)),
-    ("other", Kinds::One(Kind::Other)),
-    ("all", Kinds::All),
-];
-
-/// Which statements are asked for, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Selection {
-    pub(crate) sort: Sort,
-    pub(crate) order: Order,
-    pub(crate) limit: usize,
-    pub(crate) kinds: Kinds,
-    pub(crate) min_calls: u64,
-    /// What the text must hold, in any case.
-    pub(crate) part: Option<String>,
-    pub(crate) owner: OwnerSelection,
-}
-
-/// Whose statements are asked for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OwnerSelection {
-    pub(crate) database: Option<String>,
-    pub(crate) user: Option<String>,
-}
-
 /// Some statements.
 #[derive(Debug, Serialize)]
 pub(crate) struct QueriesView {
+    /// Which part of the past it is about.
+    window: String,
     /// Since when they are counted.
     stats_since: String,
     tracked: usize,
@@ -120,6 +41,8 @@ pub(crate) struct QueriesView {
     /// How many there are that were asked for, shown or not.
     matching: usize,
     queries: Vec<QueryRow>,
+    /// What `cursor` gets for the next page; `null` on the last.
+    next_cursor: Option<String>,
     #[serde(skip)]
     selection: Selection,
 }
@@ -137,152 +60,125 @@ pub(crate) struct QueryRow {
     incomplete: bool,
     calls: u64,
     rows: u64,
-    /// By SQLSTATE.
-    errors: BTreeMap<String, u64>,
+    failed: u64,
     exec_ms: Times,
     /// How its times are spread, for the page.
     #[serde(skip)]
     bars: Bars,
     pool_wait_ms: Waits,
-    max_list: u32,
     /// Of the time of all statements there are.
     time_share: f64,
     first_seen: String,
     last_seen: String,
+    /// What is known of all that is counted only, not of a window.
+    #[serde(flatten)]
+    whole: Option<Whole>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Whole {
+    /// By SQLSTATE.
+    errors: BTreeMap<String, u64>,
+    /// Until the first row came; `null` if there never was one.
+    first_row_ms: Option<FirstRow>,
+    /// How long clients did not read what was there; it is no part of `exec_ms`.
+    client_blocked_ms: Waits,
+    bytes_out: u64,
+    simple_calls: u64,
+    extended_calls: u64,
+    in_transaction_calls: u64,
+    max_list: u32,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Times {
     total: f64,
     mean: f64,
-    min: f64,
-    p50: f64,
-    p95: f64,
-    p99: f64,
+    /// `null` in a window.
+    min: Option<f64>,
+    /// `null` in a window of more than five minutes.
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
     max: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct FirstRow {
+    mean: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Waits {
     total: f64,
-    max: f64,
-}
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self {
-            sort: Sort::Total,
-            order: Order::Descending,
-            limit: SHOWN,
-            kinds: Kinds::Telling,
-            min_calls: 0,
-            part: None,
-            owner: OwnerSelection::default(),
-        }
-    }
-}
-
-impl Parameters for Selection {
-    const NAMES: &'static [&'static str] =
-        &["sort", "order", "limit", "db", "user", "kind", "min_calls", "q"];
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
-        match name {
-            "sort" => self.sort = word("sort", value, &SORTS)?,
-            "order" => {
-                let orders = [("desc", Order::Descending), ("asc", Order::Ascending)];
-                self.order = word("order", value, &orders)?;
-            }
-            "limit" => self.limit = number("limit", value, 1..=MOST_SHOWN)?,
-            "kind" => self.kinds = word("kind", value, &KINDS)?,
-            "min_calls" => self.min_calls = number("min_calls", value, 0..=usize::MAX)? as u64,
-            "q" => self.part = Some(value.to_lowercase()),
-            _ => self.owner.set(name, value)?,
-        }
-        Ok(())
-    }
-}
-
-impl Parameters for OwnerSelection {
-    const NAMES: &'static [&'static str] = &["db", "user"];
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
-        let field = if name == "db" { &mut self.database } else { &mut self.user };
-        *field = Some(value.to_owned());
-        Ok(())
-    }
-}
-
-impl OwnerSelection {
-    /// Is it one of theirs?
-    pub(crate) fn holds(&self, record: &Record) -> bool {
-        self.owns(&record.owner)
-    }
-
-    /// Is it this pool?
-    pub(crate) fn owns(&self, owner: &Owner) -> bool {
-        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-        is(&self.database, &owner.database) && is(&self.user, &owner.user)
-    }
-}
-
-impl Selection {
-    /// The most expensive so many.
-    pub(crate) fn top(limit: usize) -> Self {
-        Self { limit, ..Self::default() }
-    }
-
-    fn holds(&self, record: &Record) -> bool {
-        let kind = record.about.as_ref().map_or(Kind::Other, |about| about.kind);
-        let wanted = match self.kinds {
-            Kinds::Telling => kind != Kind::Transaction,
-            Kinds::All => true,
-            Kinds::One(one) => kind == one,
-        };
-        let text = record.about.as_ref().map_or(OTHER, |about| &*about.text);
-        wanted
-            && record.calls >= self.min_calls
-            && self.owner.holds(record)
-            && self.part.as_ref().is_none_or(|part| text.to_lowercase().contains(part))
-    }
+    /// `null` in a window.
+    max: Option<f64>,
 }
 
 impl QueriesView {
     /// Those asked for.
-    pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
-        Self::gather(ledger, selection, |record| selection.holds(record))
+    ///
+    /// # Errors
+    /// When the window is not remembered, or cannot be sorted so.
+    pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Result<Self, Problem> {
+        Self::gather(ledger, selection, |record, totals| selection.holds(record, totals))
+    }
+
+    /// The most expensive so many, of all that is counted.
+    pub(crate) fn top(ledger: &Ledger, limit: usize) -> Vec<QueryRow> {
+        Self::new(ledger, &Selection::top(limit)).map_or_else(|_| Vec::new(), |view| view.queries)
     }
 
     /// All of one fingerprint.
-    pub(crate) fn of(ledger: &Ledger, wanted: Fingerprint, owner: &OwnerSelection) -> Self {
-        Self::gather(ledger, &Selection::top(MOST_SHOWN), |record| {
-            owner.holds(record)
+    ///
+    /// # Errors
+    /// When the window is not remembered.
+    pub(crate) fn of(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
+        let selection = Selection { past: one.past.clone(), ..Selection::top(MOST_SHOWN) };
+        Self::gather(ledger, &selection, |record, _| {
+            one.owner.holds(record)
                 && record.about.as_ref().is_some_and(|about| about.fingerprint == wanted)
         })
     }
 
-    fn gather(ledger: &Ledger, selection: &Selection, holds: impl Fn(&Record) -> bool) -> Self {
+    fn gather(
+        ledger: &Ledger,
+        selection: &Selection,
+        holds: impl Fn(&Record, &Totals) -> bool,
+    ) -> Result<Self, Problem> {
         ledger.add_up();
+        let now = SystemTime::now();
+        let since = ledger.since();
+        let window = selection.past.window(since, now)?;
+        selection.check(window)?;
         let mut all_micros = 0;
-        let mut queries = Vec::new();
-        let since = ledger.each(|record| {
-            all_micros += record.total_micros;
-            if holds(record) {
-                queries.push(QueryRow::from(record));
+        let mut found = Vec::new();
+        ledger.each(|record| {
+            let totals = record.totals(window, now);
+            all_micros += totals.total_micros;
+            // In a window, what did not run is not there.
+            if (window == Window::All || totals.calls > 0) && holds(record, &totals) {
+                found.push(QueryRow::new(record, &totals, window, now));
             }
         });
-        let matching = queries.len();
-        queries.sort_by(|a, b| match selection.order {
-            Order::Descending => compare(b, a, selection.sort),
-            Order::Ascending => compare(a, b, selection.sort),
-        });
-        queries.truncate(selection.limit);
-        let all = millis(all_micros);
-        for query in &mut queries {
-            query.time_share = if all > 0.0 { query.exec_ms.total / all } else { 0.0 };
+        let matching = found.len();
+        let mut found: Vec<_> =
+            found.into_iter().map(|row| (row.position(selection.sort), row)).collect();
+        found.sort_by(|(a, _), (b, _)| selection.compare(a, b));
+        if let Some(after) = &selection.after {
+            found.retain(|(position, _)| selection.compare(position, after).is_gt());
         }
+        let more = found.len() > selection.limit;
+        found.truncate(selection.limit);
+        let next_cursor = found.last().filter(|_| more).map(|(position, _)| position.word());
+        let all = millis(all_micros);
+        let share = |mut row: QueryRow| {
+            row.time_share = if all > 0.0 { row.exec_ms.total / all } else { 0.0 };
+            row
+        };
         let LedgerState { tracked, evictions, dropped, .. } = ledger.state();
-        Self {
+        Ok(Self {
+            window: selection.past.word(),
             stats_since: human::moment(since),
             tracked,
             max: MOST_TRACKED,
@@ -290,42 +186,22 @@ impl QueriesView {
             dropped_events: dropped,
             rel_error: RELATIVE_ERROR,
             matching,
-            queries,
+            queries: found.into_iter().map(|(_, row)| share(row)).collect(),
+            next_cursor,
             selection: selection.clone(),
-        }
+        })
     }
 
     /// Is there none?
     pub(crate) fn is_empty(&self) -> bool {
         self.queries.is_empty()
     }
-
-    /// The statements alone.
-    pub(crate) fn into_rows(self) -> Vec<QueryRow> {
-        self.queries
-    }
 }
 
-fn compare(a: &QueryRow, b: &QueryRow, sort: Sort) -> Ordering {
-    let key = |row: &QueryRow| match sort {
-        Sort::Total => row.exec_ms.total,
-        Sort::Mean => row.exec_ms.mean,
-        Sort::P95 => row.exec_ms.p95,
-        Sort::P99 => row.exec_ms.p99,
-        Sort::Calls => row.calls as f64,
-        Sort::Rows => row.rows as f64,
-        Sort::Errors => row.errors.values().sum::<u64>() as f64,
-        Sort::Wait => row.pool_wait_ms.total,
-        Sort::Max => row.exec_ms.max,
-    };
-    let names = |row: &QueryRow| (row.fingerprint.clone(), row.database.clone(), row.user.clone());
-    key(a).total_cmp(&key(b)).then_with(|| names(b).cmp(&names(a)))
-}
-
-impl From<&Record> for QueryRow {
-    fn from(record: &Record) -> Self {
+impl QueryRow {
+    fn new(record: &Record, totals: &Totals, window: Window, now: SystemTime) -> Self {
         let about = record.about.as_deref();
-        let moment = |time: SystemTime| human::moment(time);
+        let whole = window == Window::All;
         Self {
             fingerprint: about.map_or_else(|| OTHER.to_owned(), |a| a.fingerprint.to_string()),
             database: record.owner.database.to_string(),
@@ -334,39 +210,84 @@ impl From<&Record> for QueryRow {
             summary: about.map_or(OTHER, |about| &about.summary).to_owned(),
             text: about.map_or(OTHER, |about| &about.text).to_owned(),
             incomplete: about.is_some_and(|about| about.extent == Extent::Incomplete),
-            calls: record.calls,
-            rows: record.rows,
-            errors: record.errors.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
-            exec_ms: Times::from(record),
-            bars: Bars::from(&record.spread()),
+            calls: totals.calls,
+            rows: totals.rows,
+            failed: totals.failed,
+            exec_ms: Times::new(record, totals, window, now),
+            bars: Bars::from(&record.spread(window, now)),
             pool_wait_ms: Waits {
-                total: millis(record.wait_micros),
-                max: millis(record.max_wait_micros),
+                total: millis(totals.wait_micros),
+                max: whole.then(|| millis(record.max_wait_micros)),
             },
-            max_list: record.max_list,
             time_share: 0.0,
-            first_seen: moment(record.first_seen),
-            last_seen: moment(record.last_seen),
+            first_seen: human::moment(record.first_seen),
+            last_seen: human::moment(record.last_seen),
+            whole: whole.then(|| Whole::from(record)),
+        }
+    }
+
+    /// Where it stands in a list.
+    fn position(&self, sort: Sort) -> Position {
+        let key = match sort {
+            Sort::Total => self.exec_ms.total,
+            Sort::Mean => self.exec_ms.mean,
+            Sort::P95 => self.exec_ms.p95.unwrap_or(0.0),
+            Sort::P99 => self.exec_ms.p99.unwrap_or(0.0),
+            Sort::Calls => self.calls as f64,
+            Sort::Rows => self.rows as f64,
+            Sort::Errors => self.failed as f64,
+            Sort::Wait => self.pool_wait_ms.total,
+            Sort::Max => self.exec_ms.max,
+        };
+        let names = [&self.fingerprint, &self.database, &self.user].map(String::clone);
+        Position { key, names }
+    }
+}
+
+impl From<&Record> for Whole {
+    fn from(record: &Record) -> Self {
+        let (count, micros) = record.first_rows;
+        Self {
+            errors: record.errors.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
+            first_row_ms: (count > 0).then(|| FirstRow { mean: millis(micros) / count as f64 }),
+            client_blocked_ms: Waits {
+                total: millis(record.blocked_micros),
+                max: Some(millis(record.max_blocked_micros)),
+            },
+            bytes_out: record.bytes_out,
+            simple_calls: record.calls - record.extended_calls,
+            extended_calls: record.extended_calls,
+            in_transaction_calls: record.in_transaction_calls,
+            max_list: record.max_list,
         }
     }
 }
 
-impl From<&Record> for Times {
-    fn from(record: &Record) -> Self {
-        let spread = record.spread();
+impl Times {
+    fn new(record: &Record, totals: &Totals, window: Window, now: SystemTime) -> Self {
+        let spread = has_percentiles(window).then(|| record.spread(window, now));
         // A histogram's step may end beyond the longest time there was.
-        let at = |share| millis(spread.quantile_micros(share).min(record.max_micros));
-        let total = millis(record.total_micros);
+        let at = |share| {
+            let micros = spread.as_ref().map(|spread| spread.quantile_micros(share));
+            micros.map(|micros| millis(micros.min(record.max_micros)))
+        };
+        let total = millis(totals.total_micros);
+        let least = if record.calls > 0 { millis(record.min_micros) } else { 0.0 };
         Self {
             total,
-            mean: if record.calls > 0 { total / record.calls as f64 } else { 0.0 },
-            min: if record.calls > 0 { millis(record.min_micros) } else { 0.0 },
+            mean: if totals.calls > 0 { total / totals.calls as f64 } else { 0.0 },
+            min: (window == Window::All).then_some(least),
             p50: at(0.5),
             p95: at(0.95),
             p99: at(0.99),
-            max: millis(record.max_micros),
+            max: millis(totals.max_micros),
         }
     }
+}
+
+/// A time, or that it is not known.
+fn known(time: Option<f64>) -> String {
+    time.map_or_else(|| "-".to_owned(), human::millis)
 }
 
 /// The table of these statements; whose they are is said if they are not all of one pool.
@@ -397,9 +318,9 @@ pub(crate) fn table(queries: &[QueryRow]) -> String {
             human::count(row.calls),
             human::millis(row.exec_ms.total),
             format!("{:.0}", row.time_share * 100.0),
-            human::millis(row.exec_ms.p50),
-            human::millis(row.exec_ms.p95),
-            human::millis(row.exec_ms.p99),
+            known(row.exec_ms.p50),
+            known(row.exec_ms.p95),
+            known(row.exec_ms.p99),
             human::rate(rows),
         ];
         table.row(cells.into_iter().chain(owner).chain([row.text.clone()]));
@@ -414,8 +335,15 @@ impl View for QueriesView {
         if hidden > 0 {
             text.push_str(&format!("and {hidden} more: ?limit={MOST_SHOWN}\n"));
         }
+        if let Some(cursor) = &self.next_cursor {
+            text.push_str(&format!("next page: ?cursor={cursor}\n"));
+        }
         let words = [
-            format!("since {}", self.stats_since),
+            if self.window == "all" {
+                format!("since {}", self.stats_since)
+            } else {
+                format!("window {}", self.window)
+            },
             format!("{} of {} tracked", self.tracked, self.max),
             format!("{} evicted", self.evicted),
             format!("{} events dropped", self.dropped_events),
@@ -444,26 +372,47 @@ impl View for QueryView {
                 + "\n";
         }
         for row in &self.0.queries {
-            let (times, waits) = (row.exec_ms, row.pool_wait_ms);
-            let times = [times.min, times.p50, times.p95, times.p99, times.max, times.mean];
-            let [min, p50, p95, p99, max, mean] = times.map(human::millis);
-            let errors = row.errors.iter().map(|(code, count)| format!("{count} errors {code}"));
-            let mut words = vec![
-                format!("{}@{}: {} calls", row.user, row.database, row.calls),
-                format!("{} rows", row.rows),
-                format!("total {}", human::millis(row.exec_ms.total)),
-                format!("min {min} p50 {p50} p95 {p95} p99 {p99} max {max} mean {mean}"),
-                format!("waited {} max {}", human::millis(waits.total), human::millis(waits.max)),
-                format!("longest list {}", row.max_list),
-                format!("seen {} to {}", row.first_seen, row.last_seen),
-            ];
-            words.extend(errors);
-            text.push_str(&wrapped(&words, ", "));
+            text.push_str(&wrapped(&row.words(), ", "));
         }
         text
     }
 
     fn html(&self) -> Page {
         html::one(&self.0)
+    }
+}
+
+impl QueryRow {
+    /// All of it.
+    fn words(&self) -> Vec<String> {
+        let Times { total, mean, min, p50, p95, p99, max } = self.exec_ms;
+        let [min, p50, p95, p99] = [min, p50, p95, p99].map(known);
+        let [total, mean, max] = [total, mean, max].map(human::millis);
+        let waits = self.pool_wait_ms;
+        let mut words = vec![
+            format!("{}@{}: {} calls", self.user, self.database, self.calls),
+            format!("{} rows", self.rows),
+            format!("total {total}"),
+            format!("min {min} p50 {p50} p95 {p95} p99 {p99} max {max} mean {mean}"),
+            format!("waited {} max {}", human::millis(waits.total), known(waits.max)),
+        ];
+        if let Some(whole) = &self.whole {
+            let blocked = whole.client_blocked_ms;
+            words.extend([
+                format!("first row {}", known(whole.first_row_ms.map(|first| first.mean))),
+                format!(
+                    "client blocked {} max {}",
+                    human::millis(blocked.total),
+                    known(blocked.max)
+                ),
+                format!("{} sent", human::bytes(whole.bytes_out)),
+                format!("{} extended", whole.extended_calls),
+                format!("{} in a transaction", whole.in_transaction_calls),
+                format!("longest list {}", whole.max_list),
+            ]);
+            words.extend(whole.errors.iter().map(|(code, count)| format!("{count} errors {code}")));
+        }
+        words.push(format!("seen {} to {}", self.first_seen, self.last_seen));
+        words
     }
 }

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{
-    KINDS, MOST_SHOWN, OTHER, OwnerSelection, QueriesView, QueryRow, SORTS, Selection, Sort,
+use super::super::selection::{
+    KINDS, MOST_SHOWN, OTHER, OwnerSelection, SORTS, Selection, Sort, WINDOWS,
 };
+use super::{QueriesView, QueryRow, known};
 use crate::admin::html::Page;
 use crate::admin::html::pieces::{Bars, alert, share};
 use crate::admin::human;
@@ -44,6 +45,13 @@ fn form(selection: &Selection) -> Markup {
             select name="kind" aria-label="kind" {
                 option value="" { "all but BEGIN, COMMIT" }
                 @for (word, _) in KINDS { option value=(word) selected[kind == Some(word)] { (word) } }
+            }
+            select name="window" aria-label="when" {
+                @for (word, _) in WINDOWS {
+                    option value=(word) selected[word == selection.past.word()] {
+                        @match word { "all" => "since the start", word => { "last " (word) } }
+                    }
+                }
             }
             select name="limit" aria-label="how many" {
                 @for limit in [20, 50, 100, MOST_SHOWN] {
@@ -101,7 +109,7 @@ fn heading(title: &str, sort: Option<Sort>, selection: Option<&Selection>) -> Ma
 
 fn row(query: &QueryRow) -> Markup {
     let per_call = if query.calls > 0 { query.rows as f64 / query.calls as f64 } else { 0.0 };
-    let failed: u64 = query.errors.values().sum();
+    let failed = query.failed;
     html! {
         tr {
             td.l.sql {
@@ -118,8 +126,8 @@ fn row(query: &QueryRow) -> Markup {
             td { (human::millis(query.exec_ms.total)) }
             td.opt { (share(query.time_share)) " " (format!("{:.0} %", query.time_share * 100.0)) }
             td.opt { (human::millis(query.exec_ms.mean)) }
-            td { (human::millis(query.exec_ms.p95)) }
-            td.opt { (human::millis(query.exec_ms.p99)) }
+            td { (known(query.exec_ms.p95)) }
+            td.opt { (known(query.exec_ms.p99)) }
             td.opt { (human::millis(query.exec_ms.max)) }
             td.opt { (human::rate(per_call)) }
         }
@@ -170,11 +178,16 @@ fn owner(query: &QueryRow) -> Markup {
             td { (human::count(query.calls)) }
             td { (human::count(query.rows)) }
             @for time in [
-                times.total, times.min, times.p50, times.p95, times.p99, times.max, times.mean,
-                query.pool_wait_ms.total,
-            ] { td { (human::millis(time)) } }
-            td { (query.max_list) }
-            td.l.bad { @for (code, count) in &query.errors { (count) " × " (code) " " } }
+                Some(times.total), times.min, times.p50, times.p95, times.p99, Some(times.max),
+                Some(times.mean), Some(query.pool_wait_ms.total),
+            ] { td { (known(time)) } }
+            @if let Some(whole) = &query.whole {
+                td { (whole.max_list) }
+                td.l.bad { @for (code, count) in &whole.errors { (count) " × " (code) " " } }
+            } @else {
+                td { "-" }
+                td.l.bad { @if query.failed > 0 { (query.failed) } }
+            }
             td.l.dim { (query.first_seen) }
             td.l.dim { (query.last_seen) }
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::numbers::millis;
-use super::queries::OwnerSelection;
+use super::selection::OwnerSelection;
 use crate::admin::answer::View;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number};
