@@ -111,7 +111,8 @@ impl Account {
             // The port names the file in it.
             Host::Socket(folder) => config.host_path(folder),
         };
-        config.ssl_mode(mode(&self.tls, &self.host));
+        let (mode, negotiation) = mode(&self.tls, &self.host);
+        config.ssl_mode(mode).ssl_negotiation(negotiation);
         config.port(self.port).dbname(&self.database).user(&self.user);
         config.application_name(purpose.application);
         if let Some(limit) = purpose.connect_timeout {
@@ -138,7 +139,7 @@ pub fn in_postgres_words(error: &tokio_postgres::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, SslMode};
+    use crate::config::{Config, ServerTls, SslMode};
     use crate::net::tls::material::TlsMaterial;
 
     #[test]
@@ -150,7 +151,7 @@ mod tests {
             database: "shop".to_owned(),
             user: "app".to_owned(),
             password: Some(SecretText::new("hunter2".to_owned())),
-            tls: tls.connector(SslMode::Prefer),
+            tls: tls.connector(ServerTls::asking(SslMode::Prefer)),
         };
         let purpose = Purpose { application: "test", most: 1, connect_timeout: None };
         assert!(!format!("{account:?}").contains("hunter2"));

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::config::{Config, PREFIX, Role, TokenHash, quoted};
+use crate::config::{Config, Role, TokenHash, quoted};
 use crate::net::tls::material::TlsMaterial;
 use crate::sql::fingerprint::Fingerprinter;
 use crate::sql::lexer::Backslashes;
@@ -50,12 +50,11 @@ pub fn parse() -> Command {
     Arguments::parse().into()
 }
 
-/// This process's variables that are settings. One that is not UTF-8 is kept with its bad bytes replaced,
-/// so that it is refused rather than ignored.
+/// This process's variables: some are settings, and `password_env` may name any. One that is not UTF-8 is kept with its
+/// bad bytes replaced, so that it is refused rather than ignored.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()))
-        .filter(|(name, _): &(String, String)| name.starts_with(PREFIX))
         .collect()
 }
 

@@ -6,6 +6,8 @@
 
 #[path = "clients/accuracy.rs"]
 mod accuracy;
+#[path = "clients/logins.rs"]
+mod logins;
 #[path = "clients/metrics.rs"]
 mod metrics;
 #[path = "clients/shop.rs"]

@@ -19,6 +19,10 @@ pub enum Method {
     Md5,
     /// SCRAM-SHA-256.
     Scram,
+    /// A certificate of a CA that the configuration names.
+    Certificate,
+    /// The system user, as the kernel says.
+    Peer,
     /// The password in clear, with which Postgres let us log in a moment ago.
     ServerLogin,
     /// The password in clear, the same with which Postgres let us log in before.
@@ -39,6 +43,16 @@ impl Authenticated {
     /// this very client.
     pub fn by_server_login(user: &str) -> Self {
         Self::new(user, Method::ServerLogin)
+    }
+
+    /// For the method `cert`: the caller has seen that TLS proved the certificate, and whose it is.
+    pub fn by_certificate(user: &str) -> Self {
+        Self::new(user, Method::Certificate)
+    }
+
+    /// For the method `peer`: the caller has asked the kernel whose process it is.
+    pub fn by_peer(user: &str) -> Self {
+        Self::new(user, Method::Peer)
     }
 
     /// The proven name.

@@ -6,13 +6,15 @@ use std::time::Instant;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::admission::AdmissionError;
 use super::context::Shared;
 use crate::account;
 use crate::auth::scram::server::{self as scram, Chosen, ServerError};
 use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
 use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
-use crate::config::{AuthQuery, AuthType, Config, SecretText};
+use crate::config::hba::{Method, Terms};
+use crate::config::{AuthQuery, Config, SecretText};
 use crate::lookup::{Asker, LookupError};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
@@ -49,6 +51,9 @@ pub enum CredentialError {
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// It is not to be asked, or what it is known by is not this user's.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// Something else than a password came.
     #[error("expected a password, got message type {0}")]
     NoPassword(u8),
@@ -135,6 +140,7 @@ impl CredentialError {
             Self::Sasl => Some(ClientHears::ProtocolViolation("malformed SASL response")),
             Self::Read(_)
             | Self::Io(_)
+            | Self::Admission(_)
             | Self::NoPassword(_)
             | Self::Remote
             | Self::Unproven
@@ -149,6 +155,7 @@ impl CredentialError {
             Self::Scram(_)
             | Self::Read(_)
             | Self::Io(_)
+            | Self::Admission(_)
             | Self::NoPassword(_)
             | Self::Sasl
             | Self::Remote
@@ -165,17 +172,26 @@ impl Asking<'_> {
     /// # Errors
     /// When the client is not let in.
     pub async fn ask(&mut self, config: &Config) -> Result<Authenticated, CredentialError> {
+        let terms = self.terms(config)?;
+        let authenticated = self.exchange(&terms, config).await?;
+        self.check_certificate_name(&terms)?;
+        Ok(authenticated)
+    }
+
+    /// Runs the exchange with the secret from the file, or the one that Postgres gives.
+    async fn exchange(
+        &mut self,
+        terms: &Terms<'_>,
+        config: &Config,
+    ) -> Result<Authenticated, CredentialError> {
         let user = &self.startup.user;
         let own = config.users.get(user).and_then(|u| u.password.as_ref()).and_then(secret);
-        let asks = matches!(
-            config.auth.auth_type,
-            AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
-        );
+        let asks = matches!(terms.method, Method::Plain | Method::Md5 | Method::ScramSha256);
         let query = config.auth_query(&self.startup.database).filter(|_| asks && own.is_none());
-        let Some(query) = query else { return self.prove_by(config, own).await };
+        let Some(query) = query else { return self.prove_by(terms, config, own).await };
         let asker = asker(config, &query, &self.shared.pools.tls());
         let found = self.shared.lookups.secret(query.name, asker, user).await?;
-        let outcome = self.prove_by(config, found.clone()).await;
+        let outcome = self.prove_by(terms, config, found.clone()).await;
         if outcome.as_ref().is_err_and(CredentialError::is_about_the_secret) {
             self.shared.lookups.forget(query.name, user);
         }
@@ -187,18 +203,23 @@ impl Asking<'_> {
     /// Runs the exchange with this secret.
     async fn prove_by(
         &mut self,
+        terms: &Terms<'_>,
         config: &Config,
         secret: Option<Secret>,
     ) -> Result<Authenticated, CredentialError> {
-        match config.auth.auth_type {
-            AuthType::Trust => Ok(Authenticated::by_trust(&self.startup.user)),
-            AuthType::Plain => self.plain(secret).await,
-            AuthType::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
+        match terms.method {
+            Method::Trust => Ok(Authenticated::by_trust(&self.startup.user)),
+            Method::Plain => self.plain(secret).await,
+            Method::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
                 SecretKind::Md5 | SecretKind::Plain => self.md5(secret).await,
                 SecretKind::Scram => self.scram(secret).await,
             },
-            AuthType::ScramSha256 => self.scram(secret).await,
-            AuthType::Passthrough => self.passthrough(config).await,
+            Method::ScramSha256 => self.scram(secret).await,
+            Method::Passthrough => self.passthrough(config).await,
+            Method::Cert => Ok(self.by_certificate(terms)?),
+            Method::Peer => Ok(self.by_peer(terms).await?),
+            // `terms` gives nobody such terms.
+            Method::Reject => Err(Refusal::UnknownUser.into()),
         }
     }
 
@@ -381,7 +402,7 @@ fn asker(config: &Config, query: &AuthQuery<'_>, tls: &TlsMaterial) -> Asker {
         database: query.dbname.to_owned(),
         user: query.user.to_owned(),
         password,
-        tls: tls.connector(config.tls.server_mode(query.database)),
+        tls: tls.connector(config.tls.servers(query.database)),
     };
     Asker { account, sql: query.sql.to_owned() }
 }

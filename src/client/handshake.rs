@@ -199,7 +199,7 @@ impl Handshake {
             }
             FirstPacket::Startup(startup) => {
                 let startup = &*who.insert(startup);
-                opening.check(startup)?;
+                opening.check()?;
                 startup
             }
             FirstPacket::SslRequest | FirstPacket::GssEncRequest => {
@@ -423,7 +423,7 @@ fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option
     let denial = match error {
         LoginError::Read(ReadError::Closed | ReadError::Io(_)) | LoginError::Io(_) => return None,
         LoginError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => Denial::NotPostgres,
-        LoginError::Opening(error) => return not_opened(error, user),
+        LoginError::Opening(error) => return not_opened(error),
         LoginError::NoDatabase => Denial::NoDatabase(database),
         LoginError::TooMany(limit) => Denial::TooManyClients(limit),
         LoginError::Timeout => Denial::LoginTimeout,
@@ -439,12 +439,15 @@ fn report<'a>(error: &'a LoginError, database: &'a str, user: &'a str) -> Option
             Denial::Setting { code: *code, message }
         }
         LoginError::Welcome(WelcomeError::Lost(_)) => return Some(Report::ServerGone),
+        LoginError::Credentials(CredentialError::Admission(error)) => {
+            Denial::NotAdmitted { error, user, database }
+        }
         LoginError::Credentials(error) => return refused_credentials(error, user),
     };
     Some(Report::Login(denial))
 }
 
-fn not_opened<'a>(error: &'a OpeningError, user: &'a str) -> Option<Report<'a>> {
+fn not_opened(error: &OpeningError) -> Option<Report<'_>> {
     Some(Report::Login(match error {
         OpeningError::Read(ReadError::Closed | ReadError::Io(_)) | OpeningError::Io(_) => {
             return None;
@@ -456,7 +459,6 @@ fn not_opened<'a>(error: &'a OpeningError, user: &'a str) -> Option<Report<'a>> 
         OpeningError::Startup(error) => Denial::Startup(error),
         OpeningError::BytesBehindRequest => Denial::BytesBehindRequest,
         OpeningError::TlsRequired => Denial::TlsRequired,
-        OpeningError::OtherName => Denial::OtherCertificate(user),
     }))
 }
 
@@ -465,6 +467,8 @@ fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<
         CredentialError::Read(ReadError::Closed | ReadError::Io(_)) | CredentialError::Io(_) => {
             return None;
         }
+        // It has been told apart above, where the database is known.
+        CredentialError::Admission(error) => Denial::NotAdmitted { error, user, database: "" },
         CredentialError::NoPassword(tag) => Denial::ExpectedPassword(*tag),
         CredentialError::Remote => Denial::PassthroughRemote,
         CredentialError::Unproven => Denial::PassthroughUnproven,

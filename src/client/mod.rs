@@ -1,6 +1,7 @@
 //! One client: login, session, end.
 
-pub mod active;
+mod active;
+pub mod admission;
 pub mod context;
 pub mod credentials;
 pub mod handshake;

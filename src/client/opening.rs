@@ -10,7 +10,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::ALPN;
 use crate::net::tls::acceptor::Acceptor;
 use crate::net::tls::session::HandshakeError;
-use crate::protocol::startup::{self, FirstPacket, Startup, StartupError};
+use crate::protocol::startup::{self, FirstPacket, StartupError};
 
 /// Requests for encryption before the real first packet: TLS and GSSAPI, each once.
 const MOST_REQUESTS: usize = 2;
@@ -45,9 +45,6 @@ pub enum OpeningError {
     /// Only encrypted clients are served.
     #[error("the client does not use TLS")]
     TlsRequired,
-    /// The certificate is another user's.
-    #[error("the common name of the client's certificate is not the user")]
-    OtherName,
 }
 
 /// A connection at its beginning.
@@ -103,18 +100,11 @@ impl<'a> Opening<'a> {
     /// May this client begin a session over the channel that it has?
     ///
     /// # Errors
-    /// [`OpeningError::TlsRequired`] and [`OpeningError::OtherName`].
-    pub fn check(&self, startup: &Startup) -> Result<(), OpeningError> {
-        let Some(acceptor) = self.acceptor() else { return Ok(()) };
-        let Some(tls) = self.stream.tls() else {
-            let required = acceptor.mode().requires();
-            return if required { Err(OpeningError::TlsRequired) } else { Ok(()) };
-        };
-        let name = || tls.peer().and_then(|peer| peer.common_name());
-        if acceptor.mode() == crate::config::SslMode::VerifyFull
-            && name().as_deref() != Some(&startup.user)
-        {
-            return Err(OpeningError::OtherName);
+    /// [`OpeningError::TlsRequired`].
+    pub fn check(&self) -> Result<(), OpeningError> {
+        let required = self.acceptor().is_some_and(|acceptor| acceptor.mode().requires());
+        if required && self.stream.tls().is_none() {
+            return Err(OpeningError::TlsRequired);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The one table of what the pooler itself says to clients: error to severity, SQLSTATE, text.
 
+use super::admission::{AdmissionError, Wants};
 use crate::auth::ClientHears;
+use crate::config::hba::{Method, Origin};
 use crate::protocol::error_response::{Severity, write_error};
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::StartupError;
@@ -19,8 +21,15 @@ pub enum Denial<'a> {
     BytesBehindRequest,
     /// Only encrypted clients are served.
     TlsRequired,
-    /// The certificate is not that of this user.
-    OtherCertificate(&'a str),
+    /// No rule lets it in, or what it is known by is not this user's.
+    NotAdmitted {
+        /// Why.
+        error: &'a AdmissionError,
+        /// The user's name.
+        user: &'a str,
+        /// The database's name.
+        database: &'a str,
+    },
     /// Login took too long.
     LoginTimeout,
     /// Login failed.
@@ -222,10 +231,7 @@ impl Denial<'_> {
                 hint: "Connect with sslmode=require, or stricter.",
                 ..fatal(SqlState::INVALID_AUTHORIZATION, "TLS is required")
             },
-            Self::OtherCertificate(user) => fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                format!("certificate authentication failed for user \"{user}\""),
-            ),
+            Self::NotAdmitted { error, user, database } => not_admitted(error, user, database),
             Self::LoginTimeout => fatal(
                 SqlState::QUERY_CANCELED,
                 "canceling authentication due to client_login_timeout",
@@ -269,6 +275,53 @@ fn passthrough_unproven() -> Text<'static> {
     }
 }
 
+/// In the words of Postgres (`ClientAuthentication` and `auth_failed`, src/backend/libpq/auth.c).
+fn not_admitted(error: &AdmissionError, user: &str, database: &str) -> Text<'static> {
+    let whence = |origin: &Origin| match origin {
+        Origin::Local => ("[local]".to_owned(), "no encryption"),
+        Origin::Clear(address) => (address.to_string(), "no encryption"),
+        Origin::Encrypted(address) => (address.to_string(), "SSL encryption"),
+    };
+    let message = match error {
+        AdmissionError::NoEntry { origin, wants } => {
+            let (host, encryption) = whence(origin);
+            match wants {
+                Wants::Database => format!(
+                    "no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+                Wants::Cluster => format!(
+                    "no pg_hba.conf entry for replication connection from host \"{host}\", user \"{user}\", {encryption}"
+                ),
+            }
+        }
+        AdmissionError::Rejected { origin, wants, .. } => {
+            let (host, encryption) = whence(origin);
+            match wants {
+                Wants::Database => format!(
+                    "pg_hba.conf rejects connection for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}"
+                ),
+                Wants::Cluster => format!(
+                    "pg_hba.conf rejects replication connection for host \"{host}\", user \"{user}\", {encryption}"
+                ),
+            }
+        }
+        AdmissionError::NoCertificate => "connection requires a valid client certificate".into(),
+        AdmissionError::OtherCertificate { method, .. } => match method {
+            Method::Cert | Method::Peer | Method::Reject => {
+                format!("certificate authentication failed for user \"{user}\"")
+            }
+            Method::Trust => format!("\"trust\" authentication failed for user \"{user}\""),
+            Method::Plain | Method::Md5 | Method::ScramSha256 | Method::Passthrough => {
+                return login_failed(ClientHears::PasswordFailed, user);
+            }
+        },
+        AdmissionError::OtherPeer(_) | AdmissionError::NoPeer | AdmissionError::Peer(_) => {
+            format!("Peer authentication failed for user \"{user}\"")
+        }
+    };
+    fatal(SqlState::INVALID_AUTHORIZATION, message)
+}
+
 fn login_failed(hears: ClientHears, user: &str) -> Text<'static> {
     match hears {
         ClientHears::PasswordFailed => fatal(
@@ -296,7 +349,9 @@ fn no_server(failure: &ConnectError) -> Text<'_> {
         | ConnectError::Io(_) => {
             error(SqlState::CONNECTION_FAILURE, format!("no connection to Postgres: {failure}"), "")
         }
-        ConnectError::Dial(DialError::NoTls | DialError::Answer(_) | DialError::Tls(_))
+        ConnectError::Dial(
+            DialError::NoTls | DialError::Answer(_) | DialError::NoAlpn | DialError::Tls(_),
+        )
         | ConnectError::Scram(_)
         | ConnectError::NoSecret(_)
         | ConnectError::Unsupported(_)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::hba::HbaProblem;
 use super::units::UnitError;
 use super::userlist::{LineFault, LineProblem};
 
@@ -105,6 +106,9 @@ pub enum Problem {
     /// A line of the user list.
     #[error(transparent)]
     UserList(#[from] LineProblem),
+    /// A line of the HBA or ident file.
+    #[error(transparent)]
+    Hba(#[from] HbaProblem),
 
     /// No such key, and what was probably meant.
     #[error("unknown key{0}")]
@@ -239,6 +243,26 @@ pub enum Conflict {
     /// A mode of TLS without a file that it needs.
     #[error("needs {0} beside it")]
     TlsNeeds(&'static str),
+    /// `auth_type = hba` without rules.
+    #[error("needs auth_hba_file beside it")]
+    HbaNeedsFile,
+    /// `auth_type = cert` where no certificate is looked at.
+    #[error("needs client_tls_ca_file in [tls], and another client_tls_sslmode than disable")]
+    CertNeedsTls,
+    /// TLS at once, where it may be none.
+    #[error(
+        "direct needs a server_tls_sslmode of require or stricter: whoever begins with TLS cannot do without"
+    )]
+    WeakForDirect,
+    /// A secret from two places.
+    #[error("there is {0} beside it: one of them is enough")]
+    TwoPasswords(&'static str),
+    /// An environment variable that is not there.
+    #[error("the environment has no {0}")]
+    NoVariable(String),
+    /// A secret that is none.
+    #[error("the secret is empty")]
+    EmptySecret,
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,
@@ -315,6 +339,15 @@ pub enum Warning {
         file: PathBuf,
         /// The later line, from 1.
         line: usize,
+    },
+    /// Rules that nobody goes by.
+    #[error("auth_hba_file is not used, as auth_type is not hba")]
+    HbaUnused,
+    /// A rule for TLS where there is none.
+    #[error("{place}: matches nobody, as client_tls_sslmode is disable")]
+    HbaBlind {
+        /// The line.
+        place: Place,
     },
     /// `trust` where others than this machine's users can connect.
     #[error("auth_type is trust and {0} is not a loopback address: whoever reaches it is let in")]

@@ -35,7 +35,6 @@ const BY_CLIENT: Foreign =
 const NO_RESET_QUERY: Foreign =
     Refused("what a client left is undone as needed; see server_reset in [pool]");
 const NO_EMPTYING: Foreign = Refused("unused pools go by themselves, unless they are configured");
-const ONE_METHOD: Foreign = Refused("auth_type holds for every client");
 const EVERY_PARAMETER: Foreign = NotNeeded("every startup parameter is honoured");
 
 const BY_PREFIX: &[(&str, Foreign)] = &[("auth_ldap", NO_LDAP)];
@@ -49,8 +48,6 @@ const BY_NAME: &[(&str, Foreign)] = &[
     ("client_tls_ecdhcurve", OWN_CIPHERS),
     ("server_tls_ciphers", OWN_CIPHERS),
     ("server_tls13_ciphers", OWN_CIPHERS),
-    ("auth_hba_file", ONE_METHOD),
-    ("auth_ident_file", ONE_METHOD),
     ("scram_iterations", Refused("plain secrets get Postgres' own 4096 iterations")),
     ("admin_users", NO_CONSOLE),
     ("stats_users", NO_CONSOLE),

@@ -10,9 +10,11 @@ mod effective;
 mod endpoint;
 mod fault;
 mod foreign;
+pub mod hba;
 mod key;
 mod kind;
 mod layers;
+mod passwords;
 mod render;
 mod resolve;
 mod secret_text;
@@ -45,7 +47,7 @@ pub use settings::{
 };
 pub use shape::quoted;
 pub use table::Table;
-pub use tls::{SslMode, TlsProtocols};
+pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};
 pub use variables::{FALLBACK, PREFIX};
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub databases: BTreeMap<String, Database>,
     /// `[users.NAME]` and the users of `auth_file`, by name.
     pub users: BTreeMap<String, User>,
+    /// The rules of `auth_hba_file`.
+    pub hba: hba::Hba,
     /// What works but ought to be known.
     pub warnings: Vec<Warning>,
 }
@@ -90,7 +94,7 @@ impl Config {
     /// # Errors
     /// Every fault there is, not only the first.
     pub fn load(path: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
-        resolve::resolve(layers::Layers::read(path, env))
+        resolve::resolve(layers::Layers::read(path, env), env)
     }
 
     /// The paths of the keys that differ in `new` and that only a restart applies.
@@ -107,6 +111,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        resolve::resolve(layers::Layers::default()).expect("a test resolves the defaults")
+        resolve::resolve(layers::Layers::default(), &BTreeMap::new())
+            .expect("a test resolves the defaults")
     }
 }

@@ -8,23 +8,30 @@ use config::{Value, ValueKind};
 use super::Config;
 use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
+use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
+use super::passwords::{Sources, fetch};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
 use super::table::{Scope, Settings};
-use super::tls::SslMode;
+use super::tls::{SslMode, SslNegotiation};
 use super::userlist;
 use super::variables::FALLBACK;
 
 /// The configuration that the layers give, or all their faults.
-pub(super) fn resolve(layers: Layers) -> Result<Config, ConfigErrors> {
+pub(super) fn resolve(
+    layers: Layers,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
     let mut draft = Draft { tree: layers.tree, faults: layers.faults };
     let mut config = draft.read();
     config.warnings = layers.warnings;
+    draft.fetch_passwords(&mut config, env);
     draft.join_user_list(&mut config);
     if draft.value("auth", "auth_type").is_none() {
         config.auth.auth_type = default_auth_type(&config);
     }
+    draft.read_hba(&mut config);
     draft.check(&config);
     ConfigErrors::unless_empty(draft.faults)?;
     warn_of_auth(&mut config);
@@ -58,6 +65,7 @@ impl Draft {
             general: self.one("general"),
             databases,
             users: self.many("users"),
+            hba: Hba::default(),
             warnings: Vec::new(),
         }
     }
@@ -77,6 +85,32 @@ impl Draft {
             all.insert(name.clone(), settings);
         }
         all
+    }
+
+    /// Puts secrets into their keys that stand in files and variables.
+    fn fetch_passwords(&mut self, config: &mut Config, env: &BTreeMap<String, String>) {
+        let mut found = Vec::new();
+        for (name, user) in &mut config.users {
+            let place =
+                |key| self.place_in(&["users", name], &format!("users.{}", quoted(name)), key);
+            let file = (user.password_file.as_ref(), place("password_file"));
+            let variable = (user.password_env.as_str(), place("password_env"));
+            found.push(fetch(Sources { own: &mut user.password, file, variable }, env));
+        }
+        for (name, database) in &mut config.databases {
+            let table = format!("databases.{}", quoted(name));
+            let place = |key| self.place_in(&["databases", name], &table, key);
+            let file = (database.password_file.as_ref(), place("password_file"));
+            let variable = (database.password_env.as_str(), place("password_env"));
+            found.push(fetch(Sources { own: &mut database.password, file, variable }, env));
+        }
+        for outcome in found {
+            match outcome {
+                Ok(Some(warning)) if config.warnings.contains(&warning) => {}
+                Ok(warning) => config.warnings.extend(warning),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
     }
 
     /// Adds the users of `auth_file`. What `[users]` says of one of them stays.
@@ -100,6 +134,25 @@ impl Draft {
         for (name, secret) in list.users {
             let user = config.users.entry(name).or_insert_with(defaults::<User>);
             user.password = user.password.take().or(secret);
+        }
+    }
+
+    /// Reads `auth_hba_file` with the maps of `auth_ident_file`.
+    fn read_hba(&mut self, config: &mut Config) {
+        let place = self.place("auth", "auth_type");
+        let auth = &config.auth;
+        let no_tls = config.tls.client_tls_ca_file.is_none()
+            || config.tls.client_tls_sslmode == SslMode::Disable;
+        match (auth.auth_type, &auth.auth_hba_file) {
+            (AuthType::Hba, None) => self.conflict(Conflict::HbaNeedsFile, [place]),
+            (AuthType::Cert, _) if no_tls => self.conflict(Conflict::CertNeedsTls, [place]),
+            (AuthType::Hba, Some(file)) => {
+                let ident = auth.auth_ident_file.as_deref();
+                config.hba = Hba::read(file, ident, &config.tls, &mut self.faults);
+                config.warnings.extend(config.hba.blind(&config.tls));
+            }
+            (_, Some(_)) => config.warnings.push(Warning::HbaUnused),
+            (_, None) => {}
         }
     }
 
@@ -197,11 +250,20 @@ impl Draft {
             self.conflict(conflict, written_first(places));
         }
         let ca = "server_tls_ca_file";
-        if config.tls.server_tls_ca_file.is_some() {
-            return;
-        }
+        let no_ca = config.tls.server_tls_ca_file.is_none();
         for (name, database) in &config.databases {
-            if database.server_tls_sslmode.is_some_and(SslMode::verifies) {
+            let own = (database.server_tls_negotiation, database.server_tls_sslmode);
+            let way = config.tls.servers(database);
+            if own != (None, None)
+                && way.negotiation == SslNegotiation::Direct
+                && !way.mode.requires()
+            {
+                let table = format!("databases.{}", quoted(name));
+                let keys = ["server_tls_negotiation", "server_tls_sslmode"];
+                let places = keys.map(|key| self.place_in(&["databases", name], &table, key));
+                self.conflict(Conflict::WeakForDirect, written_first(places));
+            }
+            if database.server_tls_sslmode.is_some_and(SslMode::verifies) && no_ca {
                 let table = format!("databases.{}", quoted(name));
                 let place = self.place_in(&["databases", name], &table, "server_tls_sslmode");
                 let places = [place, self.place("tls", ca)];
@@ -259,6 +321,9 @@ fn written_first<const N: usize>(mut places: [Place; N]) -> [Place; N] {
 
 /// Without any secret to check against, Postgres has to decide who a client is.
 fn default_auth_type(config: &Config) -> AuthType {
+    if config.auth.auth_hba_file.is_some() {
+        return AuthType::Hba;
+    }
     let has_secret = config.users.values().any(|user| user.password.is_some());
     if has_secret || config.auth.auth_file.is_some() || asks_for_secrets(config) {
         AuthType::ScramSha256
@@ -320,7 +385,9 @@ fn warn_of_auth(config: &mut Config) {
         AuthType::Plain | AuthType::Passthrough if encrypted => None,
         AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
         AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
-        AuthType::Md5 | AuthType::ScramSha256 => None,
+        AuthType::Md5 | AuthType::ScramSha256 | AuthType::Cert | AuthType::Peer | AuthType::Hba => {
+            None
+        }
     });
     config.warnings.extend(of_network);
     let in_clear = beyond_loopback(config).filter(|_| config.tls.admin_tls_cert_file.is_none());

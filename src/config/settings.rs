@@ -18,7 +18,7 @@ use super::secret_text::SecretText;
 use super::size::Size;
 use super::statements::TagKeys;
 use super::table::settings;
-use super::tls::{SslMode, TlsProtocols};
+use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
 use super::units::BareUnit;
 
@@ -127,10 +127,14 @@ settings! {
 
     /// How clients prove who they are.
     "auth" => AuthSettings {
-        /// trust, plain, md5, scram-sha-256 or passthrough (Postgres decides); unless set, scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
+        /// trust, plain, md5, scram-sha-256, passthrough (Postgres decides), cert, peer (Unix sockets only) or hba (rules of auth_hba_file); unless set, hba where auth_hba_file is set, else scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
         auth_type: AuthType = Text("passthrough") => OneOf::words(), Live;
         /// A file of users and secrets in the format of PgBouncer's userlist.txt; `[users]` wins over it.
         auth_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// A file of rules in the format of pg_hba.conf: who is let in how.
+        auth_hba_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// A file of maps in the format of pg_ident.conf, for the rules' option map.
+        auth_ident_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// A user that asks Postgres for the secrets of users who have none here; empty asks nobody.
         auth_user: String = Text("") => NameOrNone, Live;
         /// The query it asks with: $1 is the user, the second column the secret.
@@ -149,12 +153,14 @@ settings! {
         client_tls_cert_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The private key of that certificate.
         client_tls_key_file: Option<PathBuf> = Text("") => FilePath, Live;
-        /// The CAs of client certificates, for verify-ca and verify-full.
+        /// The CAs of client certificates. Unless client_tls_sslmode is verify-ca or verify-full, a client need not show one; if it does, it must be good.
         client_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The versions with clients: secure (1.2 and 1.3) or tlsv1.3.
         client_tls_protocols: TlsProtocols = Text("secure") => OneOf::words(), Live;
         /// TLS with Postgres over TCP, as in libpq: disable, allow, prefer, require (checks the CA if one is given), verify-ca, verify-full (the host name too).
         server_tls_sslmode: SslMode = Text("prefer") => OneOf::words(), Live;
+        /// How TLS with Postgres begins: postgres (it is asked first) or direct, which PostgreSQL 17 and later understand.
+        server_tls_negotiation: SslNegotiation = Text("postgres") => OneOf::words(), Live;
         /// The CAs of Postgres' certificates, or those certificates themselves.
         server_tls_ca_file: Option<PathBuf> = Text("") => FilePath, Live;
         /// The certificate to show to Postgres, if it asks for one.
@@ -229,8 +235,14 @@ settings! {
         user: Option<String> = Unset { sample: "\"shop_owner\"" } => Opt(Name), Live;
         /// The password of that user.
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// A file whose first line is that password.
+        password_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// An environment variable that is that password.
+        password_env: String = Text("") => NameOrNone, Live;
         /// In place of the global server_tls_sslmode.
         server_tls_sslmode: Option<SslMode> = Unset { sample: "\"prefer\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global server_tls_negotiation.
+        server_tls_negotiation: Option<SslNegotiation> = Unset { sample: "\"postgres\"" } => Opt(OneOf::words()), Live;
         /// In place of the global auth_user.
         auth_user: Option<String> = Unset { sample: "\"\"" } => Opt(NameOrNone), Live;
         /// In place of the global auth_query.
@@ -263,6 +275,10 @@ settings! {
     "users.NAME" => User {
         /// The password, or its stored form: md5 with 32 hexadecimal digits, or SCRAM-SHA-256$...
         password: Option<SecretText> = Unset { sample: "\"secret\"" } => Opt(Secret), Live;
+        /// A file whose first line is the password or its stored form.
+        password_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// An environment variable that is the password or its stored form.
+        password_env: String = Text("") => NameOrNone, Live;
         /// In place of the database's pool_size, for servers that log in as this user.
         pool_size: Option<u32> = Unset { sample: "20" } => Opt(Cap), Live;
         /// In place of the database's reserve_pool_size, for servers that log in as this user.
@@ -330,6 +346,12 @@ pub enum AuthType {
     ScramSha256,
     /// By logging in to Postgres with the password in clear.
     Passthrough,
+    /// By a certificate whose common name is the user.
+    Cert,
+    /// By the system user that runs the client.
+    Peer,
+    /// As the rules of a file say.
+    Hba,
 }
 
 /// The form of log lines.
@@ -373,6 +395,9 @@ impl Word for AuthType {
         ("md5", Self::Md5),
         ("scram-sha-256", Self::ScramSha256),
         ("passthrough", Self::Passthrough),
+        ("cert", Self::Cert),
+        ("peer", Self::Peer),
+        ("hba", Self::Hba),
     ];
 }
 
@@ -430,8 +455,11 @@ mod tests {
             | AuthType::Plain
             | AuthType::Md5
             | AuthType::ScramSha256
-            | AuthType::Passthrough => AuthType::WORDS.len(),
+            | AuthType::Passthrough
+            | AuthType::Cert
+            | AuthType::Peer
+            | AuthType::Hba => AuthType::WORDS.len(),
         };
-        assert_eq!(words(AuthType::Trust), 5, "a new variant needs a word and an arm here");
+        assert_eq!(words(AuthType::Trust), 8, "a new variant needs a word and an arm here");
     }
 }

@@ -30,6 +30,32 @@ pub enum TlsProtocols {
     Tls13,
 }
 
+/// How TLS begins, from libpq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslNegotiation {
+    /// Postgres is asked first whether it speaks TLS.
+    Postgres,
+    /// At once, which PostgreSQL 17 and later understand: a round trip less.
+    Direct,
+}
+
+/// How servers are connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerTls {
+    /// How much TLS there is.
+    pub mode: SslMode,
+    /// How it begins.
+    pub negotiation: SslNegotiation,
+}
+
+impl ServerTls {
+    /// So much TLS, after Postgres was asked for it.
+    #[must_use]
+    pub fn asking(mode: SslMode) -> Self {
+        Self { mode, negotiation: SslNegotiation::Postgres }
+    }
+}
+
 impl SslMode {
     /// Does it look at the other side's certificate?
     #[must_use]
@@ -53,6 +79,11 @@ impl Word for SslMode {
         ("verify-ca", Self::VerifyCa),
         ("verify-full", Self::VerifyFull),
     ];
+}
+
+impl Word for SslNegotiation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("postgres", Self::Postgres), ("direct", Self::Direct)];
 }
 
 impl Word for TlsProtocols {
@@ -82,6 +113,12 @@ impl Tls {
             let missing = "server_tls_ca_file";
             found.push((Conflict::TlsNeeds(missing), ["server_tls_sslmode", missing]));
         }
+        if self.server_tls_negotiation == SslNegotiation::Direct
+            && !self.server_tls_sslmode.requires()
+        {
+            let keys = ["server_tls_negotiation", "server_tls_sslmode"];
+            found.push((Conflict::WeakForDirect, keys));
+        }
         let server = (&self.server_tls_cert_file, &self.server_tls_key_file);
         let admin = (&self.admin_tls_cert_file, &self.admin_tls_key_file);
         for ([cert, key], files) in [
@@ -99,8 +136,10 @@ impl Tls {
 
     /// How a database's servers are connected to.
     #[must_use]
-    pub fn server_mode(&self, database: &Database) -> SslMode {
-        database.server_tls_sslmode.unwrap_or(self.server_tls_sslmode)
+    pub fn servers(&self, database: &Database) -> ServerTls {
+        let negotiation = database.server_tls_negotiation.unwrap_or(self.server_tls_negotiation);
+        let mode = database.server_tls_sslmode.unwrap_or(self.server_tls_sslmode);
+        ServerTls { mode, negotiation }
     }
 }
 
@@ -112,6 +151,9 @@ mod tests {
     fn every_word_reads_back_and_modes_grow_stricter() {
         for (word, mode) in SslMode::WORDS {
             assert_eq!(mode.word(), *word);
+        }
+        for (word, negotiation) in SslNegotiation::WORDS {
+            assert_eq!(negotiation.word(), *word);
         }
         for (word, protocols) in TlsProtocols::WORDS {
             assert_eq!(protocols.word(), *word);

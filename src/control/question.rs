@@ -152,7 +152,7 @@ fn account(config: &Config, tls: &TlsMaterial, name: &str, database: &Database) 
         database: database.server_database(name).to_owned(),
         user: user.clone(),
         password: Some(password.clone()),
-        tls: tls.connector(config.tls.server_mode(database)),
+        tls: tls.connector(config.tls.servers(database)),
     })
 }
 

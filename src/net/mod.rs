@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod framed;
+pub mod interfaces;
 pub mod keepalive;
 pub mod listen;
 mod loopback;

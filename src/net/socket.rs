@@ -91,6 +91,14 @@ impl Socket {
         }
     }
 
+    /// Who runs the peer (`SO_PEERCRED`), for Unix sockets.
+    pub(super) fn peer_uid(&self) -> io::Result<Option<u32>> {
+        match self {
+            Self::Tcp(_) => Ok(None),
+            Self::Unix(stream) => stream.peer_cred().map(|peer| Some(peer.uid())),
+        }
+    }
+
     /// For socket options of TCP.
     pub(super) fn as_tcp(&self) -> Option<SockRef<'_>> {
         match self {

@@ -143,6 +143,14 @@ impl Stream {
         self.socket.take_error()
     }
 
+    /// The system user that runs the peer; `None`: it is not of this machine's own sockets.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn peer_uid(&self) -> io::Result<Option<u32>> {
+        self.socket.peer_uid()
+    }
+
     /// The socket below.
     pub(super) fn socket(&self) -> &Socket {
         &self.socket

@@ -278,6 +278,7 @@ fn outlook(error: &ConnectError) -> Outlook {
             DialError::Connect { .. }
             | DialError::NoTls
             | DialError::Answer(_)
+            | DialError::NoAlpn
             | DialError::Tls(HandshakeError::Tls(_) | HandshakeError::Thread),
         )
         | ConnectError::Timeout

@@ -249,7 +249,7 @@ fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Pla
     let plan = Plan {
         target: Target {
             address: address(&database.host, database.port),
-            tls: tls.connector(config.tls.server_mode(database)),
+            tls: tls.connector(config.tls.servers(database)),
             user: user.into(),
             database: database.server_database(name).into(),
             credential,

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use crate::config::SslMode;
+use crate::config::{SslMode, SslNegotiation};
 use crate::net::address::ServerAddress;
 use crate::net::stream::Stream;
+use crate::net::tls::ALPN;
 use crate::net::tls::connector::Connector;
 use crate::net::tls::session::HandshakeError;
 use crate::protocol::frontend;
@@ -44,6 +45,11 @@ pub enum DialError {
     /// It is no Postgres.
     #[error("the request for TLS was answered with {0:#04x}")]
     Answer(u8),
+    /// It speaks TLS, but does not say that it is Postgres.
+    #[error(
+        "the server did not agree on the ALPN protocol \"postgresql\"; server_tls_negotiation = \"direct\" needs PostgreSQL 17"
+    )]
+    NoAlpn,
     /// TLS failed.
     #[error(transparent)]
     Tls(#[from] HandshakeError),
@@ -77,6 +83,15 @@ pub async fn dial(
     if attempt == Attempt::Clear {
         return Ok(stream);
     }
+    if connector.negotiation() == SslNegotiation::Direct {
+        let session = connector.session(host).map_err(HandshakeError::from)?;
+        stream.start_tls(session, &[]).await?;
+        // Whoever does not name the protocol may have been meant for another one (ALPACA).
+        return match stream.tls().and_then(|tls| tls.alpn()) {
+            Some(ALPN) => Ok(stream),
+            Some(_) | None => Err(DialError::NoAlpn),
+        };
+    }
     let mut request = Vec::new();
     frontend::write_ssl_request(&mut request);
     stream.write_all(&request).await.map_err(DialError::Ask)?;
@@ -101,7 +116,7 @@ impl DialError {
     #[must_use]
     pub fn is_about_tls(&self) -> bool {
         match self {
-            Self::Ask(_) | Self::Answer(_) | Self::Tls(_) => true,
+            Self::Ask(_) | Self::Answer(_) | Self::NoAlpn | Self::Tls(_) => true,
             Self::Connect { .. } | Self::NoTls => false,
         }
     }

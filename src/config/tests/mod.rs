@@ -2,6 +2,8 @@
 
 mod environment;
 mod faults;
+mod hba;
+mod passwords;
 mod precedence;
 mod reading;
 mod user_list;

@@ -6,13 +6,13 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::session::TlsSession;
-use crate::config::SslMode;
+use crate::config::{ServerTls, SslMode, SslNegotiation};
 
 /// How Postgres is connected to: mode and trust. Two are equal if a connection made by one is as good
 /// as one made by the other.
 #[derive(Clone)]
 pub struct Connector {
-    pub(super) mode: SslMode,
+    pub(super) way: ServerTls,
     pub(super) config: Arc<ClientConfig>,
     /// A hash of the files that `config` was made from.
     pub(super) fingerprint: [u8; 32],
@@ -22,7 +22,13 @@ impl Connector {
     /// `server_tls_sslmode`.
     #[must_use]
     pub fn mode(&self) -> SslMode {
-        self.mode
+        self.way.mode
+    }
+
+    /// `server_tls_negotiation`.
+    #[must_use]
+    pub fn negotiation(&self) -> SslNegotiation {
+        self.way.negotiation
     }
 
     /// What rustls is told.
@@ -44,7 +50,7 @@ impl Connector {
 
 impl PartialEq for Connector {
     fn eq(&self, other: &Self) -> bool {
-        self.mode == other.mode && self.fingerprint == other.fingerprint
+        self.way == other.way && self.fingerprint == other.fingerprint
     }
 }
 
@@ -52,6 +58,6 @@ impl Eq for Connector {}
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Connector").field("way", &self.way).finish_non_exhaustive()
     }
 }

@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::config::SslMode as PostgresMode;
+use tokio_postgres::config::{SslMode as PostgresMode, SslNegotiation as PostgresNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
 use super::certificate::Certificate;
 use super::connector::Connector;
-use crate::config::{Host, SslMode};
+use crate::config::{Host, SslMode, SslNegotiation};
 
 /// Makes sessions for tokio-postgres.
 #[derive(Clone)]
@@ -39,11 +39,16 @@ impl MakeTls {
 
 /// What tokio-postgres is to do. It has no `allow`, which in most cases comes to the same.
 #[must_use]
-pub fn mode(connector: &Connector, host: &Host) -> PostgresMode {
-    match (host, connector.mode()) {
-        (Host::Socket(_), _) | (_, SslMode::Disable) => PostgresMode::Disable,
-        (_, SslMode::Allow | SslMode::Prefer) => PostgresMode::Prefer,
-        (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => PostgresMode::Require,
+pub fn mode(connector: &Connector, host: &Host) -> (PostgresMode, PostgresNegotiation) {
+    match (host, connector.mode(), connector.negotiation()) {
+        (Host::Socket(_), _, _) | (_, SslMode::Disable, _) => {
+            (PostgresMode::Disable, PostgresNegotiation::Postgres)
+        }
+        (_, SslMode::Allow | SslMode::Prefer, _) => {
+            (PostgresMode::Prefer, PostgresNegotiation::Postgres)
+        }
+        (_, _, SslNegotiation::Postgres) => (PostgresMode::Require, PostgresNegotiation::Postgres),
+        (_, _, SslNegotiation::Direct) => (PostgresMode::Require, PostgresNegotiation::Direct),
     }
 }
 

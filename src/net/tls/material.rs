@@ -19,7 +19,7 @@ use super::certificate::Certificate;
 use super::connector::Connector;
 use super::trust::{Anchors, Trust, Verifier};
 use super::{ALPN, HTTP_ALPN};
-use crate::config::{Config, SslMode, Tls, TlsProtocols};
+use crate::config::{Config, ServerTls, SslMode, Tls, TlsProtocols};
 
 const SECURE: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
@@ -117,7 +117,8 @@ impl TlsMaterial {
 
     /// How Postgres is connected to. As in libpq, `require` checks the issuer where one is known.
     #[must_use]
-    pub fn connector(&self, mode: SslMode) -> Connector {
+    pub fn connector(&self, way: ServerTls) -> Connector {
+        let mode = way.mode;
         let Servers { unverified, verified, fingerprint } = &self.servers;
         let config = match (mode, verified) {
             (SslMode::VerifyFull, Some(verified)) => &verified.name,
@@ -133,7 +134,7 @@ impl TlsMaterial {
                 _,
             ) => unverified,
         };
-        Connector { mode, config: Arc::clone(config), fingerprint: *fingerprint }
+        Connector { way, config: Arc::clone(config), fingerprint: *fingerprint }
     }
 }
 
@@ -153,18 +154,21 @@ fn clients(
         .with_protocol_versions(versions(settings.client_tls_protocols))
         .map_err(MaterialError::Versions)?;
     let builder = match (&settings.client_tls_ca_file, mode) {
-        (Some(path), SslMode::VerifyCa | SslMode::VerifyFull) => {
+        (Some(path), mode) => {
             let mut roots = RootCertStore::empty();
             let _ = roots.add_parsable_certificates(certificates(path)?);
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+            // Below that a certificate may be left out, but not be bad, as in Postgres.
+            let verifier =
+                if mode.verifies() { verifier } else { verifier.allow_unauthenticated() };
             builder.with_client_cert_verifier(
                 verifier
                     .build()
                     .map_err(|source| MaterialError::Issuers { path: path.clone(), source })?,
             )
         }
-        (Some(_) | None, _) => builder.with_no_client_auth(),
+        (None, _) => builder.with_no_client_auth(),
     };
     let chain = certificates(cert)?;
     let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());

@@ -8,7 +8,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::UnixStream;
 
 use super::material::TlsMaterial;
-use crate::config::{Config, SslMode};
+use crate::config::{Config, ServerTls, SslMode};
 use crate::net::stream::Stream;
 
 /// A client and a server that have shaken hands, and what carries them.
@@ -32,7 +32,10 @@ fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
         let (one, other) = UnixStream::pair().unwrap();
         let (mut client, mut server) = (Stream::from(one), Stream::from(other));
         let (asks, answers) = (
-            material.connector(SslMode::VerifyFull).session("localhost").unwrap(),
+            material
+                .connector(ServerTls::asking(SslMode::VerifyFull))
+                .session("localhost")
+                .unwrap(),
             material.acceptor().unwrap().session().unwrap(),
         );
         let (asked, answered) =

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::batch::query;
-use super::certificates::Authority;
+use super::certificates::{Authority, Papers};
 use super::postgres::Cluster;
 use super::process::{give_away, wait_for};
 
@@ -29,28 +29,39 @@ pub(crate) fn encrypted() -> &'static (Cluster, Authority) {
     static SHARED: OnceLock<(Cluster, Authority)> = OnceLock::new();
     SHARED.get_or_init(|| {
         let (cluster, authority) = (Cluster::start(), Authority::new());
-        let papers = authority.local();
-        let copy = |from: &std::path::Path, name: &str| {
-            let to = cluster.folder().join(name);
-            std::fs::copy(from, &to).unwrap();
-            give_away(&to);
-            to
-        };
-        let cert = copy(&papers.cert, "server.pem");
-        let key = copy(&papers.key, "server.key");
-        let ca = copy(&authority.file(), "ca.pem");
         cluster.superuser("postgres").run(&query(ROLES));
-        let settings = format!(
-            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'\n",
-            cert.display(),
-            key.display(),
-            ca.display()
-        );
-        cluster.reconfigure(&settings, RULES);
-        wait_for(RELOAD_LIMIT, "Postgres to speak TLS", || {
-            let shown = cluster.superuser("postgres").value("SHOW ssl");
-            if shown == "on" { Ok(()) } else { Err(shown) }
+        speak_tls(&cluster, &authority, &authority.local(), |settings| {
+            cluster.reconfigure(settings, RULES);
         });
         (cluster, authority)
     })
+}
+
+/// Makes Postgres speak TLS with this certificate, and believe this authority's clients. `apply` puts the settings in
+/// force.
+pub(crate) fn speak_tls(
+    cluster: &Cluster,
+    authority: &Authority,
+    papers: &Papers,
+    apply: impl FnOnce(&str),
+) {
+    let copy = |from: &std::path::Path, name: &str| {
+        let to = cluster.folder().join(name);
+        std::fs::copy(from, &to).unwrap();
+        give_away(&to);
+        to
+    };
+    let cert = copy(&papers.cert, "server.pem");
+    let key = copy(&papers.key, "server.key");
+    let ca = copy(&authority.file(), "ca.pem");
+    apply(&format!(
+        "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'\n",
+        cert.display(),
+        key.display(),
+        ca.display()
+    ));
+    wait_for(RELOAD_LIMIT, "Postgres to speak TLS", || {
+        let shown = cluster.superuser("postgres").value("SHOW ssl");
+        if shown == "on" { Ok(()) } else { Err(shown) }
+    });
 }

@@ -25,7 +25,7 @@ pub(crate) use batch::{Batch, query};
 pub(crate) use certificates::{Age, Authority, Papers};
 pub(crate) use client::{PATIENCE, RawClient, send_cancel};
 pub(crate) use config::PoolerConfig;
-pub(crate) use encrypted::encrypted;
+pub(crate) use encrypted::{encrypted, speak_tls};
 pub(crate) use fake_server::{FakeServer, FakeSession};
 pub(crate) use frame::Frame;
 pub(crate) use login::{Login, Protocol};

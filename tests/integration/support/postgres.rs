@@ -163,6 +163,16 @@ impl Cluster {
         self.superuser("postgres").query("SELECT pg_reload_conf()");
     }
 
+    /// Adds to the settings, and lets in by nothing but these rules and maps, and whom the tests need.
+    pub(crate) fn let_in_by(&self, settings: &str, rules: &str, maps: &str) {
+        let data = self.folder.join("data");
+        append(&data.join("postgresql.conf"), settings);
+        let rules = format!("local all postgres,app trust\n{rules}");
+        std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        std::fs::write(data.join("pg_ident.conf"), maps).unwrap();
+        self.superuser("postgres").query("SELECT pg_reload_conf()");
+    }
+
     /// Starts Postgres again after `stop`; returns when it takes queries.
     pub(crate) fn resume(&self) {
         self.launch();

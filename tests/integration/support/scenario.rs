@@ -49,6 +49,11 @@ impl Scenario {
         Scenario::on(Ground::Own(Box::new(Cluster::start())))
     }
 
+    /// As `new`, on a cluster that was made for the test.
+    pub(crate) fn on_cluster(cluster: Cluster) -> Scenario {
+        Scenario::on(Ground::Own(Box::new(cluster)))
+    }
+
     /// As `new`, on a cluster of its own that `app` may replicate, physically through database `replication`.
     pub(crate) fn replicable() -> Scenario {
         let scenario = Scenario::with_own_postgres();

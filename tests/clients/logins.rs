@@ -1,0 +1,315 @@
+//! Every way to log in, by the clients people use: what comes of it through the pooler is what comes of it at Postgres, with the
+//! same rules, users and certificates on both sides.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use tokio::runtime::Builder;
+use tokio_postgres::NoTls;
+
+use super::support::{Age, Authority, Cluster, Papers, Scenario, World, query, speak_tls};
+use super::{installed, postgres_program, root, run};
+
+/// The databases are named after how clients of them prove themselves.
+const RULES: &str = "
+host      m_scram    all all scram-sha-256
+host      m_md5      all all md5
+host      m_password all all password
+host      m_trust    all all trust
+hostssl   m_cert     all all cert
+host      m_reject   all all reject
+hostssl   m_tls      all all scram-sha-256
+hostnossl m_clear    all all scram-sha-256
+";
+
+const DATABASES: [&str; 8] =
+    ["m_scram", "m_md5", "m_password", "m_trust", "m_cert", "m_reject", "m_tls", "m_clear"];
+
+/// The users are named after how the pooler proves itself to Postgres for them.
+const USERS: [&str; 4] = ["u_scram", "u_md5", "u_password", "u_trust"];
+
+const ROLES: &str = "
+CREATE ROLE u_scram LOGIN PASSWORD 'secret';
+CREATE ROLE u_password LOGIN PASSWORD 'secret';
+CREATE ROLE u_trust LOGIN PASSWORD 'secret';
+SET password_encryption = 'md5';
+CREATE ROLE u_md5 LOGIN PASSWORD 'secret';
+";
+
+/// One login.
+#[derive(Clone)]
+struct Attempt {
+    host: &'static str,
+    database: &'static str,
+    user: &'static str,
+    password: &'static str,
+    mode: &'static str,
+    own: Option<Papers>,
+}
+
+struct Place {
+    authority: Authority,
+    world: World,
+}
+
+fn place() -> Place {
+    let (authority, mut scenario) = (Authority::new(), Scenario::on_cluster(Cluster::start()));
+    let (cluster, behind) = (scenario.cluster(), scenario.database().to_owned());
+    let mut superuser = cluster.superuser("postgres");
+    superuser.run(&query(ROLES));
+    for database in DATABASES {
+        superuser.query(&format!("CREATE DATABASE {database}"));
+    }
+    let papers = authority.server("server", &["localhost"], Age::Current);
+    let port = i64::from(cluster.port());
+    let mut rules = RULES.to_owned();
+    for (user, method) in USERS.into_iter().zip(["scram-sha-256", "md5", "password", "trust"]) {
+        writeln!(rules, "host {behind} {user} all {method}").unwrap();
+    }
+    speak_tls(cluster, &authority, &papers, |settings| cluster.let_in_by(settings, &rules, ""));
+    let file = cluster.folder().join("rules");
+    std::fs::write(&file, RULES).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    scenario = scenario
+        .without("users.app")
+        .set("auth.auth_hba_file", text(&file))
+        .set("tls.client_tls_sslmode", "prefer")
+        .set("tls.client_tls_cert_file", text(&papers.cert))
+        .set("tls.client_tls_key_file", text(&papers.key))
+        .set("tls.client_tls_ca_file", text(&authority.file()))
+        .set("tls.server_tls_ca_file", text(&authority.file()));
+    for user in USERS {
+        scenario = scenario.set(&format!("users.{user}.password"), "secret");
+    }
+    for (database, mode) in DATABASES
+        .into_iter()
+        .zip(["disable", "prefer", "require", "verify-full"].into_iter().cycle())
+    {
+        scenario = scenario
+            .set(&format!("databases.{database}.host"), "localhost")
+            .set(&format!("databases.{database}.port"), port)
+            .set(&format!("databases.{database}.dbname"), behind.as_str())
+            .set(&format!("databases.{database}.server_tls_sslmode"), mode);
+    }
+    Place { authority, world: scenario.start() }
+}
+
+/// Each method with each mode and password for one user, and with less of them for the others; then certificates and names.
+fn attempts(authority: &Authority) -> Vec<Attempt> {
+    let mut all = Vec::new();
+    let plain = Attempt {
+        host: "localhost",
+        database: "m_scram",
+        user: "u_scram",
+        password: "secret",
+        mode: "disable",
+        own: None,
+    };
+    for database in DATABASES {
+        // Of a password stored as md5 Postgres knows nothing that SCRAM needs; the pooler has it in clear.
+        let user = if database == "m_md5" { "u_md5" } else { "u_scram" };
+        let by_scram = ["m_scram", "m_tls", "m_clear"].contains(&database);
+        for mode in ["disable", "prefer", "require", "verify-full"] {
+            for password in ["secret", "wrong", ""] {
+                all.push(Attempt { database, user, mode, password, ..plain.clone() });
+            }
+        }
+        for user in USERS.into_iter().filter(|user| !(by_scram && *user == "u_md5")) {
+            for (mode, password) in
+                [("disable", "secret"), ("verify-full", "secret"), ("require", "wrong")]
+            {
+                all.push(Attempt { database, user, mode, password, ..plain.clone() });
+            }
+        }
+    }
+    for (name, age) in [("u_scram", Age::Current), ("other", Age::Current), ("u_md5", Age::Expired)]
+    {
+        let own = Some(authority.client(name, age));
+        for (database, mode) in
+            [("m_cert", "require"), ("m_cert", "verify-full"), ("m_tls", "require")]
+        {
+            all.push(Attempt { database, mode, own: own.clone(), ..plain.clone() });
+        }
+    }
+    for (database, user) in [
+        ("m_scram", "nobody"),
+        ("m_md5", "nobody"),
+        ("m_password", "nobody"),
+        ("nowhere", "u_scram"),
+    ] {
+        all.push(Attempt { database, user, ..plain.clone() });
+    }
+    // The certificate is for localhost alone.
+    for mode in ["require", "verify-full"] {
+        all.push(Attempt { host: "127.0.0.1", mode, ..plain.clone() });
+    }
+    all
+}
+
+/// The lines that the programs read.
+fn lines(attempts: &[Attempt], port: u16, authority: &Authority) -> String {
+    let mut text = String::new();
+    for Attempt { host, database, user, password, mode, own } in attempts {
+        let path =
+            |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+        let (cert, key) =
+            (path(own.as_ref().map(|own| &*own.cert)), path(own.as_ref().map(|own| &*own.key)));
+        let root = authority.file().display().to_string();
+        writeln!(
+            text,
+            "{host}\t{port}\t{database}\t{user}\t{password}\t{mode}\t{root}\t{cert}\t{key}"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// What must be the same: whether it is let in, and Postgres' words if it was refused by them. What a client says of its own accord
+/// names ports and system errors.
+fn essence(said: &str) -> String {
+    if said == "let in" || said == "not tried" {
+        return said.to_owned();
+    }
+    match said.rsplit_once("FATAL: ") {
+        Some((_, words)) => words.trim().replace("::1", "127.0.0.1"),
+        None => "refused by the client".to_owned(),
+    }
+}
+
+/// The same attempts at Postgres and through the pooler; gives how many were let in.
+fn compare(run: impl Fn(&World, &str) -> Vec<String>) {
+    let Place { authority, world } = place();
+    let attempts = attempts(&authority);
+    let outcomes = |port: u16| {
+        let said = run(&world, &lines(&attempts, port, &authority));
+        assert_eq!(said.len(), attempts.len(), "{said:#?}");
+        let port = format!("port {port}");
+        said.into_iter().map(|said| said.replace(&port, "port")).collect::<Vec<_>>()
+    };
+    let (direct, pooled) = (outcomes(world.cluster().port()), outcomes(world.pooler.port()));
+    let mut kinds = std::collections::BTreeMap::<_, usize>::new();
+    let mut differing = String::new();
+    for ((attempt, direct), pooled) in attempts.iter().zip(&direct).zip(&pooled) {
+        if essence(direct) != essence(pooled) {
+            let Attempt { host, database, user, password, mode, own } = attempt;
+            let own = own.is_some();
+            writeln!(differing, "{host} {database} {user} {password:?} {mode} {own}\n  Postgres: {direct}\n  pooler:   {pooled}").unwrap();
+        }
+        *kinds.entry(essence(direct)).or_default() += 1;
+    }
+    assert!(differing.is_empty(), "{differing}");
+    assert!(kinds["let in"] > 20 && kinds.len() > 3, "{kinds:#?}");
+}
+
+/// Runs a program that takes the lines in a file; gives the lines that it prints.
+fn program(world: &World, lines: &str, command: &mut Command) -> Vec<String> {
+    let file = world.pooler.folder().join("attempts");
+    std::fs::write(&file, lines).unwrap();
+    run(world, command.arg(file)).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn psql_logs_in_as_it_does_at_postgres() {
+    compare(|_, lines| {
+        let psql = |line: &str| {
+            let settings: Vec<_> = line.split('\t').collect();
+            let [host, port, database, user, password, mode, root, cert, key] = settings[..] else {
+                panic!("{line}")
+            };
+            let or_none =
+                |path: &str| if path.is_empty() { "/nonexistent" } else { path }.to_owned();
+            let mut command = Command::new(postgres_program("psql"));
+            command.args([
+                "-X",
+                "-A",
+                "-t",
+                "-w",
+                "-c",
+                "SELECT 'let ' || 'in'",
+                "-h",
+                host,
+                "-p",
+                port,
+                "-U",
+                user,
+                database,
+            ]);
+            command
+                .env("PGSSLMODE", mode)
+                .env("PGSSLROOTCERT", root)
+                .env("PGSSLCERT", or_none(cert));
+            command
+                .env("PGSSLKEY", or_none(key))
+                .env("PGPASSWORD", password)
+                .env("PGPASSFILE", "/nonexistent");
+            let output = command.env("PGGSSENCMODE", "disable").output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        lines.lines().map(psql).collect()
+    });
+}
+
+#[test]
+fn psycopg_logs_in_as_it_does_at_postgres() {
+    compare(|world, lines| program(world, lines, &mut super::python("python/logins.py")));
+}
+
+#[test]
+fn node_postgres_logs_in_as_it_does_at_postgres() {
+    let folder = root().join("tests/clients/node");
+    installed(folder.join("node_modules/pg"));
+    compare(|world, lines| {
+        program(world, lines, Command::new("node").arg(folder.join("logins.js")))
+    });
+}
+
+#[test]
+fn pgjdbc_logs_in_as_it_does_at_postgres() {
+    let driver = installed("/usr/share/java/postgresql.jar".into());
+    let source = root().join("tests/clients/jdbc/Logins.java");
+    compare(|world, lines| {
+        program(world, lines, Command::new("java").arg("--class-path").arg(&driver).arg(&source))
+    });
+}
+
+#[test]
+fn tokio_postgres_logs_in_as_it_does_at_postgres() {
+    compare(|_, lines| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let log_in = |line: &str| {
+            let settings: Vec<_> = line.split('\t').collect();
+            let [host, port, database, user, password, mode, ..] = settings[..] else {
+                panic!("{line}")
+            };
+            if mode != "disable" {
+                return "not tried".to_owned();
+            }
+            let mut config = tokio_postgres::Config::new();
+            config
+                .host(host)
+                .port(port.parse().unwrap())
+                .dbname(database)
+                .user(user)
+                .password(password);
+            let outcome = runtime.block_on(async {
+                let (client, connection) = config.connect(NoTls).await?;
+                let connection = tokio::spawn(connection);
+                let row = client.query_one("SELECT 1", &[]).await?;
+                drop(client);
+                let _ended = connection.await;
+                Ok::<i32, tokio_postgres::Error>(row.get(0))
+            });
+            match outcome {
+                Ok(1) => "let in".to_owned(),
+                Ok(other) => format!("a wrong answer: {other}"),
+                Err(error) => match error.as_db_error() {
+                    Some(said) => format!("FATAL: {}", said.message()),
+                    None => error.to_string(),
+                },
+            }
+        };
+        lines.lines().map(log_in).collect()
+    });
+}
