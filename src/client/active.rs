@@ -230,6 +230,9 @@ impl Session {
         let input = input.bytes(read);
         let now = Instant::now();
         let nanos = self.context.nanos(now);
+        let cancelled = self.record.cancelled.get();
+        let timed_out =
+            cancelled.is_some_and(|query| connection.owed.oldest() == Some(query.started));
         let mut splice = Splice::new(input, out);
         let passed = {
             let mut meter = self.handle.meter.borrow_mut();
@@ -239,6 +242,8 @@ impl Session {
                 server: connection,
                 meter: &mut meter,
                 now: nanos,
+                timed_out,
+                failed: Box::default(),
             };
             replies.pass(input, &mut splice)
         };

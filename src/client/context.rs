@@ -275,7 +275,7 @@ impl WorkerContext {
     }
 
     /// The pool of a client of this worker.
-    pub(super) fn pool_at(&self, place: usize) -> Arc<Pool> {
+    pub fn pool_at(&self, place: usize) -> Arc<Pool> {
         Arc::clone(&self.handles.borrow().by_place[place].pool)
     }
 }

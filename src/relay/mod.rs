@@ -13,6 +13,8 @@ pub mod requests;
 mod watch;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod local_tests;
 #[cfg(test)]
 mod replies_tests;

@@ -21,6 +21,9 @@ pub const SHARED_PREFIX: &[u8] = b"pooler_";
 /// connection per web request) find what their predecessors prepared.
 const KEEP_UNUSED: usize = 2_000;
 
+/// And up to so many bytes of text.
+const KEEP_UNUSED_BYTES: usize = 64 * 1024 * 1024;
+
 /// A statement's meaning under one shared name.
 #[derive(Debug)]
 pub struct Statement {
@@ -57,6 +60,9 @@ struct Known {
     statements: HashSet<ByBody, Xxh3Builder>,
     next_id: u64,
     sweep_at: usize,
+    /// Bytes of their bodies.
+    bytes: usize,
+    sweep_at_bytes: usize,
 }
 
 /// A statement keyed by its body.
@@ -153,6 +159,8 @@ impl StatementRegistry {
                 statements: HashSet::with_hasher(Xxh3Builder::new().with_seed(seed)),
                 next_id: 1,
                 sweep_at: KEEP_UNUSED,
+                bytes: 0,
+                sweep_at_bytes: KEEP_UNUSED_BYTES,
             }),
             epoch: AtomicU64::new(0),
         }
@@ -177,7 +185,10 @@ impl StatementRegistry {
         let run = OnceLock::new();
         let statement = Arc::new(Statement { id, body, epoch, forgets, effects, proven, run });
         known.next_id += 1;
-        known.statements.replace(ByBody(Arc::clone(&statement)));
+        known.bytes += statement.body.len();
+        if let Some(ByBody(before)) = known.statements.replace(ByBody(Arc::clone(&statement))) {
+            known.bytes -= before.body.len();
+        }
         known.sweep_when_due();
         statement
     }
@@ -224,9 +235,11 @@ impl std::fmt::Debug for StatementRegistry {
 impl Known {
     /// Forgets what no client holds, once enough has gathered that looking at all is worth it.
     fn sweep_when_due(&mut self) {
-        if self.statements.len() >= self.sweep_at {
+        if self.statements.len() >= self.sweep_at || self.bytes >= self.sweep_at_bytes {
             self.statements.retain(|s| Arc::strong_count(&s.0) > 1);
+            self.bytes = self.statements.iter().map(|s| s.0.body.len()).sum();
             self.sweep_at = KEEP_UNUSED + 2 * self.statements.len();
+            self.sweep_at_bytes = KEEP_UNUSED_BYTES + 2 * self.bytes;
         }
     }
 }
@@ -418,6 +431,23 @@ mod tests {
             drop(registry.intern(i.to_string().as_bytes(), |_| false));
         }
         assert!(registry.len() <= 2 * KEEP_UNUSED, "{}", registry.len());
+    }
+
+    #[test]
+    fn long_statements_nobody_holds_gather_less() {
+        const MOST: usize = 1024 * 1024;
+        let registry = StatementRegistry::new(1);
+        // What the first sweep sets anew.
+        registry.known.lock().sweep_at_bytes = MOST;
+        let mut text = vec![b' '; MOST / 16];
+        for i in 0..20_u8 {
+            text[0] = i;
+            drop(registry.intern(&text, |_| false));
+        }
+        let known = registry.known.lock();
+        assert_eq!(known.statements.len(), 5, "the sixteenth swept all but itself");
+        assert_eq!(known.bytes, 5 * text.len());
+        assert_eq!(known.sweep_at_bytes, KEEP_UNUSED_BYTES + 2 * text.len());
     }
 
     #[test]
