@@ -6,6 +6,7 @@ use super::super::insight::{Detection, Insight};
 use super::super::ledger::{Batch, Ledger};
 use super::super::queries::{Event, Outcome, Place, QueryLog};
 use super::super::said::RouteId;
+use super::super::slow::Thresholds;
 use super::super::sums::Room;
 use super::*;
 
@@ -42,7 +43,7 @@ fn seen() -> Seen {
 
 fn seen_with(ignored: Ignored) -> Seen {
     let keys = ["route".to_owned(), "framework".to_owned()];
-    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, None)
+    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, Thresholds::default())
         .watching(Sayings::new(&keys, 1), Detection::Off);
     let (ledger, now) = (Arc::new(ledger), Instant::now());
     let owner = Owner { database: "shop".into(), user: "app".into() };

@@ -8,9 +8,8 @@ use crate::stats::sums::Room;
 
 fn log() -> QueryLog {
     let sayings = Sayings::new(&["route".to_owned()], 1);
-    let ledger =
-        Ledger::new(Room { most: 100, bytes: usize::MAX }, Thresholds::default())
-            .watching(sayings, Detection::Off);
+    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, Thresholds::default())
+        .watching(sayings, Detection::Off);
     QueryLog::new(Owner { database: "shop".into(), user: "app".into() }, Arc::new(ledger), 1)
 }
 

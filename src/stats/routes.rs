@@ -258,7 +258,10 @@ mod tests {
         let owner = Owner { database: "shop".into(), user: "app".into() };
         let log = QueryLog::new(
             owner.clone(),
-            Arc::new(Ledger::new(Room { most: 10, bytes: usize::MAX }, None)),
+            Arc::new(Ledger::new(
+                Room { most: 10, bytes: usize::MAX },
+                crate::stats::slow::Thresholds::default(),
+            )),
             1,
         );
         let Run { query, .. } = log.run(b"SELECT 1 FROM t");
