@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::accept::accept_all;
 use crate::admin::{self, Sources};
-use crate::client::context::{Command, Shared};
+use crate::client::context::{Command, Shared, slow_thresholds};
 use crate::config::Config;
 use crate::control::accounts;
 use crate::control::census::Census;
@@ -177,6 +177,9 @@ impl App {
             warn!("{warning}");
         }
         self.shared.lookups.retain(|name| new.auth_query(name).is_some());
+        if let Some(ledger) = &self.shared.ledger {
+            ledger.look_for_slow(slow_thresholds(&new));
+        }
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));
         for worker in &self.shared.workers {
             // A worker that is gone has nobody to tell.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,6 +18,7 @@ use crate::config::{Config, Role, TokenHash, quoted};
 use crate::net::tls::material::TlsMaterial;
 use crate::sql::fingerprint::Fingerprinter;
 use crate::sql::lexer::Backslashes;
+use crate::top::{self, Times};
 
 /// The exit code for a configuration with faults; clap's own for a wrong command line is the same.
 pub const EXIT_FAULTY_CONFIG: u8 = 2;
@@ -43,6 +45,8 @@ pub enum Command {
         /// What it is good for.
         role: Role,
     },
+    /// Show the overview of a running pooler, again and again.
+    Top(top::Options),
 }
 
 /// Reads this process's arguments. A wrong one, `--help` and `--version` are answered here and end the process.
@@ -133,6 +137,28 @@ enum Action {
     Check,
     /// Print hash and normalised text of each SQL statement on standard input
     Fingerprint,
+    /// Show a running pooler in the terminal: pools, statements, databases, again and again
+    Top {
+        /// Where its admin API is
+        #[arg(long, value_name = "URL", default_value = "http://localhost:6433")]
+        url: String,
+
+        /// A file with a token for it
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+
+        /// The CAs of its certificate, for https
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
+
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = interval)]
+        interval: Duration,
+
+        /// Print it once; so it does where standard output is no terminal
+        #[arg(long)]
+        once: bool,
+    },
     /// Make a token for the admin API: prints the lines for the configuration file, and the token on standard error
     ///
     /// `pooler token prometheus --role metrics >> pooler.toml` and a reload let it in.
@@ -147,12 +173,22 @@ enum Action {
     },
 }
 
+/// From a tenth of a second to an hour.
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or("seconds from 0.1 to 3600")
+}
+
 impl From<Arguments> for Command {
     fn from(Arguments { config, action }: Arguments) -> Self {
         match action {
             None => Self::Run { config },
             Some(Action::Check) => Self::Check { config },
             Some(Action::Fingerprint) => Self::Fingerprint,
+            Some(Action::Top { url, token_file, ca_file, interval, once }) => {
+                let times = if once { Times::Once } else { Times::Again };
+                Self::Top(top::Options { url, token_file, ca_file, interval, times })
+            }
             Some(Action::Token { name, role }) => {
                 Self::Token { name, role: Role::named(&role).expect("the parser takes no other") }
             }
@@ -196,6 +232,24 @@ mod tests {
         assert_eq!(command(&["--port", "1"]), Err(clap::error::ErrorKind::UnknownArgument));
         assert_eq!(command(&["--version"]), Err(clap::error::ErrorKind::DisplayVersion));
         assert_eq!(command(&["--help"]), Err(clap::error::ErrorKind::DisplayHelp));
+    }
+
+    #[test]
+    fn top_takes_what_it_is_told() {
+        let told =
+            ["top", "--url", "http://h:1", "--interval", "0.5", "--once", "--token-file", "t"];
+        let expected = top::Options {
+            url: "http://h:1".to_owned(),
+            token_file: Some("t".into()),
+            ca_file: None,
+            interval: Duration::from_millis(500),
+            times: Times::Once,
+        };
+        assert_eq!(command(&told), Ok(Command::Top(expected)));
+        for wrong in ["0", "-1", "nan", "x", "3601"] {
+            let refused = command(&["top", &format!("--interval={wrong}")]);
+            assert_eq!(refused, Err(clap::error::ErrorKind::ValueValidation), "{wrong}");
+        }
     }
 
     #[test]

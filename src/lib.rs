@@ -26,4 +26,5 @@ pub mod secrecy;
 pub mod server;
 pub mod sql;
 pub mod stats;
+pub mod top;
 pub mod worker;

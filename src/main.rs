@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Token { name, role } => {
             cli::token(&name, role, &mut std::io::stdout(), &mut std::io::stderr())
         }
+        Command::Top(options) => pooler::top::run(&options),
         Command::Fingerprint => cli::fingerprint(&mut std::io::stdin(), &mut std::io::stdout()),
         Command::Run { config } => run(Source { file: config, environment }),
     }

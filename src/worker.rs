@@ -181,7 +181,11 @@ fn reloaded(context: &WorkerContext, gone: &[Arc<Pool>]) {
     for (_, client) in context.clients.borrow().iter() {
         let (database, user) = &*client.names;
         *client.timeouts.borrow_mut() = Rc::new(config.client_timeouts(database, user));
-        if gone.iter().any(|pool| *pool.key.database == **database) {
+        // Of a client whose servers are another user's by now, none more is asked.
+        let user = config.database(database).map(|known| known.server_user(user));
+        let other = user != Some(&*context.pool_at(client.pool_place).key.user);
+        client.leaves.set(other);
+        if other || gone.iter().any(|pool| *pool.key.database == **database) {
             client.kick(Kick::DatabaseGone);
         }
     }

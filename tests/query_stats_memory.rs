@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pooler::stats::ledger::Ledger;
 use pooler::stats::queries::{Outcome, Place, QueryLog, Times, Watched};
 use pooler::stats::record::Owner;
+use pooler::stats::slow::Thresholds;
 use pooler::stats::sums::{MOST_TRACKED, Room};
 
 /// The one of the program.
@@ -38,7 +39,7 @@ fn statement(number: usize) -> String {
 #[test]
 fn five_thousand_fingerprints_take_forty_megabytes_and_as_much_as_is_said() {
     let room = Room { most: MOST_TRACKED, bytes: 64 << 20 };
-    let ledger = Arc::new(Ledger::new(room, None));
+    let ledger = Arc::new(Ledger::new(room, Thresholds::default()));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner, Arc::clone(&ledger), 1);
     let before = resident();

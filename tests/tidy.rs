@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["auth"],
     &["server"],
     &["pool", "relay", "account", "lookup"],
-    &["logging", "descriptors", "secrecy"],
+    &["logging", "descriptors", "secrecy", "top"],
     &["client", "control", "admin", "console"],
     &["accept"],
     &["worker", "app", "fuzzing"],

@@ -27,7 +27,7 @@ def measure(target: Target, holding: Holding) -> float:
     try:
         if holding.result_bytes:
             return _large_result(target, holding.result_bytes)
-        return _idle_clients(target, holding.clients)
+        return _idle_clients(target, holding)
     finally:
         target.stop()
 
@@ -45,26 +45,26 @@ class TooFewFiles(Exception):
     """The file limit of this machine is below what the measurement needs."""
 
 
-def _idle_clients(target: Target, clients: int) -> float:
+def _idle_clients(target: Target, holding: Holding) -> float:
     held = []
     try:
-        held.extend(_use(target) for _ in range(WARM_CLIENTS))
+        held.extend(_use(target, holding) for _ in range(WARM_CLIENTS))
         time.sleep(SETTLE_SECONDS)
         before = resident_bytes(target.pids())
-        held.extend(_use(target) for _ in range(clients))
+        held.extend(_use(target, holding) for _ in range(holding.clients))
         time.sleep(SETTLE_SECONDS)
         after = resident_bytes(target.pids())
         # Idle does not mean dead: each of them still gets an answer.
         for connection in held:
             connection.query("SELECT 1")
-        return (after - before) / clients
+        return (after - before) / holding.clients
     finally:
         for connection in held:
             connection.close()
 
 
-def _use(target: Target) -> Connection:
-    connection = _connect(target)
+def _use(target: Target, holding: Holding) -> Connection:
+    connection = _connect(target, tls=holding.tls)
     connection.query("SELECT 1")
     return connection
 
@@ -83,6 +83,6 @@ def _large_result(target: Target, size: int) -> float:
         connection.close()
 
 
-def _connect(target: Target) -> Connection:
+def _connect(target: Target, *, tls: bool = False) -> Connection:
     site = target.site
-    return Connection(target.port, site.user, site.password, site.database)
+    return Connection(target.port, site.user, site.password, site.database, tls=tls)

@@ -68,7 +68,7 @@ def _run_pgbench(pgbench: str, target: Target, workload: Workload, seconds: int,
     ]  # fmt: skip
     if workload.latency:
         command += ["--log", f"--log-prefix={script.parent / 'latency'}", f"--sampling-rate={workload.sampling}"]
-    environment = dict(os.environ, PGPASSWORD=site.password, PGSSLMODE="disable", PGGSSENCMODE="disable")
+    environment = dict(os.environ, PGPASSWORD=site.password, PGSSLMODE="require" if workload.tls else "disable", PGGSSENCMODE="disable")
     try:
         done = subprocess.run(
             [*command, site.database], env=environment, cwd=script.parent, stdin=subprocess.DEVNULL,

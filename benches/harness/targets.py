@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from process import family
@@ -38,6 +39,19 @@ class Site:
     database: str
     # Who runs what refuses to be root; empty when the caller is not root.
     drop_to: str
+
+    @cached_property
+    def papers(self) -> tuple[str, str]:
+        """What the poolers show to clients that ask for TLS: a fresh P-256 certificate, and its key."""
+        cert, key = self.folder / "bench.pem", self.folder / "bench.key"
+        subprocess.run(
+            [
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", str(cert), "-keyout", str(key),
+            ],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return cert.read_text(encoding="ascii"), key.read_text(encoding="ascii")
 
 
 class Target:
@@ -126,6 +140,7 @@ backend postgres
 class PgBouncer(Target):
     def configure(self) -> list[str]:
         site = self.site
+        cert, key = (self.write(name, text) for name, text in zip(("server.pem", "server.key"), site.papers, strict=True))
         users = self.write("users.txt", f'"{site.user}" "{site.scram_secret}"\n')
         text = f"""[databases]
 {site.database} = host=127.0.0.1 port={site.postgres_port} user={site.user} password={site.password}
@@ -139,6 +154,9 @@ pool_mode = transaction
 default_pool_size = {POOL_SIZE}
 max_client_conn = {MAX_CLIENTS}
 max_prepared_statements = 200
+client_tls_sslmode = allow
+client_tls_cert_file = {cert}
+client_tls_key_file = {key}
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
@@ -151,6 +169,7 @@ log_stats = 0
 class Pooler(Target):
     def configure(self) -> list[str]:
         site = self.site
+        cert, key = (self.write(name, text) for name, text in zip(("server.pem", "server.key"), site.papers, strict=True))
         text = f"""[listen]
 listen_addr = "127.0.0.1"
 listen_port = {self.port}
@@ -163,6 +182,11 @@ max_client_conn = {MAX_CLIENTS}
 
 [auth]
 auth_type = "scram-sha-256"
+
+[tls]
+client_tls_sslmode = "allow"
+client_tls_cert_file = "{cert}"
+client_tls_key_file = "{key}"
 
 [admin]
 admin_listen = "127.0.0.1:{free_port()}"

@@ -9,11 +9,13 @@ import hashlib
 import hmac
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 
 PROTOCOL_3_0 = 196608
 CANCEL_REQUEST = 80877102
+SSL_REQUEST = 80877103
 AUTH_OK, AUTH_SASL, AUTH_SASL_CONTINUE, AUTH_SASL_FINAL = 0, 10, 11, 12
 READ_BYTES = 1 << 18
 LOGIN_SECONDS = 60
@@ -28,10 +30,12 @@ class ServerError(Exception):
 
 
 class Connection:
-    def __init__(self, port: int, user: str, password: str, database: str):
+    def __init__(self, port: int, user: str, password: str, database: str, *, tls: bool = False):
         self.port = port
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=LOGIN_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self._begin_tls()
         self.buffer = b""
         self.cancel_key = b""
         parameters = f"user\0{user}\0database\0{database}\0\0".encode()
@@ -82,6 +86,12 @@ class Connection:
     def close(self) -> None:
         """Without a Terminate message: the other side sees the socket end."""
         self.socket.close()
+
+    def _begin_tls(self) -> None:
+        self.socket.sendall(struct.pack("!ii", 8, SSL_REQUEST))
+        if self.socket.recv(1) != b"S":
+            raise ServerError("the other side does not do TLS")
+        self.socket = _believing_anybody().wrap_socket(self.socket)
 
     def _authenticate(self, password: str) -> None:
         nonce = base64.b64encode(os.urandom(18)).decode()
@@ -145,6 +155,14 @@ def _proof(password: str, first: str, server_first: str) -> bytes:
     signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
     proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
     return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
+
+
+@functools.cache
+def _believing_anybody() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 # The salt is the same for every login, so thousands of them cost one PBKDF2.

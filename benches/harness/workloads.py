@@ -37,6 +37,8 @@ class Workload:
     # For large results: libpq keeps them whole, which costs more than any proxy does and hides what they do.
     # For one client: pgbench reads no clock when the reply is there as soon as it looks, and writes a latency of 0.
     discard_bytes: int = 0
+    # Through TLS, which only the two poolers do here.
+    tls: bool = False
     goals: dict[str, Goal] = field(default_factory=dict)
 
 
@@ -74,6 +76,16 @@ WORKLOADS = (
         "reconnect-16", "login (SCRAM) and SELECT 1, 16 clients", 16, SELECT_1, ("-C",), latency=False,
         goals={"cpu": Goal(most=0.9)},
     ),
+    Workload(
+        "tls-select1-64", "SELECT 1, simple, 64 clients, TLS", 64, SELECT_1, sampling=0.1, tls=True,
+        goals={"tps": Goal(least=1.3)},
+    ),
+    # Both sides of a handshake cost the same, and pgbench and libpq have theirs on the same cores: the CPU says how many
+    # logins the pooler could take.
+    Workload(
+        "tls-reconnect-16", "login (TLS, SCRAM) and SELECT 1, 16 clients", 16, SELECT_1, ("-C",), latency=False, tls=True,
+        goals={"cpu": Goal(most=0.5)},
+    ),
 )
 
 
@@ -87,11 +99,13 @@ class Holding:
     result_bytes: int = 0
     # The pooler's own figure, not a ratio: bytes of resident memory a client, or in all.
     most_bytes: int | None = None
+    tls: bool = False
 
 
 HOLDINGS = (
     Holding("idle-3000", "3,000 idle clients, memory of each", clients=3_000, most_bytes=2_500),
     Holding("idle-15000", "15,000 idle clients, memory of each", clients=15_000),
+    Holding("tls-idle-1000", "1,000 idle TLS clients, memory of each", clients=1_000, most_bytes=24 << 10, tls=True),
     Holding("1gb", "1 GB result, extra memory at the peak", result_bytes=1_000_000_000, most_bytes=4 << 20),
 )
 

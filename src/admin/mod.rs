@@ -12,6 +12,7 @@ mod format;
 mod guard;
 mod html;
 mod human;
+mod insight;
 mod metrics;
 mod moment;
 mod parameters;

@@ -41,6 +41,12 @@ pub(super) enum Problem {
     /// There is no such statement.
     #[error("there is no fingerprint \"{0}\" among those counted; /queries lists them")]
     NoFingerprint(String),
+    /// There is no such route.
+    #[error("there is no route \"{0}\" among those seen; /routes lists them")]
+    NoRoute(String),
+    /// There is no such finding.
+    #[error("there is no candidate \"{0}\"; /nplusone lists them")]
+    NoFinding(String),
     /// Statements are not counted.
     #[error("statements are not counted: query_stats is off")]
     NotCounted,
@@ -109,6 +115,8 @@ impl Problem {
             Self::NoPage { .. }
             | Self::NoPool { .. }
             | Self::NoFingerprint(_)
+            | Self::NoRoute(_)
+            | Self::NoFinding(_)
             | Self::NotCounted
             | Self::MetricsOnly => StatusCode::NOT_FOUND,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,

@@ -42,7 +42,7 @@ pub(super) fn router() -> Router<Arc<Sources>> {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
-fn ledger(sources: &Sources) -> Result<&Ledger, Problem> {
+pub(super) fn ledger(sources: &Sources) -> Result<&Ledger, Problem> {
     sources.shared.ledger.as_deref().ok_or(Problem::NotCounted)
 }
 
@@ -157,10 +157,16 @@ async fn fingerprint(headers: HeaderMap, asked: Asked<NoParameters>, body: Bytes
 
 /// A body of JSON that says so: a form on a web page can send none without asking first (CORS).
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    is_json(headers)?;
+    serde_json::from_slice(body).map_err(|error| Problem::Body(error.to_string()))
+}
+
+/// The same of a request whose body says nothing.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(Problem::NotJson(kind.to_owned()));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::Body(error.to_string()))
+    Ok(())
 }

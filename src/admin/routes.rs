@@ -15,6 +15,7 @@ use super::access::Caller;
 use super::answer::answer;
 use super::format::Format;
 use super::guard::{Guard, guard};
+use super::insight;
 use super::metrics;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
@@ -22,9 +23,10 @@ use super::process;
 use super::queries;
 use super::views::clients::{self, ClientsView, WITH_SERVER};
 use super::views::compat::CompatView;
-use super::views::dashboard::Dashboard;
-use super::views::dashboard::TOP_QUERIES;
+use super::views::dashboard::{Dashboard, Shown, TOP_FINDINGS};
 use super::views::databases::DatabasesView;
+use super::views::idle::IdleView;
+use super::views::nplusone::FindingsView;
 use super::views::pools::PoolsView;
 use super::views::queries::QueriesView;
 use super::views::servers::ServersView;
@@ -36,7 +38,7 @@ use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 16] = [
+pub(super) const ENDPOINTS: [(&str, &str); 20] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),
@@ -47,6 +49,10 @@ pub(super) const ENDPOINTS: [(&str, &str); 16] = [
     ("/queries/{fingerprint}/histogram", "how its times are spread"),
     ("/queries/{fingerprint}/samples", "single calls of it, the slowest and the newest"),
     ("/slow", "the last statements that took long"),
+    ("/routes", "what the statements of each route did, by the tags in their comments"),
+    ("/routes/{route}", "one route in full"),
+    ("/nplusone", "statements that repeat within a request and need not"),
+    ("/idle", "where transactions are open while their client asks nothing"),
     ("/databases", "where each database is, its limits, whether it answers"),
     ("/compat", "what applications do to their sessions, and what became of it"),
     ("/healthz", "200 while the process answers"),
@@ -56,8 +62,9 @@ pub(super) const ENDPOINTS: [(&str, &str); 16] = [
 ];
 
 /// What is sent with POST, and what it does.
-pub(super) const ACTIONS: [(&str, &str); 2] = [
+pub(super) const ACTIONS: [(&str, &str); 3] = [
     ("/queries/reset", "forgets what was counted: all, or of a `fingerprint`, `db`, `user`"),
+    ("/nplusone/{id}/ignore", "lists a candidate no more, until the program ends"),
     ("/fingerprint", "gives hash and text of each statement in `sql`"),
 ];
 
@@ -81,6 +88,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/metrics", get(metrics::page))
         .route("/version", get(version))
         .merge(queries::router())
+        .merge(insight::router())
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Guard::new(Arc::clone(&sources)), guard))
@@ -88,7 +96,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .with_state(sources)
 }
 
-async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Response {
+async fn dashboard(State(sources): Source, asked: Asked<Shown>) -> Response {
     let (count, measures) = gather(&sources).await;
     let silent = silent(&count, &measures);
     let config = sources.shared.pools.config();
@@ -108,11 +116,16 @@ async fn dashboard(State(sources): Source, asked: Asked<NoParameters>) -> Respon
         max_client_conn: config.limits.max_client_conn,
         pools: PoolsView::new(&count.pools, &measures, silent, &sources.history),
         databases: databases.databases,
-        queries: sources
+        nplusone: sources
             .shared
             .ledger
             .as_ref()
-            .map_or_else(Vec::new, |ledger| QueriesView::top(ledger, TOP_QUERIES)),
+            .map_or_else(Vec::new, |ledger| FindingsView::top(ledger, TOP_FINDINGS)),
+        idle: sources.shared.ledger.as_ref().and_then(|ledger| IdleView::longest(ledger)),
+        queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
+            QueriesView::top(ledger, asked.parameters.sort, asked.parameters.limit)
+        }),
+        shown: asked.parameters,
     };
     answer(StatusCode::OK, &view, asked.format)
 }
@@ -198,7 +211,9 @@ async fn no_page(request: Request) -> Response {
 
 async fn no_method(request: Request) -> Response {
     let given = request.method().to_string();
-    let is_action = ACTIONS.iter().any(|(path, _)| *path == request.uri().path());
+    let given_path = request.uri().path();
+    let ignores = given_path.starts_with("/nplusone/");
+    let is_action = ignores || ACTIONS.iter().any(|(path, _)| *path == given_path);
     let allowed = if is_action { "POST" } else { "GET" };
     Problem::Method { given, allowed }.answer(Format::accepted(request.headers()))
 }

@@ -67,7 +67,7 @@ impl Site {
         for _ in 0..3 {
             run_statement(&handle, "select 1");
         }
-        run_statement(&handle, "begin");
+        run_statement(&handle, "begin /*route='%2Forders%2F'*/");
         if worker == Worker::Answers {
             tokio::task::spawn_local(async move {
                 while let Some(command) = commands.recv().await {
@@ -159,7 +159,7 @@ pub(super) fn run_statement(handle: &PoolHandle, sql: &str) {
 fn paths() -> Vec<String> {
     let filled = |path: &str| {
         let path = path.replace("{database}", "shop").replace("{user}", "app");
-        path.replace("{fingerprint}", SELECT_1)
+        path.replace("{fingerprint}", SELECT_1).replace("{route}", "%2Forders%2F")
     };
     ENDPOINTS.iter().map(|(path, _)| filled(path)).collect()
 }

@@ -238,6 +238,7 @@ impl Session {
         let input = input.bytes(read);
         let now = Instant::now();
         let nanos = self.context.nanos(now);
+        let timed_out = self.record.has_cancelled(connection.owed.oldest());
         let mut splice = Splice::new(input, out);
         let passed = {
             let mut meter = self.handle.meter.borrow_mut();
@@ -247,6 +248,8 @@ impl Session {
                 server: connection,
                 meter: &mut meter,
                 now: nanos,
+                timed_out,
+                failed: Box::default(),
             };
             replies.pass(input, &mut splice)
         };

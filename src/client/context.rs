@@ -21,7 +21,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::Config;
+use crate::config::{Config, Database, FALLBACK, IgnoreRule};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -29,11 +29,14 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::stats::findings::Ignored;
+use crate::stats::insight::Detection;
 use crate::stats::ledger::Ledger;
 use crate::stats::meter::{ErrorClasses, Meter};
 use crate::stats::queries::QueryLog;
 use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::{MOST_TRACKED, Room};
 
 /// Passwords that Postgres accepted and that are believed for a while.
@@ -272,9 +275,20 @@ impl WorkerContext {
     }
 
     /// The pool of a client of this worker.
-    pub(super) fn pool_at(&self, place: usize) -> Arc<Pool> {
+    pub fn pool_at(&self, place: usize) -> Arc<Pool> {
         Arc::clone(&self.handles.borrow().by_place[place].pool)
     }
+}
+
+/// How long statements take to be logged and listed, by database.
+#[must_use]
+pub fn slow_thresholds(config: &Config) -> Thresholds {
+    let others = config.log.log_slow_statements;
+    let of = |database: &Database| database.log_slow_statements.unwrap_or(others);
+    let named =
+        config.databases.iter().map(|(name, database)| (name.as_str().into(), of(database)));
+    let fallback = config.databases.get(FALLBACK);
+    Thresholds { named: named.collect(), others: fallback.map_or(others, of) }
 }
 
 /// Where nobody can look, nothing is counted.
@@ -283,9 +297,28 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
     counts.then(|| {
         let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
-        let ledger = Ledger::new(room, config.log.log_slow_statements);
-        Arc::new(ledger.hearing(sayings).exporting(config.metrics.fingerprints as usize))
+        let detection = if config.admin.nplusone {
+            Detection::On(ignored(&config.admin.nplusone_ignore))
+        } else {
+            Detection::Off
+        };
+        let ledger = Ledger::new(room, slow_thresholds(config));
+        let ledger = ledger.watching(sayings, detection);
+        Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
+}
+
+fn ignored(rules: &[IgnoreRule]) -> Ignored {
+    let mut ignored = Ignored::default();
+    for rule in rules {
+        match rule.clone() {
+            IgnoreRule::Fingerprint(hash) => ignored.fingerprints.push(hash),
+            IgnoreRule::Route(name) => ignored.routes.push(name),
+            IgnoreRule::Application(name) => ignored.applications.push(name),
+            IgnoreRule::User(name) => ignored.users.push(name),
+        }
+    }
+    ignored
 }
 
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {

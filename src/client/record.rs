@@ -86,7 +86,7 @@ impl std::fmt::Display for Kick {
             Self::IdleTransaction => "idle_transaction_timeout",
             Self::Transaction => "transaction_timeout",
             Self::Shutdown => "the pooler is shutting down",
-            Self::DatabaseGone => "the database was removed from the configuration",
+            Self::DatabaseGone => "the configuration of the database has changed",
             Self::Killed => "ended by an administrator",
             Self::ShutdownNow => "the pooler is shutting down at once",
         })
@@ -124,6 +124,8 @@ pub struct ClientRecord {
     pub transactions: Cell<u64>,
     /// The query that `query_timeout` hit last.
     pub cancelled: Cell<Option<CancelledQuery>>,
+    /// Is its session to end at its next boundary, whoever else the pool serves?
+    pub leaves: Cell<bool>,
     kick: Cell<Option<Kick>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -148,6 +150,7 @@ impl ClientRecord {
             pins: Cell::new(Features::NONE),
             transactions: Cell::new(0),
             cancelled: Cell::new(None),
+            leaves: Cell::new(false),
             kick: Cell::new(None),
             waker: RefCell::default(),
         }
@@ -158,6 +161,14 @@ impl ClientRecord {
     pub fn enter(&self, phase: Phase, now: u64) {
         self.phase.set(phase);
         self.since.set(now);
+    }
+
+    /// A client that has no server asked for something of so many bytes: it is not idle. The clock is read only where
+    /// that counts.
+    pub fn heard(&self, bytes: usize, now: impl FnOnce() -> u64) {
+        if bytes > 0 && self.timeouts.borrow().client_idle.is_some() {
+            self.since.set(now());
+        }
     }
 
     /// Keeps the session's waker. It is the same for the life of the task.
@@ -175,6 +186,13 @@ impl ClientRecord {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Was the query that began then cancelled because of `query_timeout`?
+    #[inline]
+    #[must_use]
+    pub fn has_cancelled(&self, began: Option<u64>) -> bool {
+        self.cancelled.get().is_some_and(|query| began == Some(query.started))
     }
 
     /// The push that has not been acted on.

@@ -188,7 +188,7 @@ impl Report<'_> {
             ),
             Self::DatabaseGone => fatal(
                 SqlState::ADMIN_SHUTDOWN,
-                "terminating connection because the database was removed from the pooler's configuration",
+                "terminating connection because the pooler's configuration of the database has changed",
             ),
             Self::Violation(violation) => violated(violation),
             Self::TransactionBlock => fatal(
@@ -208,7 +208,10 @@ impl Report<'_> {
 
 fn violated(violation: &Violation) -> Text<'static> {
     let code = match violation {
-        Violation::ParseTooLong(_) | Violation::NamesTooLong => SqlState::PROGRAM_LIMIT_EXCEEDED,
+        Violation::ParseTooLong(_)
+        | Violation::NamesTooLong
+        | Violation::TooMuchPrepared
+        | Violation::TooMuchInCopy => SqlState::PROGRAM_LIMIT_EXCEEDED,
         Violation::Length(_) | Violation::Type(_) => SqlState::PROTOCOL_VIOLATION,
     };
     fatal(code, violation.to_string())

@@ -20,6 +20,7 @@ use crate::net::stream::Stream;
 use crate::pool::handle::{Checkout, PoolHandle, PooledServer};
 use crate::pool::slots::Ticket;
 use crate::protocol::backend::{TransactionStatus, write_ready};
+use crate::protocol::frame::{self, client_tag};
 use crate::relay::buffers::{Buffers, READ_BUFFER, poll_input};
 use crate::relay::local::{Local, Next};
 use crate::relay::prepared::ClientStatements;
@@ -34,9 +35,6 @@ const TURN: usize = 16;
 
 /// What a waiting client may send ahead.
 const MOST_AHEAD: usize = READ_BUFFER / 2;
-
-/// A Terminate message.
-const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -257,7 +255,7 @@ impl Session {
             if self.context.draining.get() {
                 return Step::Over(End::Kicked(Kick::Shutdown));
             }
-            if self.handle.pool.is_gone() {
+            if self.handle.pool.is_gone() || self.record.leaves.get() {
                 return Step::Over(End::Kicked(Kick::DatabaseGone));
             }
         }
@@ -307,6 +305,7 @@ impl Session {
             input = &input[consumed..];
             match next {
                 Next::Read => {
+                    self.record.heard(consumed, || self.context.nanos(Instant::now()));
                     self.carry.extend_from_slice(input);
                     return Step::Moved;
                 }
@@ -324,7 +323,7 @@ impl Session {
                 Checkout::Wait(ticket) => {
                     let since = self.context.nanos(now);
                     self.carry.extend_from_slice(input);
-                    if input.ends_with(TERMINATE) {
+                    if frame::ends_with_empty(input, client_tag::TERMINATE) {
                         // Last words, said together with what they are about, are still heard.
                         self.saying = Saying::Goodbye;
                     }

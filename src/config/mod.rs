@@ -46,6 +46,7 @@ pub use settings::{
     User,
 };
 pub use shape::quoted;
+pub use statements::IgnoreRule;
 pub use table::Table;
 pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};

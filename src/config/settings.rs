@@ -16,7 +16,7 @@ use super::kind::{
 };
 use super::secret_text::SecretText;
 use super::size::Size;
-use super::statements::TagKeys;
+use super::statements::{IgnoreRule, IgnoreRules, TagKeys};
 use super::table::settings;
 use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -187,6 +187,10 @@ settings! {
         query_stats_memory: usize = Text("64MB") => Size { low: 1 << 20, high: 16 << 30 }, Restart;
         /// The tags that are kept of comments in statements (SQLCommenter's and others'), with commas; empty is none. Routes are made of route, controller with action, and job.
         query_tags: Vec<String> = Text("route, controller, action, job, application, framework") => TagKeys, Restart;
+        /// Whether statements that repeat within a request are looked for, for /nplusone. It needs query_stats.
+        nplusone: bool = Flag(true) => Switch, Restart;
+        /// What is never listed there, with commas: route=/health, application=cron, user=app, fingerprint=9b922b45ac2fa024.
+        nplusone_ignore: Vec<IgnoreRule> = Text("") => IgnoreRules, Restart;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.
@@ -214,7 +218,7 @@ settings! {
         /// Whether each disconnect is logged, with its reason.
         log_disconnections: bool = Flag(true) => Switch, Live;
         /// How long a statement takes to be logged, without its values, and shown by /slow; 0 is off. It needs query_stats.
-        log_slow_statements: Option<Duration> = Text("0") => TIMEOUT, Restart;
+        log_slow_statements: Option<Duration> = Text("0") => TIMEOUT, Live;
     }
 
     /// The process.
@@ -267,6 +271,8 @@ settings! {
         max_pinned: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global server_lifetime.
         server_lifetime: Option<Option<Duration>> = Unset { sample: "\"1h\"" } => Opt(FROM_ZERO), Live;
+        /// In place of the global log_slow_statements.
+        log_slow_statements: Option<Option<Duration>> = Unset { sample: "\"0\"" } => Opt(TIMEOUT), Live;
         /// In place of the global query_wait_timeout.
         query_wait_timeout: Option<Option<Duration>> = Unset { sample: "\"120s\"" } => Opt(TIMEOUT), Live;
     }

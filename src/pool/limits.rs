@@ -14,7 +14,7 @@ pub struct Quota {
 
 /// One place within a quota, given back on drop.
 #[derive(Debug)]
-pub struct Place(Arc<Quota>);
+pub struct Place(Option<Arc<Quota>>);
 
 impl Quota {
     /// Nothing used; `u32::MAX` is no limit.
@@ -36,7 +36,7 @@ impl Quota {
                 (used < limit).then_some(used + 1)
             })
             .ok()
-            .map(|_| Place(Arc::clone(self)))
+            .map(|_| Place(Some(Arc::clone(self))))
     }
 
     /// The limit.
@@ -54,12 +54,6 @@ impl Quota {
     #[must_use]
     pub fn used(&self) -> u32 {
         self.used.load(Ordering::Relaxed)
-    }
-
-    /// Is more used than a lowered limit allows?
-    #[must_use]
-    pub fn is_exceeded(&self) -> bool {
-        self.used() > self.limit()
     }
 
     /// Does anybody wait for room?
@@ -80,9 +74,28 @@ impl Quota {
     }
 }
 
+impl Place {
+    /// Gives the place back if more are used than a lowered limit allows. Of all who ask at once only as many give theirs
+    /// as are too much. Gives whether it did.
+    #[inline]
+    pub fn give_surplus(&mut self) -> bool {
+        let given = self.0.as_ref().is_some_and(|quota| {
+            let limit = quota.limit.load(Ordering::Relaxed);
+            let less = |used| (used > limit).then(|| used - 1);
+            quota.used.try_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+        });
+        if given {
+            self.0 = None;
+        }
+        given
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.used.fetch_sub(1, Ordering::AcqRel);
+        if let Some(quota) = &self.0 {
+            quota.used.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -100,6 +113,18 @@ mod tests {
         assert!(quota.take().is_some());
         quota.set_limit(0);
         assert!(quota.take().is_none());
-        assert!(quota.is_exceeded());
+    }
+
+    #[test]
+    fn of_what_a_lowered_limit_makes_too_much_each_place_is_given_once() {
+        let quota = Quota::new(3);
+        let mut places: Vec<_> = (0..3).map(|_| quota.take().unwrap()).collect();
+        assert!(!places.iter_mut().any(Place::give_surplus), "none is too much");
+        quota.set_limit(2);
+        let given: Vec<_> = places.iter_mut().map(Place::give_surplus).collect();
+        assert_eq!(given, [true, false, false]);
+        assert_eq!(quota.used(), 2);
+        drop(places);
+        assert_eq!(quota.used(), 0);
     }
 }

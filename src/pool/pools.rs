@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -91,9 +92,10 @@ impl Pools {
     /// The pool that serves a client; `None`: there is no such database.
     #[must_use]
     pub fn pool(&self, database: &str, login_user: &str) -> Option<Arc<Pool>> {
-        let (key, _) = plan(&self.running(), database, login_user)?;
+        let (key, new) = plan(&self.running(), database, login_user)?;
         if let Some(pool) = self.pools.read().get(&key) {
             pool.set_used();
+            pool.wake(new);
             return Some(Arc::clone(pool));
         }
         let mut pools = self.pools.write();
@@ -132,23 +134,26 @@ impl Pools {
         let mut gone = Vec::new();
         for pool in self.all() {
             let PoolKey { database, user } = &pool.key;
-            let (Some((_, mut new)), Some(limits)) =
-                (plan(&running, database, user), config.pool_limits(database, user))
+            let planned = plan(&running, database, user);
+            if planned.as_ref().is_some_and(|(key, _)| *key != pool.key) {
+                warn!(%database, %user, "the database's servers are another user's now");
+                pool.set_gone();
+                continue;
+            }
+            let (Some((_, mut new)), Some(limits)) = (planned, config.pool_limits(database, user))
             else {
                 warn!(%database, "the database is not configured any more");
                 pool.set_gone();
                 gone.push(pool);
                 continue;
             };
-            if matches!(new.target.credential, Credential::None) {
-                // What a client's login taught us is not in the file.
-                new.target.credential = pool.plan().target.credential.clone();
-            }
+            keep_learnt(&mut new, &pool);
             pool.database.servers.set_limit(limits.max_db_connections);
             pool.user.servers.set_limit(limits.max_user_connections);
             let clients = config.client_limits(database, user);
             pool.database.clients.set_limit(clients.max_db_client_connections);
             pool.set_plan(new);
+            pool.rests.store(false, Ordering::Relaxed);
         }
         // By the name that clients log in with, which need not be that of a pool's user.
         for (name, user) in &*self.users.lock() {
@@ -189,6 +194,13 @@ impl Pools {
                 pools: Mutex::default(),
             })
         }))
+    }
+}
+
+/// What a client's login taught us is not in the file.
+pub(super) fn keep_learnt(plan: &mut Plan, pool: &Pool) {
+    if matches!(plan.target.credential, Credential::None) {
+        plan.target.credential = pool.plan().target.credential.clone();
     }
 }
 

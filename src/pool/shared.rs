@@ -157,6 +157,7 @@ pub struct Pool {
     standing: AtomicU8,
     /// Since the last sweep.
     pub(super) used: AtomicBool,
+    pub(super) rests: AtomicBool,
     base: RwLock<Option<Arc<Reported>>>,
     welcomes: Mutex<HashMap<Arc<Settings>, Arc<Welcome>>>,
     logins: Arc<LoginContext>,
@@ -188,6 +189,7 @@ impl Pool {
             generation: AtomicU32::new(0),
             standing: AtomicU8::new(Standing::Configured as u8),
             used: AtomicBool::new(true),
+            rests: AtomicBool::new(false),
             base: RwLock::new(None),
             welcomes: Mutex::default(),
             logins,
@@ -354,8 +356,8 @@ impl Pool {
     }
 
     /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
-    pub fn put(self: &Arc<Self>, entry: Entry, worker: usize, now: Instant) {
-        if let Some(why) = self.unwanted(&entry, now) {
+    pub fn put(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+        if let Some(why) = self.unwanted(&mut entry, now) {
             self.close(entry, why, worker, now);
             return;
         }
@@ -431,12 +433,12 @@ impl Pool {
 
     /// Why a server that comes back is not to be kept, if so.
     #[inline]
-    fn unwanted(&self, entry: &Entry, now: Instant) -> Option<Parting> {
+    fn unwanted(&self, entry: &mut Entry, now: Instant) -> Option<Parting> {
         if entry.generation != self.generation() {
             Some(Parting::Outdated)
         } else if entry.expires.is_some_and(|at| now >= at) {
             Some(Parting::Lifetime)
-        } else if self.database.servers.is_exceeded() || self.user.servers.is_exceeded() {
+        } else if entry.places.iter_mut().any(Place::give_surplus) {
             Some(Parting::Surplus)
         } else {
             self.yields_to_sibling(now).then_some(Parting::Eviction)

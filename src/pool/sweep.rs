@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
-use super::pools::Pools;
-use super::shared::{Pool, PoolKey};
-use super::slots::Counts;
+use super::pools::{Pools, keep_learnt};
+use super::shared::{Plan, Pool, PoolKey};
+use super::slots::{Counts, Limits};
 use crate::config::Config;
 
 /// A pool goes once it has been unused for this long, or up to twice as long.
@@ -33,8 +33,13 @@ impl Pools {
         // Locked throughout: whoever finds a pool in the table has marked it as used before.
         let mut pools = self.pools.write();
         pools.retain(|key, pool| {
-            let used = pool.was_used() || pool.counts() != Counts::default();
+            let used = pool.was_used() || is_busy(pool.counts());
             if used || is_named(&config, key) {
+                return true;
+            }
+            let counts = pool.counts();
+            if counts != Counts::default() {
+                pool.rest();
                 return true;
             }
             debug!(database = %key.database, user = %key.user, "removed a pool that nobody uses");
@@ -51,6 +56,11 @@ impl Pools {
     }
 }
 
+/// Has a pool more than idle servers? Those alone are kept for clients that may not come again.
+fn is_busy(counts: Counts) -> bool {
+    Counts { idle: 0, ..counts } != Counts::default()
+}
+
 /// Does the configuration name both the database and the user?
 fn is_named(config: &Config, key: &PoolKey) -> bool {
     config.databases.get(&*key.database).is_some_and(|database| {
@@ -62,6 +72,23 @@ impl Pool {
     /// Somebody uses it: it stays at least until the sweep after next.
     pub fn set_used(&self) {
         self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody has used it for a while: its servers go, `min_pool_size` or not, and then it may go itself.
+    fn rest(&self) {
+        if !self.rests.swap(true, Ordering::Relaxed) {
+            let plan = (*self.plan()).clone();
+            let limits = Limits { min: 0, ..plan.limits };
+            self.set_plan(Plan { limits, idle_timeout: Some(Duration::ZERO), ..plan });
+        }
+    }
+
+    /// It is used again, and run as it was.
+    pub(super) fn wake(&self, mut plan: Plan) {
+        if self.rests.swap(false, Ordering::Relaxed) {
+            keep_learnt(&mut plan, self);
+            self.set_plan(plan);
+        }
     }
 
     /// Was it used since this was asked last?
@@ -109,6 +136,32 @@ mod tests {
         assert_eq!(names(&pools), ["made_up_1/app", "shop/app"]);
         assert_eq!((pools.databases.lock().len(), pools.users.lock().len()), (2, 1));
         assert!(Arc::ptr_eq(&used, &pools.pool("made_up_1", "app").unwrap()));
+    }
+
+    #[test]
+    fn a_made_up_pool_that_keeps_servers_ready_rests_and_wakes() {
+        let pools = pools(&[("DATABASES__HOST", "db"), ("POOL__MIN_POOL_SIZE", "2")]);
+        let pool = pools.pool("made_up", "app").unwrap();
+        let run = |pool: &Pool| (pool.plan().limits.min, pool.plan().idle_timeout);
+        let before = run(&pool);
+        assert_eq!(before.0, 2);
+        // One server, that nobody has: what the count says is all that is looked at.
+        pool.with_slots(|slots| {
+            slots.begin_open();
+            slots.opened();
+        });
+        pools.sweep();
+        pools.sweep();
+        assert_eq!(run(&pool), before, "somebody has the server");
+        let idle = Counts { idle: 2, ..Counts::default() };
+        assert!(!is_busy(idle) && is_busy(pool.counts()));
+        pool.rest();
+        assert_eq!(run(&pool), (0, Some(Duration::ZERO)));
+        assert_eq!(run(&pools.pool("made_up", "app").unwrap()), before, "it was asked for again");
+        pool.with_slots(crate::pool::slots::Slots::lost);
+        pools.sweep();
+        pools.sweep();
+        assert_eq!(names(&pools), [""; 0]);
     }
 
     #[test]

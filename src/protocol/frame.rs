@@ -51,6 +51,24 @@ pub fn header(bytes: &[u8]) -> Result<Option<Header>, InvalidLength> {
     }
 }
 
+/// Is the last thing in `bytes`, which begin between two messages, a whole message of this type without a body? The same
+/// bytes within another message are not one.
+#[must_use]
+pub fn ends_with_empty(mut bytes: &[u8], tag: u8) -> bool {
+    let wanted = [tag, 0, 0, 0, 4];
+    if !bytes.ends_with(&wanted) {
+        return false;
+    }
+    while let Ok(Some(head)) = header(bytes) {
+        if bytes == wanted {
+            return true;
+        }
+        let Some(rest) = bytes.get(head.frame_length()..) else { return false };
+        bytes = rest;
+    }
+    false
+}
+
 /// Appends a frame made of `tag` and what `body` writes, and fills in its length.
 ///
 /// Bodies made here are small (names, error texts, statements within their own limit), so the
@@ -160,6 +178,22 @@ pub mod server_tag {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_message_at_the_end_is_told_from_the_same_bytes_within_another() {
+        let terminate = b"X\0\0\0\x04";
+        let query = |text: &[u8]| {
+            let mut out = Vec::new();
+            write_frame(&mut out, client_tag::QUERY, |out| out.extend_from_slice(text));
+            out
+        };
+        let ends = |bytes: &[u8]| ends_with_empty(bytes, client_tag::TERMINATE);
+        assert!(ends(terminate) && ends(&[&query(b"select 1\0")[..], terminate].concat()));
+        assert!(!ends(b"") && !ends(&query(terminate)) && !ends(&terminate[..4]));
+        // The rest of the query is to come.
+        assert!(!ends(&query(&[&terminate[..], b"more\0"].concat())[..10]));
+        assert!(!ends(&[&b"Q\0\0\0\x03"[..], terminate].concat()), "no message at all");
+    }
 
     #[test]
     fn a_header_needs_five_bytes() {

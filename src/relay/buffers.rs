@@ -14,6 +14,9 @@ pub const READ_BUFFER: usize = 128 * 1024;
 /// and still be read into the shared buffer; a longer one gets a buffer of its own.
 const CARRY_LIMIT: usize = READ_BUFFER / 2;
 
+/// What was put together for one client may be as large as its messages; more memory than this is not kept for the next.
+const MOST_KEPT: usize = 1024 * 1024;
+
 /// What a worker's connections share.
 #[derive(Debug)]
 pub struct Buffers {
@@ -124,6 +127,9 @@ pub struct Splice<'a> {
 impl<'a> Splice<'a> {
     /// Nothing yet; `out` is emptied.
     pub fn new(input: &'a [u8], out: &'a mut Vec<u8>) -> Self {
+        if out.capacity() > MOST_KEPT {
+            *out = Vec::new();
+        }
         out.clear();
         Self { input, out, run: 0..0 }
     }
@@ -144,6 +150,13 @@ impl<'a> Splice<'a> {
     pub fn insert(&mut self) -> &mut Vec<u8> {
         self.close_run();
         self.out
+    }
+
+    /// How many bytes were put together so far.
+    #[inline]
+    #[must_use]
+    pub fn put_together(&self) -> usize {
+        self.out.len()
     }
 
     /// Is there nothing to send?
@@ -183,6 +196,15 @@ mod tests {
         splice.forward(3..5);
         assert_eq!(splice.finish().as_ptr(), input[1..].as_ptr());
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_a_large_message_took_is_given_back() {
+        let mut out = Vec::new();
+        Splice::new(b"", &mut out).insert().resize(2 * MOST_KEPT, 0);
+        assert!(out.capacity() >= 2 * MOST_KEPT);
+        let _next = Splice::new(b"", &mut out);
+        assert!(out.capacity() <= MOST_KEPT);
     }
 
     #[test]

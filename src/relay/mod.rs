@@ -15,6 +15,8 @@ mod retrying;
 mod watch;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod local_tests;
 #[cfg(test)]
 mod replies_tests;

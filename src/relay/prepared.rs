@@ -8,9 +8,9 @@ use rustc_hash::FxBuildHasher;
 
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
-use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
+use crate::server::owed::{Answer, Discarded, Request};
 use crate::server::statement::{Statement, StatementRegistry};
 use crate::stats::queries::QueryLog;
 
@@ -18,10 +18,20 @@ use crate::stats::queries::QueryLog;
 /// analysed anew by Postgres, and so it is here. More than a driver closes between the two.
 const REMEMBERED_CLOSED: usize = 16;
 
+/// The most bytes of named statements of one client, texts and types.
+pub const MOST_HELD: usize = 128 * 1024 * 1024;
+
+/// Up to so many statements, a client's new one is compared with the others: see `twins`.
+const MOST_COMPARED: usize = 1_024;
+
 /// One client's statements.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     named: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
+    /// Bytes of the named ones.
+    held: usize,
+    /// How often a name got the meaning of another. Then the shared name does not say which of them an error is about.
+    twins: u32,
     unnamed: Option<Arc<Statement>>,
     closed: Vec<u64>,
     /// What names meant before they were prepared anew in other schemas.
@@ -82,9 +92,21 @@ impl ClientStatements {
     pub fn define(&mut self, name: &[u8], statement: Arc<Statement>) {
         if name.is_empty() {
             self.unnamed = Some(statement);
-        } else {
-            self.named.insert(name.into(), statement);
-            self.leave_home(name);
+            return;
+        }
+        self.leave_home(name);
+        self.name(name, statement);
+    }
+
+    fn name(&mut self, name: &[u8], statement: Arc<Statement>) {
+        if self.named.len() <= MOST_COMPARED
+            && self.named.iter().any(|(n, s)| Arc::ptr_eq(s, &statement) && **n != *name)
+        {
+            self.twins = self.twins.saturating_add(1);
+        }
+        self.held += statement.body.len();
+        if let Some(before) = self.named.insert(name.into(), statement) {
+            self.held -= before.body.len();
         }
     }
 
@@ -96,7 +118,7 @@ impl ClientStatements {
 
     /// Gives a name the same meaning in other schemas than those of its Parse.
     pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
-        self.named.insert(name.into(), statement);
+        self.name(name, statement);
         self.homes.insert(name.into(), home);
     }
 
@@ -112,7 +134,21 @@ impl ClientStatements {
             return self.unnamed.take();
         }
         self.leave_home(name);
-        self.named.remove(name)
+        let removed = self.named.remove(name)?;
+        self.held -= removed.body.len();
+        Some(removed)
+    }
+
+    /// Is a statement with this body more than one client may have?
+    #[must_use]
+    pub fn is_full(&self, body: &[u8]) -> bool {
+        self.held + body.len() > MOST_HELD
+    }
+
+    /// What goes with a request that uses the statement of this name, where an error would not say which it was.
+    #[inline]
+    pub(super) fn used(&self, name: &[u8]) -> Option<Box<Undo>> {
+        (self.twins > 0 && !name.is_empty()).then(|| Box::new(Undo::Used(name.into())))
     }
 
     /// What a name means changes with a request in this segment.
@@ -196,7 +232,7 @@ impl ClientStatements {
         schemas: Option<&Arc<str>>,
         (name, body): (&[u8], &[u8]),
     ) -> bool {
-        if name.is_empty() || self.named.contains_key(name) {
+        if name.is_empty() || self.named.contains_key(name) || self.is_full(body) {
             return false;
         }
         match registry.proven(body, schemas) {
@@ -212,8 +248,21 @@ impl ClientStatements {
     pub fn deallocated(&mut self, server: &ServerConnection) {
         if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
             self.remember_closed(statement.id);
-            self.named.remove(name);
-            self.homes.remove(name);
+            self.remove(name);
+        }
+    }
+
+    /// What Postgres has discarded was taken back, and what was sent behind it will still happen: that decides what the
+    /// unnamed statement is. (What a name means is not changed while that of an earlier request is open.)
+    pub fn look_ahead(&mut self, server: &ServerConnection) {
+        for (request, answer, undo) in server.owed.ahead() {
+            if request == Request::Query && answer != Answer::Swallow {
+                self.unnamed = None;
+            } else if let Some(Undo::ParsedUnnamed { statement, .. }) = undo {
+                self.unnamed = Some(Arc::clone(statement));
+            } else if matches!(undo, Some(Undo::Closed { name, .. }) if name.is_empty()) {
+                self.unnamed = None;
+            }
         }
     }
 
@@ -222,15 +271,16 @@ impl ClientStatements {
     pub fn clear(&mut self, server: &ServerConnection) {
         self.named.clear();
         self.homes.clear();
+        (self.held, self.twins) = (0, 0);
         for undo in server.owed.in_flight() {
             match undo {
                 Undo::Parsed { name, statement, .. } => {
-                    self.named.insert(name.clone(), Arc::clone(statement));
+                    self.define(name, Arc::clone(statement));
                 }
-                Undo::Closed { name, .. } => {
-                    self.named.remove(name);
-                }
-                Undo::ParsedUnnamed { .. }
+                Undo::Closed { name, .. } if !name.is_empty() => drop(self.remove(name)),
+                Undo::Closed { .. }
+                | Undo::Used(_)
+                | Undo::ParsedUnnamed { .. }
                 | Undo::Queried(_)
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
@@ -263,7 +313,7 @@ impl ClientStatements {
     pub fn undo(&mut self, undo: Undo, how: Discarded) {
         match undo {
             Undo::Parsed { name, .. } => {
-                self.named.remove(&name);
+                self.remove(&name);
             }
             Undo::ParsedUnnamed { statement, before } => {
                 // A later batch may have another one by now.
@@ -284,6 +334,7 @@ impl ClientStatements {
                 }
             }
             Undo::Deallocated { unnamed: None, .. }
+            | Undo::Used(_)
             | Undo::Injected(_)
             | Undo::InjectedUnnamed
             | Undo::Duplicate(_)

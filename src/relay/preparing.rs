@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::buffers::Splice;
-use super::requests::{Fate, NO_SUCH_PORTAL, Requests};
+use super::requests::{Fate, NO_SUCH_PORTAL, Requests, Violation};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::{HEADER_LENGTH, server_tag};
 use crate::protocol::frontend::{self, Parse};
@@ -35,6 +35,9 @@ impl Requests<'_> {
             }
             self.parse_taken(parse, splice);
             return Fate::Drop;
+        }
+        if self.statements.is_full(parse.statement) {
+            return Fate::Violation(Violation::TooMuchPrepared);
         }
         let statement = self.statements.intern(self.registry, parse.statement, self.schemas());
         if self.is_statement_uncertain(&statement) {

@@ -14,7 +14,7 @@ use crate::protocol::sqlstate::SqlState;
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
 use crate::server::owed::{
-    Cause, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
+    Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::server::statement::StatementRegistry;
 use crate::sql::feature::Feature;
@@ -80,6 +80,10 @@ pub struct Replies<'a> {
     pub meter: &'a mut Meter,
     /// The relay's clock, nanoseconds.
     pub now: u64,
+    /// Was the request that is being answered cancelled because of `query_timeout`?
+    pub timed_out: bool,
+    /// The client's name for the statement that the last error is about, where that is not clear; else empty.
+    pub failed: Box<[u8]>,
 }
 
 impl Replies<'_> {
@@ -311,18 +315,41 @@ impl Replies<'_> {
         }
         self.watch_failure(code);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
-        let mut duplicate = Box::default();
         let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
-            if let Undo::Duplicate(name) = &*undo {
-                duplicate = name.clone();
+            if how == Discarded::Failed
+                && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
+            {
+                self.failed = name.clone();
             }
             self.statements.undo(*undo, how);
         });
+        self.statements.look_ahead(self.server);
         self.meter.count_error(code);
-        match verdict {
+        if fields.is_fatal() {
             // Postgres' last words, whatever was asked.
-            _ if fields.is_fatal() => Ok(Verdict::Forward),
+            return Ok(Verdict::Forward);
+        }
+        *fatal |= matches!(verdict, ErrorVerdict::Unsolicited);
+        self.judge(verdict, &fields, splice)
+    }
+
+    /// What becomes of an error that ends no connection.
+    fn judge(
+        &mut self,
+        verdict: ErrorVerdict,
+        fields: &ErrorFields<'_>,
+        splice: &mut Splice<'_>,
+    ) -> Result<Verdict, ServerFault> {
+        let code = fields.sqlstate();
+        let timed_out = std::mem::take(&mut self.timed_out);
+        match verdict {
+            ErrorVerdict::Forward if timed_out && code == Some(SqlState::QUERY_CANCELED) => {
+                // In Postgres' words it would be the user's request.
+                let text = "canceling statement due to query_timeout";
+                write_error(splice.insert(), Severity::Error, SqlState::QUERY_CANCELED, text, "");
+                Ok(Verdict::Swallow)
+            }
             ErrorVerdict::Forward => {
                 if fields.routine == CHANGED_RESULT_ROUTINE {
                     // The schema was changed behind the pooler's back.
@@ -331,12 +358,9 @@ impl Replies<'_> {
                 }
                 Ok(Verdict::Forward)
             }
-            ErrorVerdict::Unsolicited => {
-                *fatal = true;
-                Ok(Verdict::Forward)
-            }
+            ErrorVerdict::Unsolicited => Ok(Verdict::Forward),
             ErrorVerdict::DuplicateStatement => {
-                write_duplicate(splice.insert(), &duplicate);
+                write_duplicate(splice.insert(), &self.failed);
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Refused(feature) => {
@@ -360,7 +384,11 @@ impl Replies<'_> {
     /// Passes on an error in the client's own names.
     fn name(&self, body: &[u8], splice: &mut Splice<'_>) -> Verdict {
         let closed = |id| self.server.owed.in_flight().find_map(|undo| undo.closed_name(id));
-        let name_of = |id| self.statements.name_of(id).or_else(|| closed(id));
+        let used = |id| {
+            let statement = self.statements.get(&self.failed)?;
+            (!self.failed.is_empty() && statement.id == id).then_some(&*self.failed)
+        };
+        let name_of = |id| used(id).or_else(|| self.statements.name_of(id)).or_else(|| closed(id));
         match names::restore(body, name_of) {
             Some(restored) => {
                 frame::write_frame(splice.insert(), server_tag::ERROR, |out| {

@@ -13,7 +13,7 @@ use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Settings;
-use crate::server::statement::{Statement, StatementRegistry, forgets};
+use crate::server::statement::{Statement, StatementRegistry, Unnamed, forgets};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::{Feature, Features};
 
@@ -22,6 +22,10 @@ pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
 
 /// The names at the start of a Bind must fit this; Postgres itself cuts names at 63 bytes.
 const NAMES_LIMIT: usize = 16 * 1024;
+
+/// Once so much was put together for one read of a client's bytes, statements that its server lacks are told to it only
+/// after all that was sent is answered: a few bytes can name a statement of [`PARSE_LIMIT`], and many of them can.
+const MOST_PUT_TOGETHER: usize = 1024 * 1024;
 
 /// A Query up to this length is passed on only when it is there in full, so that what it does to the
 /// session can be read. A longer one may do anything.
@@ -48,6 +52,12 @@ pub enum Violation {
     /// A Bind whose names do not end: passed on unread it could name another client's statement.
     #[error("names in a Bind message are over the pooler's limit of 16 KiB")]
     NamesTooLong,
+    /// The client's prepared statements are over [`super::prepared::MOST_HELD`].
+    #[error("prepared statements are over the pooler's limit of 128 MiB for a client")]
+    TooMuchPrepared,
+    /// Binds within a COPY, which Postgres would refuse, of statements that are long.
+    #[error("too many long statements are used within a COPY")]
+    TooMuchInCopy,
 }
 
 /// How far the requests were taken.
@@ -353,6 +363,27 @@ impl Requests<'_> {
         }
     }
 
+    /// Would telling the server of a statement make too much of what was read? Then it waits.
+    #[inline]
+    fn too_much(&self, name: &[u8], splice: &Splice<'_>) -> Option<Fate> {
+        if splice.put_together() < MOST_PUT_TOGETHER {
+            return None;
+        }
+        let statement = self.statements.get(name)?;
+        let known = if name.is_empty() {
+            self.server.statements.unnamed() == Unnamed::Known(statement.id)
+        } else {
+            self.server.statements.has(statement.id)
+        };
+        if known {
+            None
+        } else if self.server.owed.is_copying_in() {
+            Some(Fate::Violation(Violation::TooMuchInCopy))
+        } else {
+            self.may_hold().then_some(Fate::Uncertain)
+        }
+    }
+
     /// Is it open whether the server knows a statement, or what has to go for it?
     pub(super) fn is_statement_uncertain(&self, statement: &Statement) -> bool {
         let ServerConnection { owed, statements, .. } = &*self.server;
@@ -379,6 +410,9 @@ impl Requests<'_> {
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
+        if let Some(fate) = self.too_much(bind.statement, splice) {
+            return fate;
+        }
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
             if statement.effects.is_some() {
@@ -389,7 +423,8 @@ impl Requests<'_> {
             }
         }
         let name = self.server_name(bind.statement, splice);
-        self.server.owed.push(Request::Bind, Answer::Forward, None, self.now);
+        let used = self.statements.used(bind.statement);
+        self.server.owed.push(Request::Bind, Answer::Forward, used, self.now);
         let values = body.get(bind.names_length..).unwrap_or_default();
         self.watch_bind(bind.portal, bind.statement, values);
         let Some(name) = name else { return Fate::Forward };
@@ -428,8 +463,12 @@ impl Requests<'_> {
         if self.is_uncertain(name) {
             return Fate::Uncertain;
         }
+        if let Some(fate) = self.too_much(name, splice) {
+            return fate;
+        }
+        let used = self.statements.used(name);
         let name = self.server_name(name, splice);
-        self.server.owed.push(Request::Describe, Answer::Forward, None, self.now);
+        self.server.owed.push(Request::Describe, Answer::Forward, used, self.now);
         let Some(name) = name else { return Fate::Forward };
         frontend::write_describe_statement(splice.insert(), name.as_bytes());
         Fate::Drop

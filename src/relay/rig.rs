@@ -146,6 +146,8 @@ impl Rig {
             server: &mut self.server,
             meter: &mut self.meter,
             now: 0,
+            timed_out: false,
+            failed: Box::default(),
         };
         let passed = replies.pass(input, &mut splice);
         (passed, splice.finish())

@@ -43,7 +43,8 @@ impl Watch {
     /// A client whose statements go to this log.
     #[must_use]
     pub(super) fn new(log: Rc<QueryLog>, client: u64, application: &str) -> Self {
-        let place = Place { client, route: log.route(application), ..Place::default() };
+        let application = log.route(application);
+        let place = Place { client, route: application, application, ..Place::default() };
         let blocked = Blocked::default();
         Self { log, unnamed: None, named: Vec::new(), waited: 0, place, last_end: 0, blocked }
     }
@@ -67,6 +68,7 @@ impl Watch {
         }
     }
 
+    #[inline]
     fn bind(&mut self, portal: &[u8], run: Run) {
         if portal == [0] {
             self.unnamed = Some(run);
@@ -84,6 +86,12 @@ impl Watch {
             return self.unnamed.as_ref();
         }
         self.named.iter().find(|(name, _)| **name == *portal).map(|(_, run)| run)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.log.gone(self.place.client);
     }
 }
 

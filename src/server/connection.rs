@@ -64,6 +64,8 @@ pub enum Undo {
     Duplicate(Box<[u8]>),
     /// A Close we injected to make room: the server still knows it.
     Evicted(u64),
+    /// A Bind or Describe: nothing to take back, but this is the client's name for the statement.
+    Used(Box<[u8]>),
 }
 
 impl Undo {
@@ -80,7 +82,8 @@ impl Undo {
             | Self::Injected(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
-            | Self::Evicted(_) => None,
+            | Self::Evicted(_)
+            | Self::Used(_) => None,
         }
     }
 }
@@ -301,7 +304,8 @@ impl ServerConnection {
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
-                | Undo::Evicted(_) => {}
+                | Undo::Evicted(_)
+                | Undo::Used(_) => {}
             }
         }
     }
@@ -403,7 +407,8 @@ impl ServerStatements {
             | Undo::Queried(_)
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
-            | Undo::Duplicate(_) => {}
+            | Undo::Duplicate(_)
+            | Undo::Used(_) => {}
         }
     }
 }

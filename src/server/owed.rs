@@ -399,6 +399,11 @@ impl<U> Owed<U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
     }
 
+    /// The requests that are still to be answered, oldest first, with what travels with them.
+    pub fn ahead(&self) -> impl Iterator<Item = (Request, Answer, Option<&U>)> {
+        self.queue.iter().map(|entry| (entry.request, entry.answer, entry.undo.as_deref()))
+    }
+
     fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
         self.gone(&entry);

@@ -21,6 +21,9 @@ pub const SHARED_PREFIX: &[u8] = b"pooler_";
 /// connection per web request) find what their predecessors prepared.
 const KEEP_UNUSED: usize = 2_000;
 
+/// And up to so many bytes of text.
+const KEEP_UNUSED_BYTES: usize = 64 * 1024 * 1024;
+
 /// A statement's meaning under one shared name.
 #[derive(Debug)]
 pub struct Statement {
@@ -61,6 +64,9 @@ struct Known {
     count: usize,
     next_id: u64,
     sweep_at: usize,
+    /// Bytes of their bodies.
+    bytes: usize,
+    sweep_at_bytes: usize,
 }
 
 type Texts = HashSet<ByBody, Xxh3Builder>;
@@ -171,6 +177,8 @@ impl StatementRegistry {
                 count: 0,
                 next_id: 1,
                 sweep_at: KEEP_UNUSED,
+                bytes: 0,
+                sweep_at_bytes: KEEP_UNUSED_BYTES,
             }),
             epoch: AtomicU64::new(0),
         }
@@ -259,21 +267,26 @@ impl Known {
         let schemas = statement.schemas.clone().unwrap_or_default();
         let hasher = *self.statements.hasher();
         let texts = self.statements.entry(schemas).or_insert_with(|| HashSet::with_hasher(hasher));
-        if texts.replace(ByBody(statement)).is_none() {
-            self.count += 1;
+        self.bytes += statement.body.len();
+        match texts.replace(ByBody(statement)) {
+            Some(ByBody(before)) => self.bytes -= before.body.len(),
+            None => self.count += 1,
         }
         self.sweep_when_due();
     }
 
     /// Forgets what no client holds, once enough has gathered that looking at all is worth it.
     fn sweep_when_due(&mut self) {
-        if self.count >= self.sweep_at {
+        if self.count >= self.sweep_at || self.bytes >= self.sweep_at_bytes {
             self.statements.retain(|_, texts| {
                 texts.retain(|s| Arc::strong_count(&s.0) > 1);
                 !texts.is_empty()
             });
             self.count = self.statements.values().map(HashSet::len).sum();
+            let left = self.statements.values().flatten();
+            self.bytes = left.map(|s| s.0.body.len()).sum();
             self.sweep_at = KEEP_UNUSED + 2 * self.count;
+            self.sweep_at_bytes = KEEP_UNUSED_BYTES + 2 * self.bytes;
         }
     }
 }

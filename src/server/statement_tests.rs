@@ -46,6 +46,23 @@ fn statements_nobody_holds_do_not_gather_for_ever() {
 }
 
 #[test]
+fn long_statements_nobody_holds_gather_less() {
+    const MOST: usize = 1024 * 1024;
+    let registry = StatementRegistry::new(1);
+    // What the first sweep sets anew.
+    registry.known.lock().sweep_at_bytes = MOST;
+    let mut text = vec![b' '; MOST / 16];
+    for i in 0..20_u8 {
+        text[0] = i;
+        drop(registry.intern(&text, None, |_| false));
+    }
+    let known = registry.known.lock();
+    assert_eq!(known.count, 5, "the sixteenth swept all but itself");
+    assert_eq!(known.bytes, 5 * text.len());
+    assert_eq!(known.sweep_at_bytes, KEEP_UNUSED_BYTES + 2 * text.len());
+}
+
+#[test]
 fn what_forgets_is_known_by_its_first_word() {
     assert!(forgets(b" \nDEALLOCATE ALL\0") && forgets(b"Discard all"));
     assert!(!forgets(b"select 'discard'") && !forgets(b"disc") && !forgets(b""));

@@ -6,6 +6,7 @@ pub mod fingerprint;
 pub mod kind;
 pub mod lexer;
 pub mod query;
+pub mod role;
 pub mod tags;
 pub mod trace;
 

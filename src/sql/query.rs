@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fingerprint::{Comments, Extent, Fingerprint, Fingerprinter, Statement};
 use super::kind::Kind;
 use super::lexer::Backslashes;
+use super::role::{Role, role};
 
 /// The most statements of one text that are told apart; those behind are not counted.
 const MOST_PARTS: usize = 100;
@@ -23,6 +24,8 @@ pub struct About {
     pub kind: Kind,
     /// Keyword and tables.
     pub summary: Box<str>,
+    /// The part it plays where repeating is judged.
+    pub role: Role,
 }
 
 impl About {
@@ -31,12 +34,15 @@ impl About {
     pub fn new(statement: &Statement<'_>) -> Self {
         let text = statement.text();
         let whole = (text.extent, statement.extent) == (Extent::Whole, Extent::Whole);
+        let (kind, summary) = (statement.kind(), statement.summary());
+        let role = role(kind, &text.text, &summary);
         Self {
             fingerprint: statement.fingerprint,
+            role,
             text: text.text.into(),
             extent: if whole { Extent::Whole } else { Extent::Incomplete },
-            kind: statement.kind(),
-            summary: statement.summary().into(),
+            kind,
+            summary: summary.into(),
         }
     }
 

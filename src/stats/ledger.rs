@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::insight::{Detection, Insight};
 use super::queries::Event;
 use super::record::{Owner, Record};
 use super::said::Sayings;
 use super::series::Seen;
-use super::slow::Slow;
+use super::slow::{Slow, Thresholds};
 use super::sums::{Room, Sums};
 
 /// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
@@ -23,11 +24,13 @@ const MOST_WAITING: usize = 262_144;
 pub struct Batch {
     pub(super) owner: Arc<Owner>,
     pub(super) events: Vec<Event>,
+    /// Clients that have left since.
+    pub(super) gone: Vec<u64>,
 }
 
 impl Batch {
-    pub(super) fn new(owner: &Arc<Owner>, events: Vec<Event>) -> Self {
-        Self { owner: Arc::clone(owner), events }
+    pub(super) fn new(owner: &Arc<Owner>, events: Vec<Event>, gone: Vec<u64>) -> Self {
+        Self { owner: Arc::clone(owner), events, gone }
     }
 }
 
@@ -52,6 +55,8 @@ pub struct Ledger {
     inbox: Mutex<Inbox>,
     dropped: AtomicU64,
     sums: Mutex<Sums>,
+    /// What is seen in statements that belong together.
+    pub insight: Mutex<Insight>,
 }
 
 #[derive(Debug, Default)]
@@ -62,14 +67,15 @@ struct Inbox {
 }
 
 impl Ledger {
-    /// An empty one. What takes at least as long as `slow` is kept one by one.
+    /// An empty one. What takes at least as long as `slow` says is kept one by one.
     #[must_use]
-    pub fn new(room: Room, slow: Option<Duration>) -> Self {
+    pub fn new(room: Room, slow: Thresholds) -> Self {
         Self {
             sayings: Sayings::default(),
             inbox: Mutex::default(),
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(room, slow)),
+            insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
         }
     }
 
@@ -86,10 +92,11 @@ impl Ledger {
         self.sums.lock().seen()
     }
 
-    /// The same, which keeps other tags of comments than none.
+    /// The same, which keeps other tags of comments than none, and looks for what repeats.
     #[must_use]
-    pub fn hearing(self, sayings: Sayings) -> Self {
-        Self { sayings, ..self }
+    pub fn watching(self, sayings: Sayings, detection: Detection) -> Self {
+        let insight = Mutex::new(Insight::new(detection, Instant::now()));
+        Self { sayings, insight, ..self }
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].
@@ -111,6 +118,11 @@ impl Ledger {
     /// Adds up what was handed over, as if it were then.
     pub fn add_up_at(&self, now: Instant, wall: SystemTime) {
         let batches = std::mem::take(&mut *self.inbox.lock()).batches;
+        {
+            let mut insight = self.insight.lock();
+            batches.iter().for_each(|batch| insight.add(batch, now, wall));
+            insight.settle(&self.sayings, now, wall);
+        }
         let mut sums = self.sums.lock();
         sums.turn(wall);
         for batch in batches {
@@ -134,6 +146,11 @@ impl Ledger {
     /// Calls `look` with the last statements that took long, the latest first.
     pub fn each_slow(&self, look: impl FnMut(&Slow)) {
         self.sums.lock().slow.latest().for_each(look);
+    }
+
+    /// From now on, what takes as long as these say is kept one by one.
+    pub fn look_for_slow(&self, thresholds: Thresholds) {
+        self.sums.lock().slow.set(thresholds);
     }
 
     /// Those that were added up since this was called last, to be logged.

@@ -1,8 +1,12 @@
 //! Tests of the ledger: sums, what goes when there is no room, what a flood does.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use super::*;
 use crate::protocol::sqlstate::SqlState;
 use crate::stats::queries::{Block, Manner, Outcome, Place, QueryLog, Run, Times, Watched};
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::{FLOOD, MOST_TRACKED};
 use crate::stats::window::{Totals, Window};
 
@@ -12,8 +16,7 @@ struct Counted {
 }
 
 fn counted(most: usize) -> Counted {
-    let ledger =
-        Arc::new(Ledger::new(Room { most, bytes: usize::MAX }, Some(Duration::from_micros(1_500))));
+    let ledger = Arc::new(Ledger::new(Room { most, bytes: usize::MAX }, slow_from(1_500)));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner, Arc::clone(&ledger), 1);
     Counted { ledger, log }
@@ -21,6 +24,10 @@ fn counted(most: usize) -> Counted {
 
 fn times(ended: u64) -> Times {
     Times { sent: 0, began: 0, ended }
+}
+
+fn slow_from(micros: u64) -> Thresholds {
+    Thresholds { others: Some(Duration::from_micros(micros)), ..Thresholds::default() }
 }
 
 impl Counted {
@@ -255,17 +262,34 @@ fn the_slowest_and_the_newest_calls_are_kept() {
 fn little_memory_holds_fewer_fingerprints() {
     let counted = counted(MOST_TRACKED);
     let log = &counted.log;
-    let tight = Ledger::new(Room { most: MOST_TRACKED, bytes: 200_000 }, None);
+    let tight = Ledger::new(Room { most: MOST_TRACKED, bytes: 200_000 }, Thresholds::default());
     let owner = Arc::new(Owner { database: "shop".into(), user: "app".into() });
     for column in 0..500 {
         let query = log.run(format!("select c{column} from t").as_bytes());
         let mut watched = Watched::new(query, 0);
         let events = vec![watched.end(ONE_ROW, times(1_000), Place::default(), 0).unwrap()];
-        tight.hand_over(Batch::new(&owner, events));
+        tight.hand_over(Batch::new(&owner, events, Vec::new()));
         tight.add_up();
         assert!(tight.state().bytes <= 200_000, "{:?}", tight.state());
     }
     let state = tight.state();
     assert!(state.tracked >= 30 && state.tracked < 300, "{state:?}");
     assert_eq!(state.tracked as u64 + state.evictions, 500);
+}
+
+#[test]
+fn how_long_is_slow_is_each_databases_own_and_can_change() {
+    let counted = counted(10);
+    let of = |database: &str, limit| HashMap::from([(database.into(), limit)]);
+    let kept = |named: HashMap<Box<str>, Option<Duration>>| {
+        let others = Some(Duration::from_micros(500));
+        counted.ledger.look_for_slow(Thresholds { named, others });
+        counted.run("select a", &[ONE_ROW]);
+        counted.records();
+        counted.ledger.take_unlogged().len()
+    };
+    assert_eq!(kept(HashMap::new()), 1, "a millisecond is more than half of one");
+    assert_eq!(kept(of("shop", Some(Duration::from_millis(2)))), 0);
+    assert_eq!(kept(of("shop", None)), 0);
+    assert_eq!(kept(of("crm", None)), 1, "another database's is not ours");
 }

@@ -1,9 +1,14 @@
 //! Counting and timing: recorded by each worker for itself, merged when somebody looks.
 
+mod advice;
+pub mod findings;
+pub mod idle;
+pub mod insight;
 pub mod ledger;
 pub mod meter;
 pub mod queries;
 pub mod record;
+pub mod routes;
 pub mod said;
 pub mod samples;
 pub mod series;
@@ -11,4 +16,6 @@ pub mod slow;
 pub mod spread;
 pub mod sums;
 pub mod totals;
+pub mod units;
 pub mod window;
+mod work;

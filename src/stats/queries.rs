@@ -145,8 +145,10 @@ pub struct Place {
     /// How long the client took, after the statement before it had ended, to send this one, nanoseconds; none if
     /// it was sent without waiting for that end.
     pub gap: Option<u64>,
-    /// Its route, or else the application that the client says it is.
+    /// Its route, or else its application.
     pub route: RouteId,
+    /// The application that the client said it is when it logged in.
+    pub application: RouteId,
     /// Whether it ran in a transaction.
     pub block: Block,
     /// How long the client did not read what was there, nanoseconds.
@@ -224,6 +226,7 @@ pub struct QueryLog {
     owner: Arc<Owner>,
     ledger: Arc<Ledger>,
     events: RefCell<Vec<Event>>,
+    gone: RefCell<Vec<u64>>,
     known: RefCell<Known>,
     seed: u64,
 }
@@ -261,6 +264,7 @@ impl QueryLog {
             owner: Arc::new(owner),
             ledger,
             events: RefCell::default(),
+            gone: RefCell::default(),
             known: RefCell::new(known),
             seed,
         }
@@ -308,16 +312,26 @@ impl QueryLog {
         let mut events = self.events.borrow_mut();
         events.push(event);
         if events.len() >= MOST_EVENTS {
-            self.ledger.hand_over(Batch::new(&self.owner, std::mem::take(&mut *events)));
+            self.hand_over(&mut events);
         }
+    }
+
+    /// A client has left.
+    pub fn gone(&self, client: u64) {
+        self.gone.borrow_mut().push(client);
     }
 
     /// Hands over what was noted.
     pub fn flush(&self) {
         let mut events = self.events.borrow_mut();
-        if !events.is_empty() {
-            self.ledger.hand_over(Batch::new(&self.owner, std::mem::take(&mut *events)));
+        if !events.is_empty() || !self.gone.borrow().is_empty() {
+            self.hand_over(&mut events);
         }
+    }
+
+    fn hand_over(&self, events: &mut Vec<Event>) {
+        let gone = std::mem::take(&mut *self.gone.borrow_mut());
+        self.ledger.hand_over(Batch::new(&self.owner, std::mem::take(events), gone));
     }
 }
 

@@ -1,12 +1,15 @@
 //! Tests of what a worker notes: texts with comments, and where statements stand among those of a client.
 
 use super::*;
+use crate::stats::insight::Detection;
 use crate::stats::said::Sayings;
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::Room;
 
 fn log() -> QueryLog {
     let sayings = Sayings::new(&["route".to_owned()], 1);
-    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, None).hearing(sayings);
+    let ledger = Ledger::new(Room { most: 100, bytes: usize::MAX }, Thresholds::default())
+        .watching(sayings, Detection::Off);
     QueryLog::new(Owner { database: "shop".into(), user: "app".into() }, Arc::new(ledger), 1)
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use hdrhistogram::Histogram;
 
 use super::queries::{Block, Event, Manner, Outcome};
+use super::routes::TopRoutes;
 use super::samples::{Sample, Samples};
 use super::spread::Spread;
 use super::window::{Minute, Recent, Totals, Window};
@@ -78,6 +79,8 @@ pub struct Record {
     pub in_transaction_calls: u64,
     /// The longest list in them.
     pub max_list: u32,
+    /// The routes that ran them most.
+    pub routes: TopRoutes,
     /// When one was seen first.
     pub first_seen: SystemTime,
     /// When one was seen last, to a fraction of a second.
@@ -109,6 +112,7 @@ impl Record {
             extended_calls: 0,
             in_transaction_calls: 0,
             max_list: 0,
+            routes: TopRoutes::default(),
             first_seen: now,
             last_seen: now,
             times: histogram(),
@@ -206,6 +210,7 @@ impl Record {
             }
         }
         self.calls += 1;
+        self.routes.note(event.place.route);
         self.extended_calls += u64::from(event.run.manner == Manner::Extended);
         self.in_transaction_calls += u64::from(event.place.block == Block::Open);
         self.min_micros = self.min_micros.min(micros);
@@ -242,6 +247,7 @@ impl Record {
         self.extended_calls += other.extended_calls;
         self.in_transaction_calls += other.in_transaction_calls;
         self.max_list = self.max_list.max(other.max_list);
+        self.routes.absorb(&other.routes);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         // It grows as it must.

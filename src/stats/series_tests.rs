@@ -3,6 +3,7 @@
 use super::*;
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::{Place, QueryLog, Times, Watched};
+use crate::stats::slow::Thresholds;
 use crate::stats::sums::Room;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -16,7 +17,8 @@ struct Counted {
 }
 
 fn counted(most: usize) -> Counted {
-    let ledger = Arc::new(Ledger::new(Room { most: 100, bytes: usize::MAX }, None));
+    let ledger =
+        Arc::new(Ledger::new(Room { most: 100, bytes: usize::MAX }, Thresholds::default()));
     let owner = Owner { database: "shop".into(), user: "app".into() };
     let log = QueryLog::new(owner.clone(), Arc::clone(&ledger), 1);
     Counted { ledger, log, owner, series: Series::new(most) }

@@ -1,6 +1,6 @@
 //! Statements that took long: the last of them, one by one, without their values.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,31 +31,48 @@ pub struct Slow {
     pub outcome: Outcome,
 }
 
+/// How long statements take to be kept, by database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of databases by the names that clients use; none keeps nothing.
+    pub named: HashMap<Box<str>, Option<Duration>>,
+    /// Of all others.
+    pub others: Option<Duration>,
+}
+
 /// The last of them.
 #[derive(Debug)]
 pub(super) struct SlowLog {
-    /// What takes at least so long, nanoseconds.
-    threshold: Option<u64>,
+    thresholds: Thresholds,
     kept: VecDeque<Slow>,
     unlogged: Vec<Slow>,
 }
 
 impl SlowLog {
-    pub(super) fn new(threshold: Option<Duration>) -> Self {
+    pub(super) fn new(thresholds: Thresholds) -> Self {
+        Self { thresholds, kept: VecDeque::new(), unlogged: Vec::new() }
+    }
+
+    /// From now on these count; what is kept stays.
+    pub(super) fn set(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
+    /// How long a statement of this database must take, nanoseconds; none is kept otherwise.
+    pub(super) fn limit(&self, database: &str) -> Option<u64> {
+        let Thresholds { named, others } = &self.thresholds;
+        let limit = named.get(database).unwrap_or(others);
         // 584 years.
-        let threshold = threshold.map(|limit| limit.as_nanos() as u64);
-        Self { threshold, kept: VecDeque::new(), unlogged: Vec::new() }
+        limit.map(|limit| limit.as_nanos() as u64)
     }
 
     #[inline]
-    pub(super) fn look(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
-        if self.threshold.is_some_and(|limit| event.nanos >= limit) {
-            self.keep(event, owner, now);
-        }
+    pub(super) fn is_slow(event: &Event, limit: Option<u64>) -> bool {
+        limit.is_some_and(|limit| event.nanos >= limit)
     }
 
     #[cold]
-    fn keep(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
+    pub(super) fn keep(&mut self, event: &Event, owner: &Arc<Owner>, now: SystemTime) {
         let Some(part) = event.run.query.parts.get(event.part) else { return };
         let slow = Slow {
             about: Arc::clone(&part.about),

@@ -10,7 +10,7 @@ use super::ledger::{Batch, LedgerState};
 use super::queries::Event;
 use super::record::{Owner, Record};
 use super::series::{Seen, Series};
-use super::slow::SlowLog;
+use super::slow::{SlowLog, Thresholds};
 use super::window::Minute;
 
 /// The most fingerprints that are told apart, over all databases and users, if memory suffices.
@@ -61,7 +61,7 @@ pub(super) struct Sums {
 
 impl Sums {
     /// None yet; as [`super::ledger::Ledger::new`].
-    pub(super) fn new(room: Room, slow: Option<Duration>) -> Self {
+    pub(super) fn new(room: Room, slow: Thresholds) -> Self {
         Self {
             records: HashMap::default(),
             owners: HashMap::default(),
@@ -140,9 +140,12 @@ impl Sums {
     pub(super) fn add(&mut self, batch: &Batch, now: Instant, wall: SystemTime) {
         let owner = self.owner(&batch.owner);
         self.series.note(owner, &batch.owner, &batch.events);
+        let slow = self.slow.limit(&batch.owner.database);
         for event in &batch.events {
             let Some(part) = event.run.query.parts.get(event.part) else { continue };
-            self.slow.look(event, &batch.owner, wall);
+            if SlowLog::is_slow(event, slow) {
+                self.slow.keep(event, &batch.owner, wall);
+            }
             let key = (part.about.fingerprint.0, owner);
             if !self.records.contains_key(&key) {
                 if self.is_flooded(now) {

@@ -190,6 +190,12 @@ fn a_certificate_makes_it_speak_tls_and_a_reload_changes_it() {
     world.skip_rest_check();
     let answer = curl(&world, &authority, "/version");
     assert!(answer.stdout.starts_with(b"pooler "), "{answer:?}");
+    let mut top = Command::new(program());
+    isolate(&mut top);
+    top.args(["top", "--once", "--url"]);
+    top.arg(format!("https://localhost:{}", world.pooler.admin_port()));
+    let shown = top.arg("--ca-file").arg(authority.file()).output().unwrap();
+    assert!(shown.status.success() && shown.stdout.starts_with(b"pooler "), "{shown:?}");
     let other = Authority::new();
     let refused = curl(&world, &other, "/version");
     assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");

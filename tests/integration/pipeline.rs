@@ -215,3 +215,25 @@ fn messages_of_every_size_around_the_buffers_pass() {
         }
     }
 }
+
+/// A Terminate message, which may stand in a value as well.
+const GOODBYE: &[u8] = b"X\0\0\0\x04";
+
+#[test]
+fn what_looks_like_a_goodbye_within_a_message_is_none() {
+    let world = Scenario::new().pool_size(1).start();
+    let (mut holder, mut waiting) = (world.client(), world.client());
+    holder.query("BEGIN");
+    let value = [b"before".as_slice(), GOODBYE, b"behind"].concat();
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    let body = [b"\0\0\0\x01\0\x01\0\x01".as_slice(), &length, &value, b"\0\0"].concat();
+    let ask = batch().parse_typed("", "SELECT length($1)", &[17]).frame(b'B', &body);
+    let bytes = ask.execute("").sync().bytes;
+    let within = bytes.windows(GOODBYE.len()).position(|part| part == GOODBYE).unwrap();
+    let (first, rest) = bytes.split_at(within + GOODBYE.len());
+    waiting.send_bytes(first);
+    world.wait_for_waiting(1);
+    waiting.send_bytes(rest);
+    holder.query("COMMIT");
+    assert_eq!(waiting.read_readies(1).shape(), format!("1 2 D({}) C(SELECT 1) Z(I)", value.len()));
+}

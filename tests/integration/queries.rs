@@ -167,3 +167,27 @@ fn a_client_that_reads_slowly_is_no_slow_query() {
     assert!(row["bytes_out"].as_u64().unwrap() >= 30_000_000, "{row}");
     assert_eq!((&row["rows"], &row["simple_calls"]), (&30_000.into(), &1.into()));
 }
+
+#[test]
+fn a_reload_changes_what_is_slow_also_for_one_database() {
+    let mut world = Scenario::new().set("log.log_slow_statements", "10s").start();
+    let mut client = world.client();
+    let sleep = |client: &mut RawClient| client.query("SELECT pg_sleep(0.05)");
+    sleep(&mut client);
+    row(&world, "SELECT pg_sleep(0.05)", 1);
+    let slow = |world: &World| world.pooler.admin().json("/slow")["slow"].as_array().unwrap().len();
+    assert_eq!(slow(&world), 0, "it is quick");
+    world.pooler.reload(|config| {
+        config.set("log.log_slow_statements", "20ms");
+    });
+    sleep(&mut client);
+    row(&world, "SELECT pg_sleep(0.05)", 2);
+    assert_eq!(slow(&world), 1);
+    let key = format!("databases.{}.log_slow_statements", world.database);
+    world.pooler.reload(|config| {
+        config.set(&key, "10s");
+    });
+    sleep(&mut client);
+    row(&world, "SELECT pg_sleep(0.05)", 3);
+    assert_eq!(slow(&world), 1, "its own counts");
+}

@@ -265,3 +265,40 @@ fn a_new_limit_on_the_clients_of_a_user_holds_where_the_database_forces_another(
         other => Err(format!("{:?}", other.map(drop))),
     });
 }
+
+fn password(user: &str) -> String {
+    format!("{}_secret", user.trim_end_matches("_user"))
+}
+
+/// The database's servers log in as another user after a reload; `None` is the client's own.
+fn changed_user(before: Option<&str>, after: Option<&str>) {
+    let mut scenario = Scenario::new();
+    if let Some(user) = before {
+        scenario = scenario.set_database("user", user).set_database("password", password(user));
+    }
+    let mut world = scenario.start();
+    let (mut idle, mut busy) = (world.client(), world.client());
+    assert_eq!(idle.value("SELECT current_user"), before.unwrap_or("app"));
+    busy.query("BEGIN");
+    let (database, port) = (format!("databases.{}", world.database), world.cluster().port());
+    world.pooler.reload(|config| {
+        let config = config.remove(&database).set(&format!("{database}.host"), "127.0.0.1");
+        config.set(&format!("{database}.port"), i64::from(port));
+        if let Some(user) = after {
+            config.set(&format!("{database}.user"), user);
+            config.set(&format!("{database}.password"), password(user));
+        }
+    });
+    // Nobody goes on as the user of before.
+    assert_eq!(idle.read_to_end().shape(), "E(57P01) closed", "{before:?} {after:?}");
+    assert_eq!(busy.run(&query("COMMIT")).shape(), "C(COMMIT) Z(I)");
+    assert_eq!(busy.read_to_end().shape(), "E(57P01) closed");
+    assert_eq!(world.client().value("SELECT current_user"), after.unwrap_or("app"));
+}
+
+#[test]
+fn clients_of_a_database_that_gets_another_user_come_again_as_that_one() {
+    changed_user(Some("other"), Some("clear_user"));
+    changed_user(None, Some("other"));
+    changed_user(Some("other"), None);
+}

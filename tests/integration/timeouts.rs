@@ -79,7 +79,13 @@ fn a_query_that_runs_too_long_is_cancelled() {
     let backend = client.backend();
     let reply = client.run(&query("SELECT pg_sleep(60)"));
     assert_eq!(reply.error().sqlstate, "57014", "{:?}", reply.error());
-    assert!(reply.error().message.contains("query_timeout") || reply.error().severity == "ERROR");
+    assert_eq!(reply.error().message, "canceling statement due to query_timeout");
+    assert_eq!(reply.error().severity, "ERROR");
+    // Postgres' own word where the client asked for it.
+    let sql = "SET statement_timeout = '50ms'; SELECT pg_sleep(60)";
+    let error = client.run(&query(sql)).error();
+    assert_eq!(error.message, "canceling statement due to statement timeout");
+    drop(client);
     server_goes_on(&world, &backend);
 }
 
@@ -198,6 +204,19 @@ fn who_is_idle_too_long_is_dropped() {
     assert_eq!(reply.fault(), "FATAL 57P05", "{:?}", reply.error());
     let mut never_asked = world.client();
     assert_eq!(never_asked.read_to_end().fault(), "FATAL 57P05");
+}
+
+#[test]
+fn client_idle_timeout_leaves_alone_who_asks_for_what_needs_no_server() {
+    let world = world("timeouts.client_idle_timeout");
+    let mut client = world.client();
+    let start = Instant::now();
+    // Four times the timeout.
+    while start.elapsed() < Duration::from_millis(1_200) {
+        assert_eq!(client.run(&Batch::new().sync()).shape(), "Z(I)");
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!(client.value("SELECT 1"), "1");
 }
 
 #[test]

@@ -61,12 +61,12 @@ impl Metric {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
             },
-            Read::PoolTimes(_) | Read::PoolKinds => "histogram",
+            Read::PoolTimes(_) | Read::PoolKinds | Read::Pauses => "histogram",
             Read::PoolErrors(_)
             | Read::PoolReasons(_)
             | Read::Errors(_)
             | Read::Fingerprints(_) => "counter",
-            Read::Version | Read::Workers(_) | Read::Summaries => "gauge",
+            Read::Version | Read::Workers(_) | Read::Summaries | Read::Findings => "gauge",
         }
     }
 }
@@ -78,7 +78,8 @@ impl Metric {
         match self.read {
             Read::Process(..) => "",
             Read::Workers(_) => "worker",
-            Read::Pool(..) | Read::PoolTimes(_) => "database, user",
+            Read::Pool(..) | Read::PoolTimes(_) | Read::Pauses => "database, user",
+            Read::Findings => "class, confidence",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
             Read::PoolReasons(_) => "database, user, reason",
             Read::PoolKinds => "database, user, kind",
@@ -176,6 +177,8 @@ impl Page {
                     }
                 }
             }
+            Read::Findings => self.findings(name, scene),
+            Read::Pauses => self.pauses(name, scene),
             Read::PoolTimes(read) => {
                 for pool in pools {
                     let (spread, sum) = read(pool);
@@ -185,6 +188,20 @@ impl Page {
             Read::PoolKinds => self.kinds(name, scene, pools),
             Read::Fingerprints(read) => self.fingerprints(name, scene, *read),
             Read::Summaries => self.summaries(name, scene),
+        }
+    }
+
+    fn findings(&mut self, name: &str, scene: &Scene) {
+        for (class, confidence, count) in scene.findings() {
+            let labels = [("class", class.name()), ("confidence", confidence.name())];
+            self.sample(name, &labels, count as f64);
+        }
+    }
+
+    fn pauses(&mut self, name: &str, scene: &Scene) {
+        for (owner, spread, sum) in scene.pauses() {
+            let labels = [("database", &*owner.database), ("user", &*owner.user)];
+            self.histogram(name, &labels, &Times::of(&spread, sum));
         }
     }
 

@@ -5,6 +5,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -21,6 +22,8 @@ use crate::sql::kind::Kind;
 use crate::stats::ledger::LedgerState;
 use crate::stats::record::Owner;
 use crate::stats::series::{Buckets, Seen};
+use crate::stats::spread::Spread;
+use crate::stats::units::{Class, Confidence};
 use exposition::Exposition;
 use table::METRICS;
 
@@ -64,6 +67,27 @@ pub(super) async fn page(
 impl Scene {
     fn ledger(&self) -> Option<LedgerState> {
         Some(self.sources.shared.ledger.as_ref()?.state())
+    }
+
+    /// How many findings there are of each class and confidence; nothing where nothing is counted.
+    fn findings(&self) -> Vec<(Class, Confidence, usize)> {
+        let Some(ledger) = &self.sources.shared.ledger else { return Vec::new() };
+        let mut insight = ledger.insight.lock();
+        let found: Vec<_> =
+            insight.findings(Instant::now()).map(|f| (f.class, f.confidence())).collect();
+        let all = Class::ALL.into_iter().flat_map(|c| Confidence::ALL.map(|sure| (c, sure)));
+        let count = |key| found.iter().filter(|is| **is == key).count();
+        all.map(|key| (key.0, key.1, count(key))).collect()
+    }
+
+    /// How long clients were idle in transactions, by pool, with the sum in microseconds.
+    fn pauses(&self) -> Vec<(Arc<Owner>, Spread, u64)> {
+        let Some(ledger) = &self.sources.shared.ledger else { return Vec::new() };
+        let insight = ledger.insight.lock();
+        insight
+            .pause_spreads()
+            .map(|(owner, spread, sum)| (Arc::clone(owner), spread, sum))
+            .collect()
     }
 
     fn counts_statements(&self) -> bool {

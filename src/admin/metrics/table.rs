@@ -55,6 +55,10 @@ pub(super) enum Read {
     Database(Kind, fn(&DatabaseHealth) -> Option<f64>),
     /// One for each worker.
     Workers(fn(&Scene) -> Vec<f64>),
+    /// Findings by class and confidence.
+    Findings,
+    /// A histogram for each pool whose clients were idle in a transaction.
+    Pauses,
     /// The constant 1, with the version as its label.
     Version,
 }
@@ -265,6 +269,16 @@ pub(super) const METRICS: &[Metric] = &[
     process("pooler_query_stats_bytes", "Memory of what is counted of statements.", |s| {
         Some(s.ledger()?.bytes as f64)
     }),
+    metric(
+        "pooler_nplusone_candidates",
+        "Statements that repeat within a request and need not, of every confidence.",
+        Read::Findings,
+    ),
+    metric(
+        "pooler_idle_in_transaction_seconds",
+        "Time that a client asked nothing between two statements of a transaction.",
+        Read::Pauses,
+    ),
     process("process_start_time_seconds", "When the program started, since 1970.", |s| {
         Some(s.sources.started.1.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
     }),

@@ -3,12 +3,17 @@
 use serde::Serialize;
 
 use super::databases::{self, DatabaseRow};
+use super::idle::IdleRow;
+use super::nplusone::{self, FindingRow};
 use super::pools::{self, PoolRow, PoolsView};
 use super::queries::{self, QueryRow};
+use super::selection::{SORTS, Sort};
 use super::{silence, wrapped};
 use crate::admin::answer::View;
 use crate::admin::html::Page;
 use crate::admin::human;
+use crate::admin::parameters::{Parameters, number, word};
+use crate::admin::problem::Problem;
 use crate::control::history::WINDOW;
 
 #[path = "dashboard_html.rs"]
@@ -21,7 +26,39 @@ const MOST_POOLS: usize = 20;
 const MOST_DATABASES: usize = 10;
 
 /// Statements that fit on the screen.
-pub(crate) const TOP_QUERIES: usize = 5;
+const TOP_QUERIES: usize = 5;
+
+/// The most that can be asked for, for high terminals.
+const MOST_QUERIES: usize = 100;
+
+/// Which statements are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) sort: Sort,
+    pub(crate) limit: usize,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { sort: Sort::Total, limit: TOP_QUERIES }
+    }
+}
+
+impl Parameters for Shown {
+    const NAMES: &'static [&'static str] = &["sort", "limit"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        if name == "sort" {
+            self.sort = word("sort", value, &SORTS)?;
+        } else {
+            self.limit = number("limit", value, 1..=MOST_QUERIES)?;
+        }
+        Ok(())
+    }
+}
+
+/// Candidates that fit on the screen.
+pub(crate) const TOP_FINDINGS: usize = 5;
 
 /// Everything in short.
 #[derive(Debug, Serialize)]
@@ -38,8 +75,14 @@ pub(crate) struct Dashboard {
     #[serde(flatten)]
     pub(crate) pools: PoolsView,
     pub(crate) databases: Vec<DatabaseRow>,
-    /// Those that took the most time since the start.
+    /// Those that took the most time since the start, unless asked otherwise.
     pub(crate) queries: Vec<QueryRow>,
+    /// What repeats within a request and would save the most.
+    pub(crate) nplusone: Vec<FindingRow>,
+    /// Where a transaction was open longest while its client asked nothing.
+    pub(crate) idle: Option<IdleRow>,
+    #[serde(skip)]
+    pub(crate) shown: Shown,
 }
 
 impl Dashboard {
@@ -94,8 +137,19 @@ impl View for Dashboard {
             text.push_str(&more(busiest.len(), MOST_POOLS, "/pools"));
         }
         if !self.queries.is_empty() {
-            text.push_str("\nTOP BY TOTAL TIME\n");
+            let (word, _) =
+                SORTS.iter().find(|(_, sort)| *sort == self.shown.sort).unwrap_or(&SORTS[0]);
+            let of = if *word == "total" { "TOTAL TIME".to_owned() } else { word.to_uppercase() };
+            text.push_str(&format!("\nTOP BY {of}\n"));
             text.push_str(&queries::table(&self.queries));
+        }
+        if !self.nplusone.is_empty() {
+            text.push_str("\nN+1 CANDIDATES (/nplusone)\n");
+            text.push_str(&nplusone::table(&self.nplusone));
+        }
+        if let Some(line) = self.idle.as_ref().and_then(IdleRow::line) {
+            text.push('\n');
+            text.push_str(&line);
         }
         text.push('\n');
         let urgent = databases::by_urgency(&self.databases);
@@ -183,6 +237,9 @@ mod tests {
             pools: PoolsView { rel_error: 0.01, silent_workers: Vec::new(), pools },
             databases: vec![database("crm", None), database("shop", Some("connection refused"))],
             queries: Vec::new(),
+            nplusone: Vec::new(),
+            idle: None,
+            shown: Shown::default(),
         }
     }
 

@@ -124,9 +124,10 @@ impl QueriesView {
         Self::gather(ledger, selection, |record, totals| selection.holds(record, totals))
     }
 
-    /// The most expensive so many, of all that is counted.
-    pub(crate) fn top(ledger: &Ledger, limit: usize) -> Vec<QueryRow> {
-        Self::new(ledger, &Selection::top(limit)).map_or_else(|_| Vec::new(), |view| view.queries)
+    /// The first so many of all that is counted.
+    pub(crate) fn top(ledger: &Ledger, sort: Sort, limit: usize) -> Vec<QueryRow> {
+        Self::new(ledger, &Selection { sort, ..Selection::top(limit) })
+            .map_or_else(|_| Vec::new(), |view| view.queries)
     }
 
     /// All of one fingerprint.

@@ -61,15 +61,31 @@ impl Pooler {
         folder.write("pooler.toml", &config.toml());
         let child = spawn(&folder, launch);
         let mut pooler = Pooler { child, folder, config, port, admin_port };
-        for address in [pooler.address(), Address::loopback(admin_port)] {
+        pooler.wait_until_it_listens();
+        pooler
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        for address in [self.address(), Address::loopback(self.admin_port)] {
             wait_for(START_LIMIT, "the pooler to listen", || {
-                if let Some(status) = pooler.child.try_wait().unwrap() {
-                    panic!("the pooler ended at its start, {status}:\n{}", pooler.log());
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    panic!("the pooler ended at its start, {status}:\n{}", self.log());
                 }
                 RawClient::try_connect(&address).map(drop).map_err(|error| error.to_string())
             });
         }
-        pooler
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it anew, with the same file on the same ports.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.folder, &Launch::default());
+        self.wait_until_it_listens();
     }
 
     pub(crate) fn address(&self) -> Address {

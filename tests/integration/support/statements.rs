@@ -15,6 +15,8 @@ pub(crate) struct Seen {
     pub(crate) rows: u64,
     /// Of planning and running them.
     pub(crate) millis: f64,
+    /// The least of that for one of them.
+    pub(crate) least: f64,
 }
 
 /// The fingerprint of one statement.
@@ -30,13 +32,15 @@ pub(crate) fn fingerprint(sql: &str) -> String {
 pub(crate) fn seen_by_postgres(world: &World) -> BTreeMap<String, (Seen, String)> {
     let mut superuser = world.superuser();
     superuser.query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements");
-    let sql = "SELECT query, calls, rows, total_exec_time + total_plan_time \
+    let sql = "SELECT query, calls, rows, total_exec_time + total_plan_time, min_exec_time + min_plan_time \
                FROM pg_stat_statements WHERE toplevel AND userid = 'app'::regrole \
                AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let mut seen: BTreeMap<String, (Seen, String)> = BTreeMap::new();
     for row in superuser.run(&query(sql)).rows() {
         let entry = seen.entry(fingerprint(&row[0]));
         let (sum, _) = entry.or_insert_with(|| (Seen::default(), row[0].clone()));
+        let least = row[4].parse().unwrap();
+        sum.least = if sum.calls == 0 { least } else { sum.least.min(least) };
         sum.calls += row[1].parse::<u64>().unwrap();
         sum.rows += row[2].parse::<u64>().unwrap();
         sum.millis += row[3].parse::<f64>().unwrap();
