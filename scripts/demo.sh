@@ -188,7 +188,10 @@ show() {
 
 show_findings() {
     show /
-    if [[ -n $SHOP_PYTHON ]]; then show '/queries?limit=8'; fi
+    [[ -n $SHOP_PYTHON ]] || return 0
+    show '/queries?limit=8'
+    show /nplusone
+    show /idle
 }
 
 serve() {
@@ -209,6 +212,7 @@ serve() {
         "    PGPASSWORD=$PASSWORD $PG_BIN/pgbench -h 127.0.0.1 -p $PORT -U demo -n -S -M prepared -c 50 -T 10 demo" \
         "    curl http://127.0.0.1:$ADMIN_PORT/" \
         "    curl http://127.0.0.1:$ADMIN_PORT/queries" \
+        "    curl http://127.0.0.1:$ADMIN_PORT/nplusone" \
         "    curl http://127.0.0.1:$ADMIN_PORT/metrics" \
         "    tail -f $FOLDER/pooler.log"
     wait "$POOLER_PID" || true

@@ -275,11 +275,17 @@ impl Session {
         if passed.fatal {
             return Step::Over(End::ServerFatal);
         }
+        self.go_on(now, cx, buffers)
+    }
+
+    /// Replies were passed on: a batch is sent again if it is due, else the transaction may be over.
+    #[inline]
+    fn go_on(&mut self, now: Instant, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
         let State::Active(server) = &mut self.state else { return Step::Moved };
         if let Some(batch) = server.connection().kept.take_due() {
             return self.send_again(&batch, now, cx, &mut buffers.out);
         }
-        self.settle(now, nanos)
+        self.settle(now, self.context.nanos(now))
     }
 
     /// The client did not take all there was: what runs is held up, unless it ended with that.
