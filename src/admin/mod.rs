@@ -14,6 +14,7 @@ mod html;
 mod human;
 mod metrics;
 mod moment;
+mod openapi;
 mod parameters;
 mod problem;
 mod process;
