@@ -15,6 +15,7 @@ mod human;
 mod insight;
 mod metrics;
 mod moment;
+mod openapi;
 mod parameters;
 mod problem;
 mod process;

@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -109,9 +110,9 @@ async fn slow(State(sources): Source, asked: Asked<slow::Selection>) -> Response
 }
 
 /// What is to be forgotten; everything that is not said is everything.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Reset {
+pub(super) struct Reset {
     fingerprint: Option<String>,
     db: Option<String>,
     user: Option<String>,
@@ -142,9 +143,10 @@ async fn reset(
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// What fingerprints are asked for of.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Sql {
+pub(super) struct Sql {
     sql: String,
 }
 

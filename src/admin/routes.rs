@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Sources;
@@ -59,6 +59,7 @@ pub(super) const ENDPOINTS: [(&str, &str); 20] = [
     ("/readyz", "503 while draining, or a configured database is down or refuses us"),
     ("/metrics", "all numbers for Prometheus"),
     ("/version", "which program this is"),
+    ("/openapi.json", "all of this for programs: paths, parameters, schemas (OpenAPI 3.1)"),
 ];
 
 /// What is sent with POST, and what it does.
@@ -87,6 +88,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::page))
         .route("/version", get(version))
+        .route("/openapi.json", get(openapi))
         .merge(queries::router())
         .merge(insight::router())
         .fallback(no_page)
@@ -202,6 +204,11 @@ async fn readyz(
 
 async fn version(asked: Asked<NoParameters>) -> Response {
     answer(StatusCode::OK, &Version::default(), asked.format)
+}
+
+async fn openapi() -> Response {
+    let body = format!("{:#}\n", super::openapi::document());
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn no_page(request: Request) -> Response {

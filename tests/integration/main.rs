@@ -23,6 +23,7 @@ mod limits;
 mod login;
 mod memory;
 mod nonce;
+mod openapi;
 mod pins;
 mod pipeline;
 mod prepared;

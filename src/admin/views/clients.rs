@@ -1,6 +1,7 @@
 //! `/clients`: who is connected and what each does; those that do something before idle ones, then
 //! the longest at it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -53,7 +54,7 @@ pub(crate) struct Selection {
 }
 
 /// Some clients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ClientsView {
     /// How many there are in the states asked for, shown or not.
     matching: usize,
@@ -63,7 +64,7 @@ pub(crate) struct ClientsView {
 }
 
 /// One client.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct ClientRow {
     id: String,
     database: String,

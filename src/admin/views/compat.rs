@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::answer::View;
@@ -13,13 +14,13 @@ use crate::pool::shared::Pool;
 use crate::sql::feature::Feature;
 
 /// Every use of session state since the start.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct CompatView {
     uses: Vec<UseRow>,
 }
 
 /// One thing that an application does.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct UseRow {
     database: String,
     application: String,

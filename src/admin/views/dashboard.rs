@@ -1,5 +1,6 @@
 //! `/`: the state of everything on one screen.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::databases::{self, DatabaseRow};
@@ -61,7 +62,7 @@ impl Parameters for Shown {
 pub(crate) const TOP_FINDINGS: usize = 5;
 
 /// Everything in short.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Dashboard {
     pub(crate) version: &'static str,
     pub(crate) stage: &'static str,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::duration_millis;
@@ -16,7 +17,7 @@ use crate::control::health::{DatabaseHealth, Method, State};
 use crate::pool::pools::address;
 
 /// All databases that are configured or in use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct DatabasesView {
     /// The workers whose clients are missing.
     pub(crate) silent_workers: Silent,
@@ -25,7 +26,7 @@ pub(crate) struct DatabasesView {
 }
 
 /// One database.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct DatabaseRow {
     /// As clients call it; `*` serves every other name.
     pub(crate) database: String,
@@ -46,7 +47,7 @@ pub(crate) struct DatabaseRow {
 }
 
 /// Whether a database's Postgres answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct HealthRow {
     pub(crate) state: &'static str,
     /// How long it has been so.

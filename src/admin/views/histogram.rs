@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -65,7 +66,7 @@ impl Parameters for Wanted {
 }
 
 /// How the times of a fingerprint are spread.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct HistogramView {
     fingerprint: String,
     /// Which part of the past it is about.
@@ -77,7 +78,7 @@ pub(crate) struct HistogramView {
 }
 
 /// Calls that took no longer than this, and longer than the bucket before; `null` is any time.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct Bucket {
     up_to_ms: Option<f64>,
     count: u64,
@@ -179,12 +180,12 @@ impl View for HistogramView {
 }
 
 /// What statements are without their values.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct FingerprintsView {
     statements: Vec<FingerprintRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct FingerprintRow {
     fingerprint: String,
     kind: &'static str,
@@ -218,7 +219,7 @@ impl View for FingerprintsView {
 }
 
 /// What was forgotten.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ForgottenView {
     pub(crate) forgotten: usize,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::wrapped;
@@ -13,7 +14,7 @@ use crate::stats::spread::Spread;
 use crate::stats::totals::Totals;
 
 /// How often things happened within the window.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub(crate) struct Rates {
     pub(crate) window_s: f64,
     pub(crate) queries_per_s: f64,
@@ -25,7 +26,7 @@ pub(crate) struct Rates {
 }
 
 /// How long things took within the window.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) count: u64,
     pub(crate) p50: f64,
@@ -35,7 +36,7 @@ pub(crate) struct Percentiles {
 }
 
 /// What was counted since the start.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub(crate) struct Sums {
     pub(crate) queries: u64,
     pub(crate) transactions: u64,

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::{Percentiles, Rates, Sums, duration_millis};
@@ -39,7 +40,7 @@ const COLUMNS: [Column; 16] = [
 ];
 
 /// All pools.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct PoolsView {
     /// How far percentiles may be off.
     pub(crate) rel_error: f64,
@@ -50,7 +51,7 @@ pub(crate) struct PoolsView {
 }
 
 /// One pool.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct PoolRow {
     pub(crate) database: String,
     pub(crate) user: String,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -26,7 +27,7 @@ use crate::stats::window::{Totals, Window};
 pub(super) mod html;
 
 /// Some statements.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct QueriesView {
     /// Which part of the past it is about.
     window: String,
@@ -48,7 +49,7 @@ pub(crate) struct QueriesView {
 }
 
 /// The statements of one fingerprint, database and user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct QueryRow {
     fingerprint: String,
     database: String,
@@ -75,7 +76,7 @@ pub(crate) struct QueryRow {
     whole: Option<Whole>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 struct Whole {
     /// By SQLSTATE.
     errors: BTreeMap<String, u64>,
@@ -90,7 +91,7 @@ struct Whole {
     max_list: u32,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct Times {
     total: f64,
     mean: f64,
@@ -103,12 +104,12 @@ struct Times {
     max: f64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct FirstRow {
     mean: f64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct Waits {
     total: f64,
     /// `null` in a window.
@@ -358,7 +359,7 @@ impl View for QueriesView {
 }
 
 /// One fingerprint in full.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(transparent)]
 pub(crate) struct QueryView(pub(crate) QueriesView);
 

@@ -1,5 +1,6 @@
 //! `/queries/{fingerprint}/samples`: single calls of a statement, the slowest and the newest.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -26,7 +27,7 @@ pub(crate) struct Wanted {
 }
 
 /// Some calls of one fingerprint, those of each pool together.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct SamplesView {
     fingerprint: String,
     /// The slowest first.
@@ -35,7 +36,7 @@ pub(crate) struct SamplesView {
     newest: Vec<SampleRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct SampleRow {
     seen: String,
     database: String,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::{duration_millis, millis};
@@ -17,7 +18,7 @@ use crate::pool::roster::ServerFacts;
 use crate::pool::shared::Pool;
 
 /// All servers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ServersView {
     /// The workers whose clients are missing: their servers seem to be without one.
     silent_workers: Silent,
@@ -25,7 +26,7 @@ pub(crate) struct ServersView {
 }
 
 /// What a server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     /// Ready to be taken.
@@ -37,7 +38,7 @@ enum State {
 }
 
 /// One server.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct ServerRow {
     id: String,
     database: String,

@@ -1,5 +1,6 @@
 //! `/slow`: the last statements that took long, one by one.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -28,12 +29,12 @@ pub(crate) struct Selection {
 }
 
 /// Some of them, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct SlowView {
     slow: Vec<SlowRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct SlowRow {
     seen: String,
     fingerprint: String,

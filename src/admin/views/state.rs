@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::answer::View;
@@ -15,13 +16,13 @@ use crate::pool::shared::{OpenFailure, PoolKey};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The process answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Alive {
     status: &'static str,
 }
 
 /// Whether clients should be sent here.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Ready {
     ready: bool,
     /// Why not.
@@ -29,7 +30,7 @@ pub(crate) struct Ready {
 }
 
 /// Which program this is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Version {
     name: &'static str,
     version: &'static str,
