@@ -1,5 +1,5 @@
 //! What repeats within one unit of work, such as a web request: pure, without clock and without names. Which
-//! statements belong to a unit is decided by [`super::work`], what repeated findings come to by [`super::findings`].
+//! statements belong to a unit is decided by `work`, what repeated findings come to by `findings`.
 
 use std::sync::Arc;
 
