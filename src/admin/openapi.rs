@@ -12,9 +12,14 @@ use super::views::clients::{self, ClientsView};
 use super::views::compat::CompatView;
 use super::views::dashboard::{Dashboard, Shown};
 use super::views::databases::DatabasesView;
-use super::views::histogram::{FingerprintsView, ForgottenView, HistogramView};
+use super::views::histogram::{self, FingerprintsView, ForgottenView, HistogramView};
+use super::views::idle::{self, IdleView};
+use super::views::nplusone::{self, FindingsView, IgnoredView};
 use super::views::pools::{PoolRow, PoolsView};
-use super::views::queries::{self, OwnerSelection, QueriesView, QueryView};
+use super::views::queries::{QueriesView, QueryView};
+use super::views::routes::{self, RouteView, RoutesView};
+use super::views::samples::{self, SamplesView};
+use super::views::selection::{One, Selection};
 use super::views::servers::ServersView;
 use super::views::slow::{self, SlowView};
 use super::views::state::{Alive, Ready, VERSION, Version};
@@ -26,15 +31,20 @@ type Make = fn(&mut SchemaGenerator) -> Schema;
 type Known = (&'static str, Make, &'static [&'static str]);
 
 /// Every page that has JSON.
-const PAGES: [Known; 14] = [
+const PAGES: [Known; 19] = [
     ("/", of::<Dashboard>, Shown::NAMES),
     ("/pools", of::<PoolsView>, NoParameters::NAMES),
     ("/pools/{database}/{user}", of::<PoolRow>, NoParameters::NAMES),
     ("/clients", of::<ClientsView>, clients::Selection::NAMES),
     ("/servers", of::<ServersView>, NoParameters::NAMES),
-    ("/queries", of::<QueriesView>, queries::Selection::NAMES),
-    ("/queries/{fingerprint}", of::<QueryView>, OwnerSelection::NAMES),
-    ("/queries/{fingerprint}/histogram", of::<HistogramView>, OwnerSelection::NAMES),
+    ("/queries", of::<QueriesView>, Selection::NAMES),
+    ("/queries/{fingerprint}", of::<QueryView>, One::NAMES),
+    ("/queries/{fingerprint}/histogram", of::<HistogramView>, histogram::Wanted::NAMES),
+    ("/queries/{fingerprint}/samples", of::<SamplesView>, samples::Wanted::NAMES),
+    ("/routes", of::<RoutesView>, routes::Selection::NAMES),
+    ("/routes/{route}", of::<RouteView>, routes::Selection::NAMES),
+    ("/nplusone", of::<FindingsView>, nplusone::Selection::NAMES),
+    ("/idle", of::<IdleView>, idle::Selection::NAMES),
     ("/slow", of::<SlowView>, slow::Selection::NAMES),
     ("/databases", of::<DatabasesView>, NoParameters::NAMES),
     ("/compat", of::<CompatView>, NoParameters::NAMES),
@@ -44,13 +54,14 @@ const PAGES: [Known; 14] = [
 ];
 
 /// What is sent with POST, and what comes back.
-const BODIES: [(&str, Make, Make); 2] = [
+const BODIES: [(&str, Make, Make); 3] = [
     ("/queries/reset", of::<Reset>, of::<ForgottenView>),
+    ("/nplusone/{id}/ignore", of::<Map<String, Value>>, of::<IgnoredView>),
     ("/fingerprint", of::<Sql>, of::<FingerprintsView>),
 ];
 
 /// What the parameters are; their values are checked where they are read.
-const PARAMETERS: [(&str, &str, &str); 11] = [
+const PARAMETERS: [(&str, &str, &str); 18] = [
     ("format", "string", "The form of the answer: text, json or html, in place of `Accept`."),
     ("limit", "integer", "The most rows."),
     ("sort", "string", "What rows are sorted by."),
@@ -62,6 +73,13 @@ const PARAMETERS: [(&str, &str, &str); 11] = [
     ("min_ms", "integer", "Only what took so long, in milliseconds."),
     ("q", "string", "Only texts that hold this."),
     ("state", "string", "Only clients that do this."),
+    ("cursor", "string", "Where the page before ended: its `next_cursor`."),
+    ("window", "string", "Only what was done lately: 5m, 1h, or all."),
+    ("since", "string", "Only what was done since then (RFC 3339)."),
+    ("resolution", "string", "Which buckets: native, log2 or prom."),
+    ("confidence", "string", "Only what is at least so sure: low, medium or high."),
+    ("class", "string", "Only candidates of this class."),
+    ("route", "string", "Only of this route."),
 ];
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -83,7 +101,8 @@ pub(super) fn document() -> Value {
     }
     for (path, does) in ACTIONS {
         let known = BODIES.iter().find(|(known, ..)| *known == path);
-        let post = action(does, known.copied(), &mut generator);
+        let mut post = action(does, known.copied(), &mut generator);
+        post["parameters"] = in_path(path).into();
         paths.insert(path.to_owned(), json!({ "post": post }));
     }
     let mut schemas = generator.take_definitions(true);
@@ -111,12 +130,7 @@ pub(super) fn document() -> Value {
 }
 
 fn page(path: &str, shows: &str, known: Option<Known>, generator: &mut SchemaGenerator) -> Value {
-    let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<_> = in_path
-        .map(|name| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
-        })
-        .collect();
+    let mut parameters = in_path(path);
     let content = match known {
         Some((_, make, names)) => {
             parameters.extend(["format"].iter().chain(names).map(|name| parameter(name)));
@@ -136,6 +150,15 @@ fn page(path: &str, shows: &str, known: Option<Known>, generator: &mut SchemaGen
         responses["503"] = json!({ "description": "not ready", "content": content });
     }
     json!({ "summary": shows, "parameters": parameters, "responses": responses })
+}
+
+/// The parameters that are parts of a path.
+fn in_path(path: &str) -> Vec<Value> {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let schema = json!({ "type": "string" });
+    names
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": schema }))
+        .collect()
 }
 
 fn action(does: &str, known: Option<(&str, Make, Make)>, generator: &mut SchemaGenerator) -> Value {

@@ -38,7 +38,7 @@ use crate::control::refused::refused_logins;
 use crate::lifecycle::Stage;
 
 /// Every page and what it shows.
-pub(super) const ENDPOINTS: [(&str, &str); 20] = [
+pub(super) const ENDPOINTS: [(&str, &str); 21] = [
     ("/", "everything on one screen"),
     ("/pools", "clients, servers, rates and times of each pool"),
     ("/pools/{database}/{user}", "one pool in full"),

@@ -114,6 +114,14 @@ fn world() -> World {
     let mut client = world.client();
     client.query("SELECT 1; LISTEN nobody; UNLISTEN nobody");
     client.run(&query("SELECT 1/0"));
+    for _ in 0..3 {
+        client.query("BEGIN");
+        client.query("SELECT generate_series(1, 25) AS n /*route='shop'*/");
+        for n in 0..25 {
+            client.query(&format!("SELECT {n} AS one /*route='shop'*/"));
+        }
+        client.query("COMMIT");
+    }
     client.query("SELECT pg_sleep(0.01)");
     wait_for(PATIENCE, "statements to be listed", || {
         let slow = world.pooler.admin().json("/slow").to_string();
@@ -143,11 +151,14 @@ fn every_page_answers_what_its_schema_says() {
             continue;
         }
         let filled = path.replace("{database}", &world.database).replace("{user}", "app");
+        let filled = filled.replace("{route}", "shop");
         let answer = admin.json(&filled.replace("{fingerprint}", fingerprint));
         assert_eq!(fault(&answer, schema, &document, path), None, "{answer}");
         checked += 1;
     }
-    assert!(checked >= 13, "{checked} pages were looked at");
+    assert!(checked >= 18, "{checked} pages were looked at");
+    let found = admin.json("/nplusone");
+    assert_eq!(found["candidates"].as_array().map(Vec::len), Some(1), "{found}");
     // It would be noticed.
     let schema = &document["paths"]["/version"]["get"]["responses"]["200"]["content"];
     let schema = &schema["application/json"]["schema"];

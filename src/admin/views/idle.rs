@@ -1,6 +1,7 @@
 //! `/idle`: where transactions are open while their client asks nothing, by route and by the statement before; the
 //! longest first unless asked otherwise.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -40,7 +41,7 @@ pub(crate) struct Selection {
 }
 
 /// Some pauses.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct IdleView {
     /// How far percentiles may be off, as a share.
     rel_error: f64,
@@ -50,7 +51,7 @@ pub(crate) struct IdleView {
 }
 
 /// How the pauses of a pool are spread.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct PoolRow {
     database: String,
     user: String,
@@ -61,7 +62,7 @@ struct PoolRow {
 }
 
 /// Where clients pause.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct IdleRow {
     route: String,
     database: String,

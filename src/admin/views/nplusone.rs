@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -40,7 +41,7 @@ pub(crate) struct Selection {
 }
 
 /// Some of them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct FindingsView {
     /// How many there are that were asked for, shown or not.
     matching: usize,
@@ -50,7 +51,7 @@ pub(crate) struct FindingsView {
 }
 
 /// One of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct FindingRow {
     id: String,
     pub(crate) fingerprint: String,
@@ -81,14 +82,14 @@ pub(crate) struct FindingRow {
     last_seen: String,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct Times {
     p50: u32,
     max: u32,
 }
 
 /// The statement that returned a row for each.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 struct Source {
     fingerprint: String,
     rows: u32,
@@ -250,7 +251,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// A finding that is not told any more.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct IgnoredView {
     ignored: String,
     fingerprint: String,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
@@ -58,7 +59,7 @@ pub(crate) struct Selection {
 }
 
 /// Some routes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct RoutesView {
     /// How far percentiles may be off, as a share.
     rel_error: f64,
@@ -68,7 +69,7 @@ pub(crate) struct RoutesView {
 }
 
 /// One route of a database and user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct RouteRow {
     route: String,
     database: String,
@@ -85,7 +86,7 @@ struct RouteRow {
     statements: Vec<StatementRow>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 struct Times {
     total: f64,
     mean: f64,
@@ -95,7 +96,7 @@ struct Times {
     max: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct StatementRow {
     fingerprint: String,
     calls: u64,
@@ -256,7 +257,7 @@ impl View for RoutesView {
 }
 
 /// One route in full.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(transparent)]
 pub(crate) struct RouteView(pub(crate) RoutesView);
 
