@@ -1,9 +1,11 @@
 //! The Django shop with a mistake on each page: what each page asks of Postgres is what the pooler counts, and what repeats
 //! is found, however Django keeps its connections and transactions.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::support::Scenario;
+use super::support::{Scenario, wait_for};
 use super::{SERVERS, python, run_many};
 
 /// How often each page is asked for among others, and again with nothing between.
@@ -34,6 +36,9 @@ const PAGES: &[(&str, u64)] = &[
     ("update store_order set status = $1, created = ", 1),
 ];
 
+/// Longer than a trace is waited for.
+const TRACE_ENDS: Duration = Duration::from_secs(20);
+
 /// The pages that repeat what they need not. Of those done right nothing is said.
 const FINDINGS: [(&str, &str); 4] = [
     ("/cart/", "duplicate"),
@@ -59,11 +64,14 @@ fn shop(settings: &[(&str, &str)]) {
         let calls: Vec<_> = found.map(|row| row["calls"].as_u64().unwrap()).collect();
         assert_eq!(calls, [VISITS * each], "{settings:?}: {part}: {page}");
     }
-    let page = world.pooler.admin().json("/nplusone?confidence=medium");
-    let rows = page["candidates"].as_array().unwrap().iter();
-    let mut found: Vec<_> = rows.map(|row| (text(row, "route"), text(row, "class"))).collect();
-    found.sort_unstable();
-    assert_eq!(found, FINDINGS, "{settings:?}: {page}");
+    // A trace is over when nothing of it was seen for seconds.
+    wait_for(TRACE_ENDS, "the findings", || {
+        let page = world.pooler.admin().json("/nplusone?confidence=medium");
+        let rows = page["candidates"].as_array().unwrap().iter();
+        let mut found: Vec<_> = rows.map(|row| (text(row, "route"), text(row, "class"))).collect();
+        found.sort_unstable();
+        if found == FINDINGS { Ok(()) } else { Err(format!("{settings:?}: {page}")) }
+    });
     let page = world.pooler.admin().json("/idle");
     assert_eq!(text(&page["idle"][0], "route"), "/checkout/", "{settings:?}: {page}");
 }

@@ -31,7 +31,7 @@ def samples(families):
 
 def check_histograms(found):
     histograms = [name.removesuffix("_bucket") for name in found if name.endswith("_bucket")]
-    assert len(histograms) == 4, histograms
+    assert len(histograms) == 5, histograms
     for name in histograms:
         series = {}
         for labels, value in found[f"{name}_bucket"].items():
