@@ -282,12 +282,12 @@ impl Handshake {
         let who = Identity {
             id: shared.next_client(),
             address: self.address,
-            names: Arc::new((startup.database.as_str().into(), startup.user.as_str().into())),
+            names: context.alike.names(&startup.database, &startup.user),
             pool_place: handle.place,
         };
         let record = ClientRecord::new(
             who,
-            Rc::new(config.client_timeouts(&startup.database, &startup.user)),
+            context.alike.timeouts(config.client_timeouts(&startup.database, &startup.user)),
             context.nanos(Instant::now()),
         );
         *record.application.borrow_mut() = welcome.application;
