@@ -283,6 +283,7 @@ impl Session {
         cx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Step {
+        self.statements.strip_comments(self.handle.pool.rules.strip());
         loop {
             out.clear();
             let mut local = Local {

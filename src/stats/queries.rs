@@ -276,7 +276,7 @@ impl QueryLog {
     pub fn run(&self, text: &[u8]) -> Run {
         let known = &mut *self.known.borrow_mut();
         let edges = Edges::of(text);
-        let said = if edges.is_bare() { None } else { known.comments(text, &edges, &self.ledger) };
+        let said = if edges.is_bare() { None } else { known.at_ends(text, &edges, &self.ledger) };
         let body = &text[edges.body];
         let body = body.get(..=SCAN_LIMIT).unwrap_or(body);
         let values = xxh3_64_with_seed(body, known.seed);
@@ -292,6 +292,12 @@ impl QueryLog {
             known.texts.put(values, text);
         }
         Run { query, said: said.or(within), values, manner: Manner::Simple }
+    }
+
+    /// What comments say that were taken off a text.
+    #[must_use]
+    pub fn said(&self, comments: &[&[u8]]) -> Option<Arc<Said>> {
+        self.known.borrow_mut().comments(comments, &self.ledger)
     }
 
     /// A hash of values.
@@ -362,12 +368,19 @@ impl Known {
     }
 
     /// What the comments at the ends say.
-    fn comments(&mut self, text: &[u8], edges: &Edges, ledger: &Ledger) -> Option<Arc<Said>> {
+    fn at_ends(&mut self, text: &[u8], edges: &Edges, ledger: &Ledger) -> Option<Arc<Said>> {
         let of = |range: &Option<Range<usize>>| range.clone().map(|range| &text[range]);
-        let (first, last) = (of(&edges.first), of(&edges.last));
-        let hash = |seed, bytes: Option<&[u8]>| xxh3_64_with_seed(bytes.unwrap_or_default(), seed);
-        let key = hash(hash(self.seed, first), last);
-        let read = || ledger.sayings.read([first, last].into_iter().flatten()).map(Arc::new);
+        match (of(&edges.first), of(&edges.last)) {
+            (Some(first), Some(last)) => self.comments(&[first, last], ledger),
+            (Some(one), None) | (None, Some(one)) => self.comments(&[one], ledger),
+            (None, None) => None,
+        }
+    }
+
+    fn comments(&mut self, comments: &[&[u8]], ledger: &Ledger) -> Option<Arc<Said>> {
+        let hash = |seed, comment: &&[u8]| xxh3_64_with_seed(comment, seed);
+        let key = comments.iter().fold(self.seed, hash);
+        let read = || ledger.sayings.read(comments.iter().copied()).map(Arc::new);
         self.comments.get_or_insert(key, read).clone()
     }
 }
