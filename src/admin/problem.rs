@@ -85,7 +85,7 @@ pub(super) enum Problem {
     #[error("the token is not known here")]
     WrongToken,
     /// Its address showed too many of those.
-    #[error("too many wrong tokens from this address: no more are looked at for {} s", WINDOW.as_secs())]
+    #[error("too many wrong tokens from this address: wait for {} s, or show one that is known", WINDOW.as_secs())]
     TooManyWrong,
     /// The token's role is not enough.
     #[error("this needs a token with the role {needed}, which that of \"{who}\" has not")]
