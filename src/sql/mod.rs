@@ -7,6 +7,7 @@ pub mod kind;
 pub mod lexer;
 pub mod query;
 pub mod role;
+pub mod strip;
 pub mod tags;
 pub mod trace;
 
