@@ -13,7 +13,7 @@ mod guard;
 mod html;
 mod human;
 mod insight;
-mod metrics;
+pub mod metrics;
 mod moment;
 mod openapi;
 mod parameters;

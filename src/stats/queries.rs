@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lru::LruCache;
 use rustc_hash::FxBuildHasher;
@@ -13,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::ledger::{Batch, Ledger};
 use super::record::Owner;
 use super::said::{RouteId, Said};
+use super::spans::sampled;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
 use crate::sql::query::{About, Query};
@@ -226,6 +228,8 @@ pub struct QueryLog {
     owner: Arc<Owner>,
     ledger: Arc<Ledger>,
     events: RefCell<Vec<Event>>,
+    /// When those of them ended that belong to a trace which is recorded, by their places in the list.
+    ends: RefCell<Vec<(usize, SystemTime)>>,
     gone: RefCell<Vec<u64>>,
     known: RefCell<Known>,
     seed: u64,
@@ -264,6 +268,7 @@ impl QueryLog {
             owner: Arc::new(owner),
             ledger,
             events: RefCell::default(),
+            ends: RefCell::default(),
             gone: RefCell::default(),
             known: RefCell::new(known),
             seed,
@@ -316,6 +321,9 @@ impl QueryLog {
     #[inline]
     pub fn note(&self, event: Event) {
         let mut events = self.events.borrow_mut();
+        if self.ledger.spans.is_some() && sampled(&event).is_some() {
+            self.ends.borrow_mut().push((events.len(), SystemTime::now()));
+        }
         events.push(event);
         if events.len() >= MOST_EVENTS {
             self.hand_over(&mut events);
@@ -337,7 +345,9 @@ impl QueryLog {
 
     fn hand_over(&self, events: &mut Vec<Event>) {
         let gone = std::mem::take(&mut *self.gone.borrow_mut());
-        self.ledger.hand_over(Batch::new(&self.owner, std::mem::take(events), gone));
+        let ends = std::mem::take(&mut *self.ends.borrow_mut());
+        let batch = Batch::new(&self.owner, std::mem::take(events), gone);
+        self.ledger.hand_over(batch.ending(ends));
     }
 }
 
