@@ -126,7 +126,6 @@ impl Session {
         let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
         let between = self.body == Body::Boundary;
-        self.statements.strip_comments(self.handle.pool.rules.strip());
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             statements: &mut self.statements,
