@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::fault::{Conflict, Fault, Place, Problem};
 use super::kind::{Input, Kind, Literal, Word};
-use super::secret_text::SecretText;
+use super::secret_text::{MASK, SecretText};
 
 /// OTLP's port for HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-default-port>).
 const USUAL_PORT: u16 = 4318;
@@ -48,6 +48,23 @@ pub struct OtlpEndpoint {
 /// A collector, or none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Collector;
+
+/// A secret; empty is none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SecretOrNone;
+
+impl Kind for SecretOrNone {
+    type Value = Option<SecretText>;
+
+    fn read(&self, input: Input<'_>) -> Result<Self::Value, Problem> {
+        let given = input.text("headers such as name=value, with commas")?;
+        Ok((!given.is_empty()).then(|| SecretText::new(given.to_owned())))
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<Literal> {
+        Some(Literal::text(if value.is_some() { MASK } else { "" }))
+    }
+}
 
 impl OtlpEndpoint {
     fn read(given: &str) -> Option<Self> {

@@ -14,7 +14,7 @@ use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
-use super::otel::{Collector, OtlpEndpoint, OtlpProtocol};
+use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
 use super::secret_text::SecretText;
 use super::size::Size;
 use super::statements::{IgnoreRule, IgnoreRules, StripComments, TagKeys};
@@ -218,8 +218,8 @@ settings! {
         protocol: OtlpProtocol = Text("http/protobuf") => OneOf::words(), Restart;
         /// How often the numbers of /metrics are sent, under their names; 0 is never.
         interval: Option<Duration> = Text("60s") => OTLP_INTERVAL, Restart;
-        /// What each request has as headers: names and values with =, with commas, values URL-encoded. They are secret.
-        headers: Option<SecretText> = Unset { sample: "\"authorization=Bearer%20secret\"" } => Opt(Secret), Restart;
+        /// What each request has as headers: authorization=Bearer%20..., with commas, values URL-encoded. They are secret; empty is none.
+        headers: Option<SecretText> = Text("") => SecretOrNone, Restart;
         /// A file whose first line is that.
         headers_file: Option<PathBuf> = Text("") => FilePath, Restart;
         /// An environment variable that is that.

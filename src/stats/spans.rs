@@ -122,3 +122,39 @@ impl Spans {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::fingerprint::Fingerprinter;
+    use crate::sql::lexer::Backslashes;
+
+    fn span() -> Span {
+        let mut about = None;
+        Fingerprinter::default().read(b"SELECT 1", Backslashes::Literal, |statement| {
+            about = Some(Arc::new(About::new(statement)));
+        });
+        Span {
+            about: about.unwrap(),
+            owner: Arc::new(Owner { database: "shop".into(), user: "app".into() }),
+            parent: TraceParent { trace: 1, parent: 2, sampled: Sampled::Yes },
+            ended: SystemTime::UNIX_EPOCH,
+            nanos: 1,
+            waited: 0,
+            outcome: Outcome::Complete { rows: 1 },
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let (spans, one) = (Spans::default(), span());
+        for _ in 0..MOST_WAITING + 3 {
+            spans.push(one.clone());
+        }
+        assert_eq!(spans.counts().dropped, 3);
+        assert_eq!(spans.take(10).len(), 10);
+        spans.push(one);
+        assert_eq!(spans.take(usize::MAX).len(), MOST_WAITING - 9);
+        assert_eq!((spans.counts().dropped, spans.take(1).len()), (3, 0));
+    }
+}

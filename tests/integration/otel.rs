@@ -167,8 +167,7 @@ fn numbers_are_those_of_the_page() {
         let of_page = |line: &str| {
             let (key, value) = line.rsplit_once(' ')?;
             let wanted = key.starts_with("pooler_stats_")
-                || key.starts_with("pooler_query_duration_seconds")
-                    && !key.contains("le=\"+Inf\"");
+                || key.starts_with("pooler_query_duration_seconds") && !key.contains("le=\"+Inf\"");
             wanted.then(|| (key.to_owned(), value.parse::<f64>().unwrap()))
         };
         let lines = page.lines().filter(|line| !line.starts_with('#'));
