@@ -120,32 +120,33 @@ fn numbers(metrics: &[Metric]) -> BTreeMap<String, f64> {
         format!("{{{},{}{kind}{more}}}", label("database"), label("user"))
     };
     for metric in metrics {
-        match metric.data.as_ref().unwrap() {
-            metric::Data::Sum(sum) if metric.name.starts_with("pooler_stats_") => {
-                assert!(sum.is_monotonic && sum.aggregation_temporality == 2, "{metric:?}");
-                for point in &sum.data_points {
-                    let Some(number_data_point::Value::AsDouble(value)) = point.value else {
-                        panic!("{point:?}")
-                    };
-                    let key = format!("{}{}", metric.name, labels(&point.attributes, ""));
-                    numbers.insert(key, value);
+        let data = metric.data.as_ref();
+        if let (Some(metric::Data::Sum(sum)), true) =
+            (data, metric.name.starts_with("pooler_stats_"))
+        {
+            assert!(sum.is_monotonic && sum.aggregation_temporality == 2, "{metric:?}");
+            for point in &sum.data_points {
+                let Some(number_data_point::Value::AsDouble(value)) = point.value else {
+                    panic!("{point:?}")
+                };
+                numbers.insert(format!("{}{}", metric.name, labels(&point.attributes, "")), value);
+            }
+        }
+        if let (Some(metric::Data::Histogram(all)), "pooler_query_duration_seconds") =
+            (data, metric.name.as_str())
+        {
+            for point in &all.data_points {
+                assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                let plain = labels(&point.attributes, "");
+                numbers.insert(format!("{}_count{plain}", metric.name), point.count as f64);
+                numbers.insert(format!("{}_sum{plain}", metric.name), point.sum.unwrap());
+                let mut upto = 0;
+                for (bound, count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
+                    upto += count;
+                    let le = labels(&point.attributes, &format!(",le=\"{bound}\""));
+                    numbers.insert(format!("{}_bucket{le}", metric.name), upto as f64);
                 }
             }
-            metric::Data::Histogram(all) if metric.name == "pooler_query_duration_seconds" => {
-                for point in &all.data_points {
-                    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
-                    let plain = labels(&point.attributes, "");
-                    numbers.insert(format!("{}_count{plain}", metric.name), point.count as f64);
-                    numbers.insert(format!("{}_sum{plain}", metric.name), point.sum.unwrap());
-                    let mut upto = 0;
-                    for (bound, count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
-                        upto += count;
-                        let le = labels(&point.attributes, &format!(",le=\"{bound}\""));
-                        numbers.insert(format!("{}_bucket{le}", metric.name), upto as f64);
-                    }
-                }
-            }
-            _ => {}
         }
     }
     numbers
