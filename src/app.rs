@@ -26,6 +26,7 @@ use crate::lifecycle::Lifecycle;
 use crate::net::listen::Listener;
 use crate::net::tls::material::{MaterialError, TlsMaterial};
 use crate::notify;
+use crate::otel::{CollectorError, Exporter};
 use crate::pool::pools::{Pools, keepalive};
 use crate::pool::sweep::keep_swept;
 use crate::secrecy;
@@ -54,6 +55,9 @@ pub enum RunError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] MaterialError),
+    /// Nothing can be sent to the collector, however often it is tried.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     /// A worker cannot be started.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -74,6 +78,7 @@ pub struct App {
     acceptors: JoinSet<()>,
     /// The admin API and what feeds it; they go on to the very end.
     background: JoinSet<()>,
+    exporter: Option<Exporter>,
     workers: Vec<Worker>,
 }
 
@@ -121,8 +126,8 @@ impl App {
             acceptors.spawn(accept_all(listener, Arc::clone(&shared)));
         }
         let lifecycle = Arc::default();
-        let background = background(&shared, &lifecycle, admin_listeners);
-        Ok(Self { source, shared, lifecycle, signals, acceptors, background, workers })
+        let (background, exporter) = background(&shared, &lifecycle, admin_listeners)?;
+        Ok(Self { source, shared, lifecycle, signals, acceptors, background, exporter, workers })
     }
 
     /// Runs until a signal ends it.
@@ -148,6 +153,9 @@ impl App {
         }
         notify::stopping();
         self.drain().await;
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
+        }
         Ok(())
     }
 
@@ -266,19 +274,19 @@ fn background(
     shared: &Arc<Shared>,
     lifecycle: &Arc<Lifecycle>,
     listeners: Vec<TcpListener>,
-) -> JoinSet<()> {
+) -> Result<(JoinSet<()>, Option<Exporter>), RunError> {
     let mut background = JoinSet::new();
     background.spawn(keep_swept(Arc::clone(shared)));
     let health = Arc::<Health>::default();
     background.spawn(health::watch(Arc::clone(shared), Arc::clone(&health)));
-    if listeners.is_empty() {
-        return background;
-    }
-    let census = Census::new(Arc::clone(shared));
-    let history = Arc::<History>::default();
     if let Some(ledger) = shared.ledger.clone() {
         background.spawn(accounts::keep(ledger));
     }
+    if listeners.is_empty() && shared.pools.config().otel.endpoint.is_none() {
+        return Ok((background, None));
+    }
+    let census = Census::new(Arc::clone(shared));
+    let history = Arc::<History>::default();
     background.spawn(history::keep(census.clone(), Arc::clone(&history)));
     let sources = Arc::new(Sources {
         shared: Arc::clone(shared),
@@ -288,8 +296,11 @@ fn background(
         lifecycle: Arc::clone(lifecycle),
         started: (Instant::now(), SystemTime::now()),
     });
-    background.spawn(admin::serve(listeners, sources));
-    background
+    let exporter = Exporter::start(&sources)?;
+    if !listeners.is_empty() {
+        background.spawn(admin::serve(listeners, sources));
+    }
+    Ok((background, exporter))
 }
 
 async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, RunError> {

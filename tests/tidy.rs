@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["server"],
     &["pool", "relay", "account", "lookup"],
     &["logging", "descriptors", "secrecy", "top"],
-    &["client", "control", "admin", "console"],
+    &["client", "control", "admin", "console", "otel"],
     &["accept"],
     &["worker", "app", "fuzzing"],
     &["cli", "main"],

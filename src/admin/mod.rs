@@ -16,7 +16,7 @@ mod human;
 mod insight;
 #[cfg(test)]
 mod load_tests;
-mod metrics;
+pub mod metrics;
 mod moment;
 mod openapi;
 mod parameters;

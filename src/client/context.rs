@@ -297,7 +297,9 @@ pub fn slow_thresholds(config: &Config) -> Thresholds {
 
 /// Where nobody can look, nothing is counted.
 fn ledger(config: &Config) -> Option<Arc<Ledger>> {
-    let counts = config.admin.query_stats && !config.admin.admin_listen.is_empty();
+    let sends = config.otel.endpoint.is_some();
+    let traces = sends && config.otel.traces;
+    let counts = config.admin.query_stats && (sends || !config.admin.admin_listen.is_empty());
     counts.then(|| {
         let room = Room { most: MOST_TRACKED, bytes: config.admin.query_stats_memory };
         let sayings = Sayings::new(&config.admin.query_tags, rand::random());
@@ -308,6 +310,7 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
         };
         let ledger = Ledger::new(room, slow_thresholds(config));
         let ledger = ledger.watching(sayings, detection);
+        let ledger = ledger.tracing(traces.then(Arc::default));
         Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
 }

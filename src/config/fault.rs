@@ -263,6 +263,9 @@ pub enum Conflict {
     /// A secret that is none.
     #[error("the secret is empty")]
     EmptySecret,
+    /// Headers for a collector. They are not quoted: they are secret.
+    #[error("headers are name=value, with commas, values URL-encoded")]
+    OtlpHeaders,
     /// A list of hosts, as PgBouncer knows it.
     #[error("only one host is possible, not a list")]
     SeveralHosts,

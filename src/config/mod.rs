@@ -14,6 +14,7 @@ pub mod hba;
 mod key;
 mod kind;
 mod layers;
+mod otel;
 mod passwords;
 mod render;
 mod resolve;
@@ -39,11 +40,12 @@ pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
 pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
+pub use otel::{OtlpEndpoint, OtlpProtocol, Scheme, otlp_headers};
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
-    PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, Token,
-    User,
+    Otel, PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls,
+    Token, User,
 };
 pub use shape::quoted;
 pub use statements::{IgnoreRule, StripComments};
@@ -73,6 +75,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[metrics]`: what Prometheus sees beside the numbers of pools.
     pub metrics: Metrics,
+    /// `[otel]`: what is sent to OpenTelemetry's collector.
+    pub otel: Otel,
     /// `[tokens.NAME]` by name: who may use the HTTP API.
     pub tokens: BTreeMap<String, Token>,
     /// `[log]`: what is logged.

@@ -14,6 +14,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Where a secret may come from, with the place of each key for faults.
 pub(super) struct Sources<'a> {
+    /// The names of `own` and `file`.
+    pub(super) keys: [&'static str; 2],
     /// `password`.
     pub(super) own: &'a mut Option<SecretText>,
     /// `password_file`.
@@ -27,18 +29,23 @@ pub(super) fn fetch(
     sources: Sources<'_>,
     env: &BTreeMap<String, String>,
 ) -> Result<Option<Warning>, Fault> {
-    let Sources { own, file: (file, file_place), variable: (variable, variable_place) } = sources;
+    let Sources {
+        keys: [key, file_key],
+        own,
+        file: (file, file_place),
+        variable: (variable, variable_place),
+    } = sources;
     let fault = |place, problem: Problem| Err(Fault { place, problem });
     match (file, variable) {
         (None, "") => return Ok(None),
         (Some(_), "") if own.is_some() => {
-            return fault(file_place, Conflict::TwoPasswords("password").into());
+            return fault(file_place, Conflict::TwoPasswords(key).into());
         }
         (Some(_), name) if !name.is_empty() => {
-            return fault(variable_place, Conflict::TwoPasswords("password_file").into());
+            return fault(variable_place, Conflict::TwoPasswords(file_key).into());
         }
         (None, _) if own.is_some() => {
-            return fault(variable_place, Conflict::TwoPasswords("password").into());
+            return fault(variable_place, Conflict::TwoPasswords(key).into());
         }
         (Some(file), _) => {
             *own = Some(first_line(file)?);

@@ -10,6 +10,7 @@ use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
 use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
+use super::otel::check_headers;
 use super::passwords::{Sources, fetch};
 use super::settings::{AuthType, Database, Listen, User};
 use super::shape::quoted;
@@ -60,6 +61,7 @@ impl Draft {
             tls: self.one("tls"),
             admin: self.one("admin"),
             metrics: self.one("metrics"),
+            otel: self.one("otel"),
             tokens: self.many("tokens"),
             log: self.one("log"),
             general: self.one("general"),
@@ -90,20 +92,29 @@ impl Draft {
     /// Puts secrets into their keys that stand in files and variables.
     fn fetch_passwords(&mut self, config: &mut Config, env: &BTreeMap<String, String>) {
         let mut found = Vec::new();
+        let keys = ["password", "password_file"];
         for (name, user) in &mut config.users {
             let place =
                 |key| self.place_in(&["users", name], &format!("users.{}", quoted(name)), key);
             let file = (user.password_file.as_ref(), place("password_file"));
             let variable = (user.password_env.as_str(), place("password_env"));
-            found.push(fetch(Sources { own: &mut user.password, file, variable }, env));
+            found.push(fetch(Sources { keys, own: &mut user.password, file, variable }, env));
         }
         for (name, database) in &mut config.databases {
             let table = format!("databases.{}", quoted(name));
             let place = |key| self.place_in(&["databases", name], &table, key);
             let file = (database.password_file.as_ref(), place("password_file"));
             let variable = (database.password_env.as_str(), place("password_env"));
-            found.push(fetch(Sources { own: &mut database.password, file, variable }, env));
+            found.push(fetch(Sources { keys, own: &mut database.password, file, variable }, env));
         }
+        let otel = &mut config.otel;
+        let file = (otel.headers_file.as_ref(), self.place("otel", "headers_file"));
+        let variable = (otel.headers_env.as_str(), self.place("otel", "headers_env"));
+        let keys = ["headers", "headers_file"];
+        found.push(fetch(Sources { keys, own: &mut otel.headers, file, variable }, env));
+        let places = ["headers", "headers_file", "headers_env"].map(|key| self.place("otel", key));
+        let [place, ..] = written_first(places);
+        self.faults.extend(check_headers(otel.headers.as_ref(), place));
         for outcome in found {
             match outcome {
                 Ok(Some(warning)) if config.warnings.contains(&warning) => {}

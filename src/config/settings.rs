@@ -14,6 +14,7 @@ use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
+use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
 use super::secret_text::SecretText;
 use super::size::Size;
 use super::statements::{IgnoreRule, IgnoreRules, StripComments, TagKeys};
@@ -207,6 +208,30 @@ settings! {
     "metrics" => Metrics {
         /// How many statements have numbers of their own, those that take the most time; the rest is one sum. Up to twice as many are shown, since none goes for an hour. It needs query_stats.
         fingerprints: u32 = Whole(0) => Count { low: 0, high: MAX_FINGERPRINTS }, Restart;
+    }
+
+    /// OpenTelemetry: numbers, and spans of statements that belong to a trace, to a collector that speaks OTLP.
+    "otel" => Otel {
+        /// The collector, as http://127.0.0.1:4318; /v1/metrics and /v1/traces are added. Empty is off.
+        endpoint: Option<OtlpEndpoint> = Text("") => Collector, Restart;
+        /// How it is spoken to: http/protobuf.
+        protocol: OtlpProtocol = Text("http/protobuf") => OneOf::words(), Restart;
+        /// How often the numbers of /metrics are sent, under their names; 0 is never.
+        interval: Option<Duration> = Text("60s") => OTLP_INTERVAL, Restart;
+        /// What each request has as headers: authorization=Bearer%20..., with commas, values URL-encoded. They are secret; empty is none.
+        headers: Option<SecretText> = Text("") => SecretOrNone, Restart;
+        /// A file whose first line is that.
+        headers_file: Option<PathBuf> = Text("") => FilePath, Restart;
+        /// An environment variable that is that.
+        headers_env: String = Text("") => NameOrNone, Restart;
+        /// The CAs of a collector at https, a PEM file; empty is the system's.
+        ca_file: Option<PathBuf> = Text("") => FilePath, Restart;
+        /// The name of this service; databases and users are labels of the numbers.
+        service_name: String = Text("pooler") => Name, Restart;
+        /// Whether db.client.operation.duration is sent too, which applications may send already.
+        semconv_metrics: bool = Flag(false) => Switch, Restart;
+        /// Whether spans are sent, of statements whose traceparent (a tag) says that its trace is sampled. It needs query_stats.
+        traces: bool = Flag(true) => Switch, Restart;
     }
 
     /// What is logged, to standard error.
@@ -429,6 +454,9 @@ const MAX_WORKERS: u32 = 1024;
 /// More series than that is a job for another tool than Prometheus.
 const MAX_FINGERPRINTS: u32 = 200;
 
+/// A collector takes each as one more sample.
+const OTLP_INTERVAL: Timeout = Timeout { low: Duration::from_secs(1), ..TIMEOUT };
+
 /// PgBouncer gives 0 a meaning of its own here.
 const FROM_ZERO: Timeout = Timeout { zero: Zero::AtOnce, ..TIMEOUT };
 
@@ -444,33 +472,5 @@ const USER_TIMEOUT: Timeout =
     Timeout { bare: BareUnit::Milliseconds, high: Duration::from_secs(24 * 24 * 3600), ..TIMEOUT };
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_reads_back() {
-        fn check<W: Word + std::fmt::Debug>() {
-            assert!(!W::WORDS.is_empty());
-            for (word, value) in W::WORDS {
-                assert_eq!(value.word(), *word);
-            }
-        }
-        check::<PoolMode>();
-        check::<PinPolicy>();
-        check::<ServerReset>();
-        check::<StripComments>();
-        check::<AuthType>();
-        check::<LogFormat>();
-        let words = |method| match method {
-            AuthType::Trust
-            | AuthType::Plain
-            | AuthType::Md5
-            | AuthType::ScramSha256
-            | AuthType::Passthrough
-            | AuthType::Cert
-            | AuthType::Peer
-            | AuthType::Hba => AuthType::WORDS.len(),
-        };
-        assert_eq!(words(AuthType::Trust), 8, "a new variant needs a word and an arm here");
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

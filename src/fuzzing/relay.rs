@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::bytes::Bytes;
+use crate::config::StripComments;
 use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
 use crate::protocol::frontend::{self, Bind, Parse, Target};
 use crate::relay::local::{Local, Next};
@@ -35,6 +36,7 @@ enum End {
 /// A client with one statement, on a server that has room for two; and a statement of another client.
 fn prepared() -> (Rig, Client, Arc<Statement>) {
     let (mut rig, mut client) = (Rig::new(2), Client::default());
+    client.statements.strip_comments(StripComments::Tags);
     let foreign = client.statements.intern(&rig.registry, (FOREIGN, None), None);
     foreign.prove();
     rig.ask(&mut client, &all(&[&parse("s", "select $1"), &sync()]));

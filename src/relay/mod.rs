@@ -27,3 +27,5 @@ mod requests_tests;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))]
 pub(crate) mod rig;
+#[cfg(test)]
+mod tagged_tests;

@@ -245,7 +245,7 @@ impl Requests<'_> {
             client_tag::QUERY if !whole && head.body as usize <= QUERY_READ_WHOLE => {
                 Fate::Incomplete
             }
-            client_tag::QUERY if self.strips() && whole => {
+            client_tag::QUERY if self.strips() && head.body as usize <= QUERY_READ_WHOLE => {
                 self.query_without_tags(head, frame, splice)
             }
             client_tag::QUERY => self.query(head, frame, splice),

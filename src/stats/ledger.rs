@@ -13,6 +13,7 @@ use super::record::{Owner, Record};
 use super::said::Sayings;
 use super::series::Seen;
 use super::slow::{Slow, SlowTail, Thresholds};
+use super::spans::{Span, Spans};
 use super::sums::{Room, Sums};
 use crate::sql::fingerprint::Fingerprint;
 
@@ -27,11 +28,25 @@ pub struct Batch {
     pub(super) events: Vec<Event>,
     /// Clients that have left since.
     pub(super) gone: Vec<u64>,
+    /// Places of events that belong to a trace which is recorded, with when they ended.
+    ends: Vec<(usize, SystemTime)>,
 }
 
 impl Batch {
     pub(super) fn new(owner: &Arc<Owner>, events: Vec<Event>, gone: Vec<u64>) -> Self {
-        Self { owner: Arc::clone(owner), events, gone }
+        Self { owner: Arc::clone(owner), events, gone, ends: Vec::new() }
+    }
+
+    /// The same; those of its events that belong to a trace which is recorded ended then.
+    pub(super) fn ending(self, ends: Vec<(usize, SystemTime)>) -> Self {
+        Self { ends, ..self }
+    }
+
+    fn spans(&self) -> impl Iterator<Item = Span> {
+        let span = |(at, ended): &(usize, SystemTime)| {
+            Span::of(self.events.get(*at)?, &self.owner, *ended)
+        };
+        self.ends.iter().filter_map(span)
     }
 }
 
@@ -71,6 +86,8 @@ pub struct Ledger {
     sums: Mutex<Sums>,
     /// What is seen in statements that belong together.
     pub insight: Mutex<Insight>,
+    /// Where statements go that belong to a trace which is recorded; none: nowhere.
+    pub spans: Option<Arc<Spans>>,
 }
 
 /// The records as they are now.
@@ -107,6 +124,7 @@ impl Ledger {
             dropped: AtomicU64::new(0),
             sums: Mutex::new(Sums::new(room, slow)),
             insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
+            spans: None,
         }
     }
 
@@ -115,6 +133,12 @@ impl Ledger {
     pub fn exporting(self, fingerprints: usize) -> Self {
         self.sums.lock().export(fingerprints);
         self
+    }
+
+    /// With a place for what is to be sent of traces.
+    #[must_use]
+    pub fn tracing(self, spans: Option<Arc<Spans>>) -> Self {
+        Self { spans, ..self }
     }
 
     /// What Prometheus is shown: numbers that only grow, whatever is evicted or forgotten.
@@ -153,6 +177,9 @@ impl Ledger {
             let mut insight = self.insight.lock();
             batches.iter().for_each(|batch| insight.add(batch, now, wall));
             insight.settle(&self.sayings, now, wall);
+        }
+        if let Some(spans) = &self.spans {
+            batches.iter().flat_map(Batch::spans).for_each(|span| spans.push(span));
         }
         let mut sums = self.sums.lock();
         sums.turn(wall);

@@ -14,6 +14,7 @@ pub mod said;
 pub mod samples;
 pub mod series;
 pub mod slow;
+pub mod spans;
 pub mod spread;
 pub mod sums;
 pub mod totals;

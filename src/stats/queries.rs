@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -10,6 +11,7 @@ use super::known::{Known, Text};
 use super::ledger::{Batch, Ledger};
 use super::record::Owner;
 use super::said::{RouteId, Said};
+use super::spans::sampled;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::query::{About, Query};
 
@@ -211,6 +213,8 @@ pub struct QueryLog {
     owner: Arc<Owner>,
     ledger: Arc<Ledger>,
     events: RefCell<Vec<Event>>,
+    /// When those of them ended that belong to a trace which is recorded, by their places in the list.
+    ends: RefCell<Vec<(usize, SystemTime)>>,
     gone: RefCell<Vec<u64>>,
     known: RefCell<Known>,
     seed: u64,
@@ -224,6 +228,7 @@ impl QueryLog {
             owner: Arc::new(owner),
             ledger,
             events: RefCell::default(),
+            ends: RefCell::default(),
             gone: RefCell::default(),
             known: RefCell::new(Known::new(seed)),
             seed,
@@ -260,6 +265,9 @@ impl QueryLog {
     #[inline]
     pub fn note(&self, event: Event) {
         let mut events = self.events.borrow_mut();
+        if self.ledger.spans.is_some() && sampled(&event).is_some() {
+            self.ends.borrow_mut().push((events.len(), SystemTime::now()));
+        }
         events.push(event);
         if events.len() >= MOST_EVENTS {
             self.hand_over(&mut events);
@@ -281,7 +289,9 @@ impl QueryLog {
 
     fn hand_over(&self, events: &mut Vec<Event>) {
         let gone = std::mem::take(&mut *self.gone.borrow_mut());
-        self.ledger.hand_over(Batch::new(&self.owner, std::mem::take(events), gone));
+        let ends = std::mem::take(&mut *self.ends.borrow_mut());
+        let batch = Batch::new(&self.owner, std::mem::take(events), gone);
+        self.ledger.hand_over(batch.ending(ends));
     }
 }
 

@@ -24,6 +24,7 @@ mod login;
 mod memory;
 mod nonce;
 mod openapi;
+mod otel;
 mod pins;
 mod pipeline;
 mod prepared;

@@ -2,14 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Kind, Metric, Read};
-use super::{PoolScene, Scene};
-use crate::admin::views::numbers::by_class;
-use crate::admin::views::state::VERSION;
-use crate::control::census::Measured;
-use crate::stats::meter::ErrorClasses;
-use crate::stats::series::{BUCKETS, Buckets, Sum};
-use crate::stats::spread::Spread;
+use super::families::{Family, Times, Value};
+#[cfg(test)]
+use super::table::{Metric, Read};
+use crate::stats::series::BUCKETS;
 
 /// The suffix of every counter's samples; OpenMetrics leaves it out of the metric's name.
 const TOTAL: &str = "_total";
@@ -39,12 +35,11 @@ impl Exposition {
     }
 
     /// All metrics of a moment.
-    pub(super) fn write(self, metrics: &[Metric], scene: &Scene) -> String {
-        let pools = scene.pools();
+    pub(super) fn write(self, families: &[Family]) -> String {
         let mut out = Page { text: String::new(), format: self };
-        for metric in metrics {
-            out.describe(metric);
-            out.samples(metric, scene, &pools);
+        for family in families {
+            out.describe(family);
+            out.samples(family);
         }
         if self == Self::OpenMetrics {
             out.text.push_str("# EOF\n");
@@ -53,26 +48,13 @@ impl Exposition {
     }
 }
 
+#[cfg(test)]
 impl Metric {
     /// The word for its type.
     pub(super) fn kind(&self) -> &'static str {
-        match self.read {
-            Read::Process(kind, _) | Read::Pool(kind, _) | Read::Database(kind, _) => match kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-            },
-            Read::PoolTimes(_) | Read::PoolKinds | Read::Pauses => "histogram",
-            Read::PoolErrors(_)
-            | Read::PoolReasons(_)
-            | Read::Errors(_)
-            | Read::Fingerprints(_) => "counter",
-            Read::Version | Read::Workers(_) | Read::Summaries | Read::Findings => "gauge",
-        }
+        self.family().word()
     }
-}
 
-#[cfg(test)]
-impl Metric {
     /// The names of its labels, for the docs.
     pub(super) fn labels(&self) -> &'static str {
         match self.read {
@@ -97,149 +79,26 @@ struct Page {
     format: Exposition,
 }
 
-/// What a histogram shows.
-struct Times {
-    /// How many did not exceed each of [`BUCKETS`].
-    cumulative: Vec<u64>,
-    count: u64,
-    /// Their sum.
-    micros: u64,
-}
-
-impl Times {
-    fn of(spread: &Spread, micros: u64) -> Self {
-        Self { cumulative: spread.cumulative(&BUCKETS), count: spread.count(), micros }
-    }
-}
-
-impl From<&Buckets> for Times {
-    fn from(buckets: &Buckets) -> Self {
-        let (count, micros) = (buckets.count(), buckets.total_micros());
-        Self { cumulative: buckets.cumulative().collect(), count, micros }
-    }
-}
-
 /// Names and values of labels.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Page {
-    fn describe(&mut self, metric: &Metric) {
-        let Metric { name, help, .. } = metric;
+    fn describe(&mut self, family: &Family) {
+        let Family { name, help, kind, .. } = family;
         let name = match self.format {
             Exposition::OpenMetrics => name.strip_suffix(TOTAL).unwrap_or(name),
             Exposition::Prometheus => name,
         };
         // A string takes everything that is written to it.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind());
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.word());
     }
 
-    fn samples(&mut self, metric: &Metric, scene: &Scene, pools: &[PoolScene<'_>]) {
-        let name = metric.name;
-        match &metric.read {
-            Read::Version => self.sample(name, &[("version", VERSION)], 1.0),
-            Read::Process(_, read) => {
-                if let Some(value) = read(scene) {
-                    self.sample(name, &[], value);
-                }
-            }
-            Read::Workers(read) => {
-                for (worker, value) in read(scene).into_iter().enumerate() {
-                    self.sample(name, &[("worker", &worker.to_string())], value);
-                }
-            }
-            Read::Errors(read) => {
-                for (class, count) in by_class(read(scene)) {
-                    self.sample(name, &[("sqlstate_class", &class)], count as f64);
-                }
-            }
-            Read::Database(_, read) => {
-                for (database, health) in &scene.health {
-                    if let Some(value) = read(health) {
-                        self.sample(name, &[("database", database)], value);
-                    }
-                }
-            }
-            Read::Pool(_, read) => {
-                for pool in pools {
-                    self.sample(name, &pool.labels(), read(pool));
-                }
-            }
-            Read::PoolErrors(read) => {
-                for pool in pools {
-                    self.errors(name, pool, read(&pool.measured));
-                }
-            }
-            Read::PoolReasons(read) => {
-                for pool in pools {
-                    for (reason, value) in read(pool) {
-                        let [database, user] = pool.labels();
-                        self.sample(name, &[database, user, ("reason", reason)], value);
-                    }
-                }
-            }
-            Read::Findings => self.findings(name, scene),
-            Read::Pauses => self.pauses(name, scene),
-            Read::PoolTimes(read) => {
-                for pool in pools {
-                    let (spread, sum) = read(pool);
-                    self.histogram(name, &pool.labels(), &Times::of(&spread, sum));
-                }
-            }
-            Read::PoolKinds => self.kinds(name, scene, pools),
-            Read::Fingerprints(read) => self.fingerprints(name, scene, *read),
-            Read::Summaries => self.summaries(name, scene),
-        }
-    }
-
-    fn findings(&mut self, name: &str, scene: &Scene) {
-        for (class, confidence, count) in scene.findings() {
-            let labels = [("class", class.name()), ("confidence", confidence.name())];
-            self.sample(name, &labels, count as f64);
-        }
-    }
-
-    fn pauses(&mut self, name: &str, scene: &Scene) {
-        for (owner, spread, sum) in scene.pauses() {
-            let labels = [("database", &*owner.database), ("user", &*owner.user)];
-            self.histogram(name, &labels, &Times::of(&spread, sum));
-        }
-    }
-
-    fn errors(&mut self, name: &str, pool: &PoolScene<'_>, errors: &ErrorClasses) {
-        for (class, count) in by_class(errors) {
-            let [database, user] = pool.labels();
-            let labels = [database, user, ("sqlstate_class", class.as_str())];
-            self.sample(name, &labels, count as f64);
-        }
-    }
-
-    fn fingerprints(&mut self, name: &str, scene: &Scene, read: fn(&Sum) -> f64) {
-        for shown in &scene.seen.shown {
-            let labels = [("fingerprint", &*shown.fingerprint), ("database", &shown.database)];
-            self.sample(name, &labels, read(&shown.sum));
-        }
-    }
-
-    fn summaries(&mut self, name: &str, scene: &Scene) {
-        for shown in scene.seen.shown.iter().filter(|shown| !shown.summary.is_empty()) {
-            let fingerprint = ("fingerprint", &*shown.fingerprint);
-            let labels = [fingerprint, ("database", &shown.database), ("summary", &shown.summary)];
-            self.sample(name, &labels, 1.0);
-        }
-    }
-
-    /// Of statements by kind where these are counted, else of queries of any kind.
-    fn kinds(&mut self, name: &str, scene: &Scene, pools: &[PoolScene<'_>]) {
-        for pool in pools {
-            let [database, user] = pool.labels();
-            if !scene.counts_statements() {
-                let Measured { spreads, totals, .. } = &pool.measured;
-                let times = Times::of(&spreads.query, totals.query_micros);
-                self.histogram(name, &[database, user, ("kind", "any")], &times);
-            }
-            for (kind, buckets) in scene.kinds(pool) {
-                let labels = [database, user, ("kind", kind.name())];
-                self.histogram(name, &labels, &Times::from(buckets));
+    fn samples(&mut self, family: &Family) {
+        for point in &family.points {
+            let labels: Vec<_> = point.labels.iter().map(|(name, v)| (*name, v.as_str())).collect();
+            match &point.value {
+                Value::Number(value) => self.sample(family.name, &labels, *value),
+                Value::Times(times) => self.histogram(family.name, &labels, times),
             }
         }
     }
@@ -279,6 +138,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::spread::Spread;
 
     fn page() -> Page {
         Page { text: String::new(), format: Exposition::Prometheus }

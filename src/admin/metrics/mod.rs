@@ -1,6 +1,7 @@
 //! `/metrics`: all numbers for Prometheus.
 
 mod exposition;
+mod families;
 mod table;
 
 use std::collections::BTreeMap;
@@ -15,16 +16,18 @@ use super::Sources;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::routes::{gather, silent};
-use crate::control::census::{Count, Measured, Measures, PoolCount};
+use crate::control::census::{Count, Measured, Measures, PoolCount, Silent};
 use crate::control::health::DatabaseHealth;
 use crate::pool::shared::Connects;
 use crate::sql::kind::Kind;
 use crate::stats::ledger::LedgerState;
 use crate::stats::record::Owner;
 use crate::stats::series::{Buckets, Seen};
+use crate::stats::spans::SpanCounts;
 use crate::stats::spread::Spread;
 use crate::stats::units::{Class, Confidence};
 use exposition::Exposition;
+pub use families::{Family, FamilyKind, Point, Times, Value};
 use table::METRICS;
 
 /// What is measured at one moment.
@@ -50,21 +53,38 @@ pub(super) async fn page(
     headers: HeaderMap,
     asked: Asked<NoParameters>,
 ) -> Response {
-    let (count, measures) = gather(&sources).await;
-    let silent = silent(&count, &measures);
-    if !silent.is_empty() {
-        return Problem::Silent(silent).answer(asked.format);
-    }
-    let health = sources.health.all();
-    let seen = sources.shared.ledger.as_ref().map(|ledger| ledger.seen()).unwrap_or_default();
-    let scene = Scene { sources, count, measures, health, seen };
+    let families = match families(&sources).await {
+        Ok(families) => families,
+        Err(silent) => return Problem::Silent(silent).answer(asked.format),
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = Exposition::accepted(accept.unwrap_or_default());
-    let text = exposition.write(METRICS, &scene);
+    let text = exposition.write(&families);
     ([(header::CONTENT_TYPE, exposition.content_type())], text).into_response()
 }
 
+/// Every metric with its values.
+///
+/// # Errors
+/// The workers that did not answer.
+pub async fn families(sources: &Arc<Sources>) -> Result<Vec<Family>, Silent> {
+    let (count, measures) = gather(sources).await;
+    let silent = silent(&count, &measures);
+    if !silent.is_empty() {
+        return Err(silent);
+    }
+    let health = sources.health.all();
+    let seen = sources.shared.ledger.as_ref().map(|ledger| ledger.seen()).unwrap_or_default();
+    let scene = Scene { sources: Arc::clone(sources), count, measures, health, seen };
+    Ok(families::families(METRICS, &scene))
+}
+
 impl Scene {
+    /// What became of spans; none where none are sent.
+    fn spans(&self) -> Option<SpanCounts> {
+        Some(self.sources.shared.ledger.as_ref()?.spans.as_ref()?.counts())
+    }
+
     fn ledger(&self) -> Option<LedgerState> {
         Some(self.sources.shared.ledger.as_ref()?.state())
     }
@@ -113,7 +133,7 @@ impl Scene {
 }
 
 impl PoolScene<'_> {
-    fn labels(&self) -> [(&str, &str); 2] {
+    fn labels(&self) -> [(&'static str, &str); 2] {
         let key = &self.count.pool.key;
         [("database", &key.database), ("user", &key.user)]
     }

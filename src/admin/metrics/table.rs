@@ -266,6 +266,21 @@ pub(super) const METRICS: &[Metric] = &[
         "Statements that ended and were not counted.",
         Read::Process(Kind::Counter, |s| Some(s.ledger()?.dropped as f64)),
     ),
+    metric(
+        "pooler_otel_spans_sent_total",
+        "Statements of traces that the OpenTelemetry collector has taken.",
+        Read::Process(Kind::Counter, |s| Some(s.spans()?.sent as f64)),
+    ),
+    metric(
+        "pooler_otel_spans_dropped_total",
+        "Statements of traces that were given up: too many waited, or the collector did not take them.",
+        Read::Process(Kind::Counter, |s| Some(s.spans()?.dropped as f64)),
+    ),
+    metric(
+        "pooler_otel_failures_total",
+        "Requests that the OpenTelemetry collector did not take.",
+        Read::Process(Kind::Counter, |s| Some(s.spans()?.failures as f64)),
+    ),
     process("pooler_query_stats_bytes", "Memory of what is counted of statements.", |s| {
         Some(s.ledger()?.bytes as f64)
     }),

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::{AuthType, SecretText, Warning};
+use super::super::{AuthType, SecretText, Warning, otlp_headers};
 use super::{Folder, fault, faults};
 
 #[test]
@@ -75,4 +75,28 @@ fn two_sources_or_none_are_faults_that_show_no_secret() {
     let text = format!("[users.ann]\npassword_file = \"{}\"", empty.display());
     let found = folder.load(text, &[]).unwrap_err().to_string();
     assert!(found.ends_with("secret: the secret is empty"), "{found}");
+}
+
+#[test]
+fn headers_for_a_collector_are_secret_wherever_they_stand() {
+    let folder = Folder::new();
+    let file = folder.write("headers", "authorization=Bearer%20hunter2\n");
+    let text = format!(
+        "[otel]\nendpoint = \"https://otlp.example\"\nheaders_file = \"{}\"\n",
+        file.display()
+    );
+    let config = folder.load(&text, &[]).unwrap();
+    let headers = otlp_headers(config.otel.headers.as_ref().unwrap()).unwrap();
+    assert_eq!((&*headers[0].0, headers[0].1.expose()), ("authorization", "Bearer hunter2"));
+    let shown = format!("{}{config:?}", config.to_toml());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("endpoint = \"https://otlp.example:4318\""), "{shown}");
+
+    let both = format!("{text}headers = \"a=b\"\n");
+    let report = folder.load(&both, &[]).unwrap_err().to_string();
+    assert!(report.contains("there is headers beside it"), "{report}");
+    let wrong = "[otel]\nheaders = \"hunter2\"\nendpoint = \"http://ann:hunter2@host\"\n";
+    let report = folder.load(wrong, &[]).unwrap_err().to_string();
+    assert_eq!(report.lines().count(), 2, "{report}");
+    assert!(!report.contains("hunter2") && report.contains("otel.headers"), "{report}");
 }
