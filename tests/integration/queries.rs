@@ -151,7 +151,7 @@ fn a_slow_statement_is_logged_and_listed_without_its_values() {
 
 #[test]
 fn values_are_nowhere() {
-    let world = Scenario::new().set("log.log_slow_statements", "1us").start();
+    let world = Scenario::new().set("log.log_slow_statements", "1ms").start();
     let mut client = world.client();
     let text = "SELECT 'v4lue-simple', pg_sleep(0.002) /*route='/values/'*/";
     for _ in 0..3 {
