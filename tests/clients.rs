@@ -130,6 +130,7 @@ fn a_browser_shows_the_pages() {
                    SELECT 2 AS \"<img src=x onerror=alert(2)>\";
                    SELECT count(*) FROM generate_series(1, 1000);
                    SELECT sum(n) FROM generate_series(1, 1000) n;
+                   SELECT 5 AS tagged /*route='%2F<b>shop%2F'*/;
                    SELECT pg_sleep(0.01);";
     let script = format!("SET application_name = '<script>alert(3)</script>'; {hostile}");
     psql(&world, &script);

@@ -5,6 +5,9 @@ use super::*;
 /// What browsers send.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
+/// A page as it comes, which has nothing to load.
+const MOST_BYTES: usize = 40 * 1024;
+
 async fn browse(site: &Site, path: &str) -> Got {
     site.ask(Method::GET, path, &[("host", "localhost"), ("accept", BROWSER)]).await
 }
@@ -23,6 +26,7 @@ fn every_page_is_there_for_browsers() {
             assert!(got.body.starts_with("<!DOCTYPE html>"), "{path}: {got:?}");
             assert!(got.body.ends_with("</html>"), "{path}: {got:?}");
             assert!(!got.body.contains("secret_of_crm"), "{path}: {got:?}");
+            assert!(got.body.len() < MOST_BYTES, "{path}: {} bytes", got.body.len());
             let policy =
                 |header: &String| header.starts_with("content-security-policy: default-src 'none'");
             assert!(got.headers.iter().any(policy), "{path}: {got:?}");

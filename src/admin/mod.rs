@@ -24,6 +24,7 @@ mod problem;
 mod process;
 mod queries;
 mod routes;
+mod sheet;
 #[cfg(test)]
 mod statement_tests;
 mod table;

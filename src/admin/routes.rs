@@ -165,9 +165,8 @@ async fn pool(
 }
 
 async fn clients(State(sources): Source, asked: Asked<clients::Selection>) -> Response {
-    let limit = asked.parameters.limit;
     let (seen, silent) = sources.census.clients(asked.parameters.into()).await;
-    answer(StatusCode::OK, &ClientsView::new(seen, limit, silent), asked.format)
+    answer(StatusCode::OK, &ClientsView::new(seen, asked.parameters, silent), asked.format)
 }
 
 async fn servers(State(sources): Source, asked: Asked<NoParameters>) -> Response {

@@ -62,6 +62,19 @@ impl Table {
         self.rows.push(cells.into_iter().map(clean).collect());
     }
 
+    /// What columns are called, and how their cells stand in HTML: names at the left.
+    pub(super) fn titles(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.columns.iter().map(|column| match column.align {
+            Align::Left(_) => (column.title, "l"),
+            Align::Right => (column.title, ""),
+        })
+    }
+
+    /// The rows, in full.
+    pub(super) fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        self.rows.iter().map(|row| row.iter().map(String::as_str))
+    }
+
     /// The table, each line with its end.
     pub(super) fn text(&self) -> String {
         let places = self.places();

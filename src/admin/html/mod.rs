@@ -111,7 +111,7 @@ fn hash(text: &str) -> String {
 }
 
 /// The text with each fingerprint in it, 16 hexadecimal digits by themselves, as a link.
-fn linked(text: &str) -> Markup {
+pub(super) fn linked(text: &str) -> Markup {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_fingerprint = |word: &str| {
         word.len() == 16 && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

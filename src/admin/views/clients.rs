@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::numbers::millis;
 use super::silence;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
+use crate::admin::sheet::{Sheet, choice, form};
 use crate::admin::table::{Table, name, number as column};
 use crate::client::look::{SeenClient, SeenClients, Wanted};
 use crate::client::record::Phase;
@@ -61,6 +63,9 @@ pub(crate) struct ClientsView {
     /// The workers whose clients are missing.
     silent_workers: Silent,
     clients: Vec<ClientRow>,
+    /// The state that was asked for.
+    #[serde(skip)]
+    state: Option<&'static str>,
 }
 
 /// One client.
@@ -111,16 +116,18 @@ impl From<Selection> for Wanted {
 
 impl ClientsView {
     /// The first of what the workers have told.
-    pub(crate) fn new(seen: SeenClients, limit: usize, silent_workers: Silent) -> Self {
+    pub(crate) fn new(seen: SeenClients, asked: Selection, silent_workers: Silent) -> Self {
         let SeenClients { mut clients, matching } = seen;
         clients.sort_by_key(|client| {
             (client.phase == Phase::Idle, std::cmp::Reverse(client.phase_micros))
         });
-        clients.truncate(limit);
+        clients.truncate(asked.limit);
+        let state = STATES.iter().find(|(_, phases)| *phases == asked.phases);
         Self {
             matching,
             silent_workers,
             clients: clients.into_iter().map(ClientRow::from).collect(),
+            state: state.map(|(word, _)| *word),
         }
     }
 }
@@ -152,6 +159,18 @@ fn state(phase: Phase) -> &'static str {
 
 impl View for ClientsView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        let words = STATES.map(|(word, _)| word);
+        let head = form("/clients", &choice("state", &words, self.state));
+        self.sheet().page("/clients", head)
+    }
+}
+
+impl ClientsView {
+    fn sheet(&self) -> Sheet {
         let mut table = Table::new([
             column("ID"),
             name("CLIENT", 12),
@@ -180,12 +199,12 @@ impl View for ClientsView {
                 human::millis(row.connected_ms),
             ]);
         }
-        let mut text = table.text();
+        let mut sheet = Sheet::default().table(table);
         let hidden = self.matching.saturating_sub(self.clients.len());
         if hidden > 0 {
-            text.push_str(&format!("and {hidden} more: ?limit={MOST_SHOWN}\n"));
+            sheet = sheet.words(format!("and {hidden} more: ?limit={MOST_SHOWN}\n"));
         }
-        text + &silence(&self.silent_workers)
+        sheet.words(silence(&self.silent_workers))
     }
 }
 

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::answer::View;
+use crate::admin::html::Page;
+use crate::admin::sheet::Sheet;
 use crate::admin::table::{Table, name, number};
 use crate::pool::compat::{Uses, counted};
 use crate::pool::shared::Pool;
@@ -71,8 +73,19 @@ fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Use
 
 impl View for CompatView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        self.sheet().page("/compat", maud::html! {})
+    }
+}
+
+impl CompatView {
+    fn sheet(&self) -> Sheet {
         if self.uses.is_empty() {
-            return "No session state was used: transaction mode is enough.\n".to_owned();
+            return Sheet::default()
+                .words("No session state was used: transaction mode is enough.\n");
         }
         let mut table = Table::new([
             name("DATABASE", 8),
@@ -97,6 +110,6 @@ impl View for CompatView {
             .map(|row| (&*row.feature, row.advice))
             .collect();
         let lines = advice.iter().map(|(feature, advice)| format!("{feature}: {advice}\n"));
-        table.text() + "\n" + &lines.collect::<String>()
+        Sheet::default().table(table).words("\n".to_owned() + &lines.collect::<String>())
     }
 }

@@ -160,7 +160,7 @@ impl View for Dashboard {
         }
         text.push('\n');
         let urgent = databases::by_urgency(&self.databases);
-        text.push_str(&databases::table(urgent.iter().copied().take(MOST_DATABASES)));
+        text.push_str(&databases::table(urgent.iter().copied().take(MOST_DATABASES)).text());
         text.push_str(&more(urgent.len(), MOST_DATABASES, "/databases"));
         text + &silence(&self.pools.silent_workers)
     }

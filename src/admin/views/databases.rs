@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::numbers::duration_millis;
 use super::silence;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
+use crate::admin::sheet::Sheet;
 use crate::admin::table::{Table, name, number};
 use crate::config::{Config, FALLBACK};
 use crate::control::census::{PoolCount, Silent};
@@ -147,7 +149,7 @@ pub(crate) fn by_urgency(databases: &[DatabaseRow]) -> Vec<&DatabaseRow> {
 }
 
 /// The table of these databases.
-pub(crate) fn table<'a>(databases: impl IntoIterator<Item = &'a DatabaseRow>) -> String {
+pub(crate) fn table<'a>(databases: impl IntoIterator<Item = &'a DatabaseRow>) -> Table {
     let mut table = Table::new([
         name("DATABASE", 12),
         name("ADDRESS", 12),
@@ -169,17 +171,28 @@ pub(crate) fn table<'a>(databases: impl IntoIterator<Item = &'a DatabaseRow>) ->
             row.health_text(),
         ]);
     }
-    table.text()
+    table
 }
 
 impl View for DatabasesView {
     fn text(&self) -> String {
-        let mut text = table(&self.databases);
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        self.sheet().page("/databases", maud::html! {})
+    }
+}
+
+impl DatabasesView {
+    fn sheet(&self) -> Sheet {
+        let mut text = String::new();
         for row in &self.databases {
             if let Some(error) = &row.health.error {
                 text.push_str(&format!("{}: {error}\n", row.database));
             }
         }
-        text + &silence(&self.silent_workers)
+        let words = text + &silence(&self.silent_workers);
+        Sheet::default().table(table(&self.databases)).words(words)
     }
 }

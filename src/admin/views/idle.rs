@@ -1,6 +1,7 @@
 //! `/idle`: where transactions are open while their client asks nothing, by route and by the statement before; the
 //! longest first unless asked otherwise.
 
+use maud::html;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -8,9 +9,11 @@ use super::flags::LONG_PAUSE_MICROS;
 use super::numbers::millis;
 use super::selection::OwnerSelection;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
+use crate::admin::sheet::{Sheet, choice, form};
 use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
 use crate::stats::record::RELATIVE_ERROR;
@@ -49,6 +52,8 @@ pub(crate) struct IdleView {
     pools: Vec<PoolRow>,
     matching: usize,
     idle: Vec<IdleRow>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 /// How the pauses of a pool are spread.
@@ -148,7 +153,8 @@ impl IdleView {
         });
         let matching = idle.len();
         idle.truncate(selection.limit);
-        Self { rel_error: RELATIVE_ERROR, pools, matching, idle }
+        let selection = selection.clone();
+        Self { rel_error: RELATIVE_ERROR, pools, matching, idle, selection }
     }
 
     /// The longest.
@@ -173,8 +179,24 @@ impl IdleRow {
 
 impl View for IdleView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        let words = SORTS.map(|(word, _)| word);
+        let sort = SORTS.iter().find(|(_, sort)| *sort == self.selection.sort);
+        let head = html! {
+            (choice("sort", &words, sort.map(|(word, _)| *word)))
+            input type="search" name="route" placeholder="route" value=[self.selection.route.as_deref()];
+        };
+        self.sheet().page("/idle", form("/idle", &head))
+    }
+}
+
+impl IdleView {
+    fn sheet(&self) -> Sheet {
         if self.idle.is_empty() {
-            return "no client was idle in a transaction\n".to_owned();
+            return Sheet::default().words("no client was idle in a transaction\n");
         }
         let mut pools = Table::new([
             name("POOL", 8),
@@ -220,6 +242,6 @@ impl View for IdleView {
         } else {
             String::new()
         };
-        format!("{}\n{}{more}", pools.text(), table.text())
+        Sheet::default().table(pools).words("\n").table(table).words(more)
     }
 }

@@ -52,12 +52,12 @@ pub(crate) fn items(findings: &[FindingRow]) -> Markup {
 
 fn item(finding: &FindingRow) -> Markup {
     html! {
-        div.card {
+        div.find {
             p {
-                b.small { (finding.class) } " "
+                b { (finding.class) } " "
                 span class=(color(finding.confidence)) { (finding.confidence) } " · "
                 (human::count(finding.units)) " requests · " (finding.n.p50) " times in each (most " (finding.n.max) ") · "
-                b.small { "saves " (human::millis(finding.saved_ms)) " each" }
+                b { "saves " (human::millis(finding.saved_ms)) " each" }
                 @if !finding.route.is_empty() { " · " (route_link(&finding.route)) }
                 " · " span.dim { (finding.user) "@" (finding.database) }
             }

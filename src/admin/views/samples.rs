@@ -6,9 +6,11 @@ use serde::Serialize;
 use super::numbers::millis;
 use super::selection::OwnerSelection;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number};
 use crate::admin::problem::Problem;
+use crate::admin::sheet::{Sheet, about};
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::Fingerprint;
 use crate::stats::ledger::Ledger;
@@ -116,6 +118,16 @@ impl SampleRow {
 
 impl View for SamplesView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        self.sheet().page(&self.fingerprint, about(&self.fingerprint, "single calls"))
+    }
+}
+
+impl SamplesView {
+    fn sheet(&self) -> Sheet {
         let mut table = Table::new([
             name("", 7),
             name("ENDED", 20),
@@ -144,6 +156,6 @@ impl View for SamplesView {
                 ]);
             }
         }
-        table.text()
+        Sheet::default().table(table)
     }
 }

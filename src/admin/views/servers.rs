@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::numbers::{duration_millis, millis};
 use super::silence;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
+use crate::admin::sheet::Sheet;
 use crate::admin::table::{Table, name, number};
 use crate::client::look::SeenClient;
 use crate::control::census::Silent;
@@ -118,6 +120,16 @@ impl State {
 
 impl View for ServersView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        self.sheet().page("/servers", maud::html! {})
+    }
+}
+
+impl ServersView {
+    fn sheet(&self) -> Sheet {
         let mut table = Table::new([
             number("ID"),
             name("POOL", 12),
@@ -142,6 +154,6 @@ impl View for ServersView {
                 row.application.clone().unwrap_or_default(),
             ]);
         }
-        table.text() + &silence(&self.silent_workers)
+        Sheet::default().table(table).words(silence(&self.silent_workers))
     }
 }

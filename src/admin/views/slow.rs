@@ -1,14 +1,17 @@
 //! `/slow`: the last statements that took long, one by one.
 
+use maud::html;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::millis;
 use super::selection::OwnerSelection;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
+use crate::admin::sheet::{Sheet, form};
 use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::Outcome;
@@ -41,6 +44,8 @@ pub(crate) enum Follow {
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct SlowView {
     slow: Vec<SlowRow>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 #[derive(Debug, JsonSchema, Serialize)]
@@ -104,7 +109,7 @@ impl SlowView {
                 slow.push(SlowRow::from(one));
             }
         });
-        Self { slow }
+        Self { slow, selection: selection.clone() }
     }
 }
 
@@ -151,8 +156,23 @@ impl SlowRow {
 
 impl View for SlowView {
     fn text(&self) -> String {
+        self.sheet().text()
+    }
+
+    fn html(&self) -> Page {
+        let least = Some(self.selection.min_millis).filter(|least| *least > 0);
+        let head = html! {
+            input type="number" name="min_ms" min="0" placeholder="at least ms" value=[least];
+            input type="number" name="limit" min="1" max=(MOST_SHOWN) placeholder="how many" value=(self.selection.limit);
+        };
+        self.sheet().page("/slow", form("/slow", &head))
+    }
+}
+
+impl SlowView {
+    fn sheet(&self) -> Sheet {
         if self.slow.is_empty() {
-            return "nothing took as long as log_slow_statements\n".to_owned();
+            return Sheet::default().words("nothing took as long as log_slow_statements\n");
         }
         let mut table = Table::new([
             name("ENDED", 20),
@@ -175,6 +195,6 @@ impl View for SlowView {
                 row.text.clone(),
             ]);
         }
-        table.text()
+        Sheet::default().table(table)
     }
 }

@@ -69,19 +69,34 @@ async function main() {
   }
   assert.notStrictEqual(seen.light, seen.dark);
 
-  for (const path of ["/", "/queries", "/pools", "/slow", "/clients"]) {
+  for (const path of ["/", "/queries", "/pools", "/slow", "/clients", "/routes", "/nplusone", "/idle", "/compat"]) {
     await visit(browser, { viewport: { width: 375, height: 800 } }, path, async (page) => {
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(width <= 375, `${path} is ${width} wide on a telephone`);
     });
   }
 
-  for (const path of ["/pools", "/clients", "/servers", "/databases", "/compat", "/slow"]) {
-    await visit(browser, {}, path, async (page, answer) => {
+  const lists = ["/pools", "/clients", "/servers", "/databases", "/compat", "/slow", "/queries", "/routes", "/nplusone", "/idle"];
+  for (const path of lists) {
+    await visit(browser, { javaScriptEnabled: false }, path, async (page, answer) => {
       assert.strictEqual(answer.status(), 200, path);
+      assert.ok((await answer.body()).length < MOST_BYTES, `${path} is small`);
+      assert.strictEqual(await page.locator("main pre").count(), 0, `${path} is no mere text`);
       assert.strictEqual(await page.locator("nav a[aria-current]").innerText(), path.slice(1));
     });
   }
+  // From a route to its statements, and from one of them to its route and its calls.
+  await visit(browser, { javaScriptEnabled: false }, "/routes", async (page) => {
+    await page.locator("td.l > a", { hasText: "<b>shop" }).first().click();
+    assert.match(await page.locator("h1").innerText(), /route \/<b>shop\//);
+    await page.locator("td.sql > a", { hasText: "tagged" }).first().click();
+    assert.match(await page.locator("pre.sql").innerText(), /tagged/);
+    assert.strictEqual(await page.locator("td.l > a", { hasText: "<b>shop" }).count(), 1);
+    await page.locator("a", { hasText: "Single calls" }).click();
+    assert.match(await page.locator("td").first().innerText(), /slowest/);
+    await page.locator("h1 a").click();
+    assert.match(await page.locator("pre.sql").innerText(), /tagged/);
+  });
   await browser.close();
   console.log("pages are fine");
 }
