@@ -19,6 +19,7 @@ use crate::client::context::{Command, Shared, slow_thresholds};
 use crate::config::Config;
 use crate::control::accounts;
 use crate::control::census::Census;
+use crate::control::explain::Explainer;
 use crate::control::health::{self, Health};
 use crate::control::history::{self, History};
 use crate::descriptors;
@@ -279,11 +280,13 @@ fn background(
     if let Some(ledger) = shared.ledger.clone() {
         background.spawn(accounts::keep(ledger));
     }
+    let explainer = Explainer::new(Arc::clone(shared));
     background.spawn(history::keep(census.clone(), Arc::clone(&history)));
     let sources = Arc::new(Sources {
         shared: Arc::clone(shared),
         census,
         history,
+        explainer,
         health,
         lifecycle: Arc::clone(lifecycle),
         started: (Instant::now(), SystemTime::now()),

@@ -19,6 +19,7 @@ pub mod logging;
 pub mod lookup;
 pub mod net;
 pub mod notify;
+pub mod plan;
 pub mod pool;
 pub mod protocol;
 pub mod relay;

@@ -47,7 +47,7 @@ pub(super) fn ledger(sources: &Sources) -> Result<&Ledger, Problem> {
     sources.shared.ledger.as_deref().ok_or(Problem::NotCounted)
 }
 
-fn wanted(text: &str) -> Result<Fingerprint, Problem> {
+pub(super) fn wanted(text: &str) -> Result<Fingerprint, Problem> {
     text.parse().map_err(|_| Problem::NoFingerprint(text.to_owned()))
 }
 
@@ -158,7 +158,7 @@ async fn fingerprint(headers: HeaderMap, asked: Asked<NoParameters>, body: Bytes
 }
 
 /// A body of JSON that says so: a form on a web page can send none without asking first (CORS).
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     is_json(headers)?;
     serde_json::from_slice(body).map_err(|error| Problem::Body(error.to_string()))
 }

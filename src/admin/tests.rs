@@ -77,7 +77,9 @@ impl Site {
                         Command::Clients(wanted, answer) => {
                             drop(answer.send(context.seen_clients(wanted)));
                         }
-                        Command::Accept(..)
+                        Command::SearchPath(..)
+                        | Command::Explain(..)
+                        | Command::Accept(..)
                         | Command::Cancel { .. }
                         | Command::Drain(_)
                         | Command::DrainNow
@@ -87,6 +89,7 @@ impl Site {
             });
         }
         let sources = Arc::new(Sources {
+            explainer: crate::control::explain::Explainer::new(Arc::clone(&shared)),
             census: Census::new(Arc::clone(&shared)),
             shared,
             history: Arc::default(),

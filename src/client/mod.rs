@@ -5,6 +5,7 @@ pub mod admission;
 mod again;
 pub mod context;
 pub mod credentials;
+pub mod explain;
 mod farewell;
 pub mod handshake;
 mod held;

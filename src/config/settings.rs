@@ -191,6 +191,8 @@ settings! {
         nplusone: bool = Flag(true) => Switch, Restart;
         /// What is never listed there, with commas: route=/health, application=cron, user=app, fingerprint=9b922b45ac2fa024.
         nplusone_ignore: Vec<IgnoreRule> = Text("") => IgnoreRules, Restart;
+        /// Whether Postgres may be asked how it would run a statement (POST /queries/FINGERPRINT/explain). It needs query_stats.
+        explain: bool = Flag(true) => Switch, Live;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.

@@ -64,6 +64,7 @@ impl Metric {
             Read::PoolTimes(_) | Read::PoolKinds | Read::Pauses => "histogram",
             Read::PoolErrors(_)
             | Read::PoolReasons(_)
+            | Read::Explains
             | Read::Errors(_)
             | Read::Fingerprints(_) => "counter",
             Read::Version | Read::Workers(_) | Read::Summaries | Read::Findings => "gauge",
@@ -80,6 +81,7 @@ impl Metric {
             Read::Workers(_) => "worker",
             Read::Pool(..) | Read::PoolTimes(_) | Read::Pauses => "database, user",
             Read::Findings => "class, confidence",
+            Read::Explains => "outcome",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
             Read::PoolReasons(_) => "database, user, reason",
             Read::PoolKinds => "database, user, kind",
@@ -178,6 +180,11 @@ impl Page {
                 }
             }
             Read::Findings => self.findings(name, scene),
+            Read::Explains => {
+                for (outcome, count) in scene.sources.explainer.fates() {
+                    self.sample(name, &[("outcome", outcome)], count as f64);
+                }
+            }
             Read::Pauses => self.pauses(name, scene),
             Read::PoolTimes(read) => {
                 for pool in pools {
