@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
-use axum::http::HeaderMap;
+use axum::body::to_bytes;
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
@@ -26,6 +25,9 @@ use super::views::selection::OwnerSelection;
 use crate::control::explain::{ExplainError, Explained, Target};
 use crate::plan::text::Columns;
 use crate::stats::ledger::Ledger;
+
+/// Names and a flag.
+const BODY_LIMIT: usize = 16 * 1024;
 
 /// The page.
 pub(super) fn router() -> Router<Arc<Sources>> {
@@ -48,13 +50,14 @@ pub(super) struct Wanted {
 async fn explain(
     State(sources): State<Arc<Sources>>,
     Path(text): Path<String>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
     asked: Asked<NoParameters>,
-    body: Bytes,
+    sent: Request,
 ) -> Response {
+    let (parts, body) = sent.into_parts();
+    let caller = parts.extensions.get().cloned().unwrap_or(Caller::Stranger);
+    let body = to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
     let begin = || {
-        let request: Wanted = read(&headers, &body)?;
+        let request: Wanted = read(&parts.headers, &body)?;
         let target = target(ledger(&sources)?, &text, &request)?;
         Ok::<_, Problem>((request, target))
     };
@@ -64,7 +67,7 @@ async fn explain(
     };
     let began = Instant::now();
     let about = Arc::clone(&target.about);
-    let (fingerprint, owner) = (about.fingerprint, Arc::clone(&target.owner));
+    let owner = Arc::clone(&target.owner);
     let explained = sources.explainer.explain(target, request.search_path.as_deref()).await;
     log(&caller, &explained, began);
     let explained = match explained {
@@ -72,7 +75,6 @@ async fn explain(
         Err(error) => return Problem::from(error).answer(asked.format),
     };
     let (_, eras) = sources.explainer.known(&about, &owner);
-    debug_assert_eq!(fingerprint, explained.target.about.fingerprint, "what was asked for");
     let columns = if request.verbose { Columns::Shown } else { Columns::Hidden };
     answer(StatusCode::OK, &PlanView::new(&explained, eras, columns), asked.format)
 }

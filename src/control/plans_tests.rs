@@ -1,3 +1,5 @@
+//! What is remembered of plans, and for how long.
+
 use super::*;
 use crate::control::explain::{Source, Target};
 use crate::plan::hints::Seen;

@@ -80,7 +80,7 @@ fn is_name(text: &str) -> bool {
 fn conjuncts(filter: &str) -> Vec<&str> {
     let text = unwrapped(filter);
     let words = words(text);
-    if words.iter().any(|word| *word == "OR") {
+    if words.contains(&"OR") {
         return Vec::new();
     }
     if !words.contains(&"AND") {

@@ -43,10 +43,8 @@ pub struct Index {
     pub columns: Vec<String>,
     /// `btree`, `gin`, and others.
     pub method: String,
-    /// Has it been built to its end?
-    pub valid: bool,
-    /// Does it leave rows out?
-    pub partial: bool,
+    /// Has it been built to its end, for all rows?
+    pub complete: bool,
     /// The operator classes of its columns.
     #[serde(default, deserialize_with = "none_is_empty")]
     pub classes: Vec<String>,
@@ -103,7 +101,7 @@ pub fn question(schema: &str, name: &str) -> String {
              AND s.attname = a.attname AND NOT s.inherited \
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
          'indexes', (SELECT json_agg(json_build_object('name', x.relname, 'method', m.amname, \
-           'valid', i.indisvalid, 'partial', i.indpred IS NOT NULL, \
+           'complete', i.indisvalid AND i.indpred IS NULL, \
            'columns', (SELECT array_agg(pg_get_indexdef(i.indexrelid, k, true) ORDER BY k) \
              FROM generate_series(1, i.indnkeyatts) k), \
            'classes', (SELECT array_agg(o.opcname ORDER BY p.at) \

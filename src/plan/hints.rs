@@ -323,7 +323,7 @@ fn key(term: &Term, facts: &Facts) -> String {
 fn leading<'a>(facts: &'a Facts, keys: &[String]) -> Option<&'a str> {
     let bare = |key: &str| key.replace(['(', ')', ' '], "");
     let serves = |first: &String| keys.iter().any(|key| bare(key) == bare(first));
-    let usable = facts.indexes.iter().filter(|index| index.valid && !index.partial);
+    let usable = facts.indexes.iter().filter(|index| index.complete);
     let mut found = usable
         .filter(|index| index.method == "btree" || index.method == "hash")
         .filter(|index| index.columns.first().is_some_and(serves));

@@ -1,3 +1,5 @@
+//! Plans of PostgreSQL 15 (`samples`), read and shown.
+
 use super::*;
 use crate::plan::text::{Columns, tree};
 

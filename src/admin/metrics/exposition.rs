@@ -180,11 +180,7 @@ impl Page {
                 }
             }
             Read::Findings => self.findings(name, scene),
-            Read::Explains => {
-                for (outcome, count) in scene.sources.explainer.fates() {
-                    self.sample(name, &[("outcome", outcome)], count as f64);
-                }
-            }
+            Read::Explains => self.explains(name, scene),
             Read::Pauses => self.pauses(name, scene),
             Read::PoolTimes(read) => {
                 for pool in pools {
@@ -195,6 +191,12 @@ impl Page {
             Read::PoolKinds => self.kinds(name, scene, pools),
             Read::Fingerprints(read) => self.fingerprints(name, scene, *read),
             Read::Summaries => self.summaries(name, scene),
+        }
+    }
+
+    fn explains(&mut self, name: &str, scene: &Scene) {
+        for (outcome, count) in scene.sources.explainer.fates() {
+            self.sample(name, &[("outcome", outcome)], count as f64);
         }
     }
 

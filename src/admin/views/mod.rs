@@ -11,6 +11,7 @@ pub(super) mod numbers;
 pub(super) mod plan;
 pub(super) mod pools;
 pub(super) mod queries;
+pub(super) mod ranking;
 pub(super) mod routes;
 pub(super) mod samples;
 pub(super) mod selection;
