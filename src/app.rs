@@ -277,10 +277,10 @@ fn background(
     }
     let census = Census::new(Arc::clone(shared));
     let history = Arc::<History>::default();
-    if let Some(ledger) = shared.ledger.clone() {
-        background.spawn(accounts::keep(ledger));
-    }
     let explainer = Explainer::new(Arc::clone(shared));
+    if let Some(ledger) = shared.ledger.clone() {
+        background.spawn(accounts::keep(ledger, Arc::clone(&explainer)));
+    }
     background.spawn(history::keep(census.clone(), Arc::clone(&history)));
     let sources = Arc::new(Sources {
         shared: Arc::clone(shared),

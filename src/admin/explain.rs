@@ -24,7 +24,9 @@ use super::views::plan::PlanView;
 use super::views::selection::OwnerSelection;
 use crate::control::explain::{ExplainError, Explained, Target};
 use crate::plan::text::Columns;
+use crate::sql::fingerprint::Fingerprint;
 use crate::stats::ledger::Ledger;
+use crate::stats::record::Owner;
 
 /// Names and a flag.
 const BODY_LIMIT: usize = 16 * 1024;
@@ -65,33 +67,42 @@ async fn explain(
         Ok(begun) => begun,
         Err(problem) => return problem.answer(asked.format),
     };
-    let began = Instant::now();
-    let about = Arc::clone(&target.about);
-    let owner = Arc::clone(&target.owner);
-    let explained = sources.explainer.explain(target, request.search_path.as_deref()).await;
-    log(&caller, &explained, began);
-    let explained = match explained {
+    let (about, owner) = (Arc::clone(&target.about), Arc::clone(&target.owner));
+    let (explainer, path) = (Arc::clone(&sources.explainer), request.search_path);
+    // A task of its own: whoever hangs up makes no room for the next one before the server is given back.
+    let asking = tokio::spawn(async move {
+        let began = Instant::now();
+        let what = (target.about.fingerprint, Arc::clone(&target.owner));
+        let explained = explainer.explain(target, path.as_deref()).await;
+        log(&caller, (what.0, &what.1), &explained, began);
+        explained
+    });
+    let explained = match asking.await.unwrap_or(Err(ExplainError::Silent)) {
         Ok(explained) => explained,
         Err(error) => return Problem::from(error).answer(asked.format),
     };
-    let (_, eras) = sources.explainer.known(&about, &owner);
+    let (_, eras) = sources.explainer.known(about.fingerprint, (*owner).clone());
     let columns = if request.verbose { Columns::Shown } else { Columns::Hidden };
     answer(StatusCode::OK, &PlanView::new(&explained, eras, columns), asked.format)
 }
 
 /// Every EXPLAIN leaves a line: who, what, and how long it took.
-fn log(caller: &Caller, explained: &Result<Arc<Explained>, ExplainError>, began: Instant) {
-    let took_ms = began.elapsed().as_secs_f64() * 1e3;
+fn log(
+    caller: &Caller,
+    (fingerprint, owner): (Fingerprint, &Owner),
+    explained: &Result<Arc<Explained>, ExplainError>,
+    began: Instant,
+) {
+    let (who, took_ms) = (caller.name(), began.elapsed().as_secs_f64() * 1e3);
+    let Owner { database, user } = owner;
     match explained {
         Ok(explained) => {
-            let target = &explained.target;
-            let (database, user) = (&target.owner.database, &target.owner.user);
-            info!(
-                who = caller.name(), fingerprint = %target.about.fingerprint, %database, %user, took_ms,
-                "a statement was explained"
-            );
+            let plan = explained.plan.summary();
+            info!(who, %fingerprint, %database, %user, took_ms, plan, "a statement was explained");
         }
-        Err(error) => info!(who = caller.name(), %error, took_ms, "a statement was not explained"),
+        Err(error) => {
+            info!(who, %fingerprint, %database, %user, took_ms, %error, "a statement was not explained");
+        }
     }
 }
 

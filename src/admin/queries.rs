@@ -18,6 +18,7 @@ use super::format::Format;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::views::histogram::{self, FingerprintsView, ForgottenView, HistogramView};
+use super::views::plan::KnownPlan;
 use super::views::queries::{QueriesView, QueryView};
 use super::views::samples::{self, SamplesView};
 use super::views::selection::{One, OwnerSelection, Selection};
@@ -58,11 +59,13 @@ async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
 
 async fn query(State(sources): Source, Path(text): Path<String>, asked: Asked<One>) -> Response {
     let view = || {
-        let view = QueriesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
+        let fingerprint = wanted(&text)?;
+        let view = QueriesView::of(ledger(&sources)?, fingerprint, &asked.parameters)?;
         if view.is_empty() {
             Err(Problem::NoFingerprint(text.clone()))
         } else {
-            Ok(QueryView(view))
+            let plan = |owner| KnownPlan::of(&sources.explainer, fingerprint, owner);
+            Ok(QueryView::new(view, plan))
         }
     };
     answered(view(), asked.format)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::info;
 
 use super::plans::{Era, Key, MOST_ASKED, Plans, Turn};
 use crate::client::context::{Command, Shared};
@@ -17,10 +18,12 @@ use crate::plan::node::Plan;
 use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::explain::{Planned, Question, Reply};
-use crate::sql::fingerprint::Extent;
+use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::plannable::{has_plan, typed};
 use crate::sql::query::About;
+use crate::stats::ledger::Ledger;
 use crate::stats::record::{Owner, Record};
+use crate::stats::slow::Slow;
 use crate::stats::window::Window;
 
 /// How long a worker may take to say that it cannot, or to tell: longer than all limits of its own.
@@ -196,7 +199,8 @@ impl Explainer {
     }
 
     /// The plan of a statement: one that is at most a minute old, or a new one. `path`: the schemas to look names up
-    /// in, instead of those of the client that ran it. Cancel safe; the worker goes on to the end of what it began.
+    /// in, instead of those of the client that ran it. Cancel safe, but the worker goes on to the end of what it began,
+    /// and the next one of the database may begin meanwhile.
     ///
     /// # Errors
     /// As [`ExplainError`] says.
@@ -219,8 +223,12 @@ impl Explainer {
 
     /// The last plan of a statement, however old, and those it had, the newest first.
     #[must_use]
-    pub fn known(&self, about: &About, owner: &Arc<Owner>) -> (Option<Arc<Explained>>, Vec<Era>) {
-        let key = (about.fingerprint, Arc::clone(owner));
+    pub fn known(
+        &self,
+        fingerprint: Fingerprint,
+        owner: Owner,
+    ) -> (Option<Arc<Explained>>, Vec<Era>) {
+        let key = (fingerprint, Arc::new(owner));
         let plans = self.plans.lock();
         (plans.last(&key), plans.eras(&key))
     }
@@ -237,6 +245,40 @@ impl Explainer {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// A statement took long: asks for its plan, where `explain_auto` says so and that was not done lately. A task of
+    /// its own.
+    pub fn note_slow(self: &Arc<Self>, slow: &Slow, ledger: &Ledger) {
+        if !self.shared.pools.config().admin.explain_auto || !has_plan(slow.about.text.as_bytes()) {
+            return;
+        }
+        let key = (slow.about.fingerprint, Arc::clone(&slow.owner));
+        if !self.plans.lock().may_by_itself(&key, Instant::now()) {
+            return;
+        }
+        let mut target = None;
+        ledger.each(|record| {
+            let about = record.about.as_ref();
+            if about.is_some_and(|about| about.fingerprint == key.0) && record.owner == key.1 {
+                target = Target::of(record);
+            }
+        });
+        let (Some(target), explainer) = (target, Arc::clone(self)) else { return };
+        drop(tokio::spawn(async move {
+            let (fingerprint, owner) = (target.about.fingerprint, Arc::clone(&target.owner));
+            let Owner { database, user } = &*owner;
+            match explainer.explain(target, None).await {
+                Ok(explained) => {
+                    let (plan, took_ms) =
+                        (explained.plan.summary(), explained.took.as_secs_f64() * 1e3);
+                    info!(%fingerprint, %database, %user, took_ms, plan, "a slow statement was explained");
+                }
+                Err(error) => {
+                    info!(%fingerprint, %database, %user, %error, "a slow statement was not explained");
+                }
+            }
+        }));
     }
 
     async fn ask(
@@ -277,8 +319,7 @@ impl Explainer {
             plan,
             target: target.clone(),
         });
-        let (now, wall) = (Instant::now(), explained.taken);
-        self.plans.lock().note(target.key(), &explained, now, wall);
+        self.plans.lock().note(target.key(), path, &explained, Instant::now());
         Ok(explained)
     }
 

@@ -15,7 +15,7 @@ use crate::stats::record::Owner;
 /// A plan that is no older is not asked for again.
 pub const FRESH: Duration = Duration::from_secs(60);
 
-/// Plans of one database that may be asked for within [`SPAN`].
+/// Plans of one database that may be asked for within a minute.
 pub const MOST_ASKED: usize = 10;
 
 /// The time in which they are counted.
@@ -29,6 +29,12 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Plans before the last that are remembered of a statement.
 const MOST_CHANGES: usize = 10;
+
+/// A slow statement is explained by itself again after so long.
+const BY_ITSELF_AGAIN: Duration = Duration::from_secs(600);
+
+/// How many slow statements of all databases are explained by themselves within a minute: most turns are for people.
+const MOST_BY_THEMSELVES: usize = 4;
 
 /// What plans are remembered by.
 pub type Key = (Fingerprint, Arc<Owner>);
@@ -66,12 +72,23 @@ pub struct Plans {
     /// Of the plans in full.
     bytes: usize,
     databases: HashMap<Box<str>, Asked>,
+    /// Those that were explained by themselves, and when.
+    by_themselves: LruCache<Key, Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
-    last: Option<(Instant, Arc<Explained>)>,
+    last: Option<Last>,
     eras: VecDeque<Era>,
+}
+
+/// The last plan of a statement.
+#[derive(Debug)]
+struct Last {
+    at: Instant,
+    /// The schemas that were asked for.
+    path: Option<Box<str>>,
+    plan: Arc<Explained>,
 }
 
 #[derive(Debug, Default)]
@@ -82,24 +99,28 @@ struct Asked {
 
 impl Default for Plans {
     fn default() -> Self {
-        Self { statements: LruCache::new(MOST_STATEMENTS), bytes: 0, databases: HashMap::new() }
+        Self {
+            statements: LruCache::new(MOST_STATEMENTS),
+            bytes: 0,
+            databases: HashMap::new(),
+            by_themselves: LruCache::new(MOST_STATEMENTS),
+        }
     }
 }
 
 impl Plans {
-    /// The last plan, if it is fresh and was made with these schemas.
+    /// The last plan, if it is fresh and the same schemas were asked for.
     #[must_use]
     pub fn fresh(&self, key: &Key, path: Option<&str>, now: Instant) -> Option<Arc<Explained>> {
-        let (taken, plan) = self.statements.peek(key)?.last.as_ref()?;
-        let is_fresh = now.saturating_duration_since(*taken) < FRESH;
-        let is_it = path.is_none() || plan.search_path.as_deref() == path;
-        (is_fresh && is_it).then(|| Arc::clone(plan))
+        let last = self.statements.peek(key)?.last.as_ref()?;
+        let is_fresh = now.saturating_duration_since(last.at) < FRESH;
+        (is_fresh && last.path.as_deref() == path).then(|| Arc::clone(&last.plan))
     }
 
     /// The last plan, however old.
     #[must_use]
     pub fn last(&self, key: &Key) -> Option<Arc<Explained>> {
-        self.statements.peek(key)?.last.as_ref().map(|(_, plan)| Arc::clone(plan))
+        self.statements.peek(key)?.last.as_ref().map(|last| Arc::clone(&last.plan))
     }
 
     /// The plans that a statement had, the newest first.
@@ -127,6 +148,18 @@ impl Plans {
         Turn::Yes
     }
 
+    /// May a slow statement be explained by itself now? Then it counts as done.
+    pub fn may_by_itself(&mut self, key: &Key, now: Instant) -> bool {
+        let age = |then: &Instant| now.saturating_duration_since(*then);
+        let is_done = self.by_themselves.peek(key).is_some_and(|then| age(then) < BY_ITSELF_AGAIN);
+        let lately = self.by_themselves.iter().filter(|(_, then)| age(then) < SPAN).count();
+        let may = !is_done && lately < MOST_BY_THEMSELVES;
+        if may {
+            self.by_themselves.push(key.clone(), now);
+        }
+        may
+    }
+
     /// The one that was asked for is answered, or will never be.
     pub fn done(&mut self, database: &str) {
         if let Some(asked) = self.databases.get_mut(database) {
@@ -134,13 +167,12 @@ impl Plans {
         }
     }
 
-    /// Remembers a plan.
-    pub fn note(&mut self, key: Key, plan: &Arc<Explained>, now: Instant, wall: SystemTime) {
-        let cost = plan.plan.root.cost.1;
-        let pushed = Memory { last: Some((now, Arc::clone(plan))), eras: VecDeque::new() };
+    /// Remembers a plan that was asked for with these schemas.
+    pub fn note(&mut self, key: Key, path: Option<&str>, plan: &Arc<Explained>, now: Instant) {
+        let (wall, cost) = (plan.taken, plan.plan.root.cost.1);
         let mut memory = self.statements.pop(&key).unwrap_or_default();
         self.bytes -= memory.bytes();
-        memory.last = pushed.last;
+        memory.last = Some(Last { at: now, path: path.map(Into::into), plan: Arc::clone(plan) });
         match memory.eras.front_mut() {
             Some(era) if era.hash == plan.hash => (era.last_seen, era.cost) = (wall, cost),
             Some(_) | None => {
@@ -183,7 +215,7 @@ impl Plans {
 
 impl Memory {
     fn bytes(&self) -> usize {
-        self.last.as_ref().map_or(0, |(_, plan)| plan.json.len())
+        self.last.as_ref().map_or(0, |last| last.plan.json.len())
     }
 }
 

@@ -13,7 +13,7 @@ fn key(database: &str) -> Key {
 }
 
 /// A plan that reads by this index, of so many bytes.
-fn plan(index: &str, bytes: usize) -> Arc<Explained> {
+fn plan(index: &str, bytes: usize, taken: u64) -> Arc<Explained> {
     let json = format!(
         "[{{\"Plan\": {{\"Node Type\": \"Index Scan\", \"Index Name\": \"{index}\", \"Total Cost\": 5.5}}}}]"
     );
@@ -25,7 +25,7 @@ fn plan(index: &str, bytes: usize) -> Arc<Explained> {
         target: Target::new(Arc::new(about.unwrap()), Arc::clone(&key("shop").1), Seen::default()),
         source: Source::Normalised,
         search_path: None,
-        taken: SystemTime::UNIX_EPOCH,
+        taken: SystemTime::UNIX_EPOCH + Duration::from_secs(taken),
         took: Duration::ZERO,
         hash: read.hash(),
         hints: Vec::new(),
@@ -37,7 +37,7 @@ fn plan(index: &str, bytes: usize) -> Arc<Explained> {
 #[test]
 fn a_plan_is_fresh_for_a_while_and_for_its_schemas() {
     let (mut plans, now) = (Plans::default(), Instant::now());
-    plans.note(key("shop"), &plan("a", 10), now, SystemTime::UNIX_EPOCH);
+    plans.note(key("shop"), None, &plan("a", 10, 0), now);
     let is_fresh = |path, after| plans.fresh(&key("shop"), path, now + after).is_some();
     assert!(is_fresh(None, Duration::ZERO) && is_fresh(None, FRESH - Duration::from_millis(1)));
     assert!(!is_fresh(None, FRESH) && !is_fresh(Some("tenant"), Duration::ZERO));
@@ -69,7 +69,7 @@ fn plans_that_change_are_remembered_and_those_that_do_not_once() {
     let (mut plans, now) = (Plans::default(), Instant::now());
     let wall = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     for (at, index) in ["a", "a", "b", "a"].into_iter().enumerate() {
-        plans.note(key("shop"), &plan(index, 10), now, wall(at as u64));
+        plans.note(key("shop"), None, &plan(index, 10, at as u64), now);
     }
     let eras = plans.eras(&key("shop"));
     let shown: Vec<_> =
@@ -84,7 +84,7 @@ fn plans_that_change_are_remembered_and_those_that_do_not_once() {
         ]
     );
     for at in 0..2 * MOST_CHANGES {
-        plans.note(key("shop"), &plan(&at.to_string(), 10), now, wall(9));
+        plans.note(key("shop"), None, &plan(&at.to_string(), 10, 9), now);
     }
     assert_eq!(plans.eras(&key("shop")).len(), MOST_CHANGES);
 }
@@ -94,14 +94,27 @@ fn memory_is_bounded_and_the_history_stays() {
     let (mut plans, now) = (Plans::default(), Instant::now());
     let long = MOST_BYTES / 4;
     for database in ["a", "b", "c", "d", "e"] {
-        plans.note(key(database), &plan("i", long), now, SystemTime::UNIX_EPOCH);
+        plans.note(key(database), None, &plan("i", long, 0), now);
     }
     assert!(plans.bytes <= MOST_BYTES, "{}", plans.bytes);
     assert!(plans.last(&key("a")).is_none() && plans.last(&key("e")).is_some());
     assert_eq!(plans.eras(&key("a")).len(), 1);
     for number in 0..2 * MOST_STATEMENTS.get() {
-        plans.note(key(&number.to_string()), &plan("i", 10), now, SystemTime::UNIX_EPOCH);
+        plans.note(key(&number.to_string()), None, &plan("i", 10, 0), now);
     }
     assert_eq!(plans.statements.len(), MOST_STATEMENTS.get());
     assert_eq!(plans.bytes, 10 * MOST_STATEMENTS.get(), "what went is not counted any more");
+}
+
+#[test]
+fn slow_statements_are_explained_by_themselves_now_and_then() {
+    let (mut plans, now) = (Plans::default(), Instant::now());
+    for database in ["a", "b", "c", "d"] {
+        assert!(plans.may_by_itself(&key(database), now));
+    }
+    assert!(!plans.may_by_itself(&key("e"), now), "enough for now");
+    let later = now + SPAN;
+    assert!(plans.may_by_itself(&key("e"), later));
+    assert!(!plans.may_by_itself(&key("a"), later), "it was lately");
+    assert!(plans.may_by_itself(&key("a"), now + BY_ITSELF_AGAIN));
 }

@@ -271,3 +271,95 @@ fn it_can_be_switched_off() {
         if answer.body.contains("explain is off") { Ok(()) } else { Err(answer.body) }
     });
 }
+
+#[test]
+fn a_missing_index_is_named_and_what_changes_with_it_is_remembered() {
+    let world = Scenario::new().start();
+    shop(&world, 100_000);
+    let sql = "SELECT note FROM orders WHERE customer = 7 AND made BETWEEN now() - interval '1 day' AND now() AND 1 = 1";
+    let mut client = world.client();
+    client.query(sql);
+    let before = plan(&world, sql);
+    let hint = &before["hints"][0];
+    assert_eq!(hint["rule"], "missing_index", "{before}");
+    assert_eq!(hint["sql"], "CREATE INDEX CONCURRENTLY ON public.orders (customer, made)");
+    assert!(
+        hint["evidence"]
+            .as_str()
+            .unwrap()
+            .starts_with("it reads all 100000 rows of public.orders for")
+    );
+    world.prepare(hint["sql"].as_str().unwrap());
+    // With schemas that are said, the plan is made anew.
+    let answer = ask(&world, sql, &json!({"search_path": "public"}));
+    let after: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(after["hints"], json!([]), "{after}");
+    assert_ne!(after["plan_hash"], before["plan_hash"]);
+    let page = world.pooler.admin().json(&format!("/queries/{}", fingerprint(sql)));
+    let history = &page["plans"][0]["history"];
+    assert_eq!(
+        (&history[0]["plan_hash"], &history[1]["plan_hash"]),
+        (&after["plan_hash"], &before["plan_hash"]),
+        "{page}"
+    );
+    assert_eq!(history[1]["summary"], "Seq Scan on public.orders");
+    assert!(
+        page["plans"][0]["tree"].as_str().unwrap().contains("orders_customer_made_idx"),
+        "{page}"
+    );
+}
+
+#[test]
+fn people_see_the_plan_on_the_page_of_the_statement() {
+    let world = Scenario::new().start();
+    let mut client = world.client();
+    let sql = "SELECT '<b>' FROM pg_class WHERE relname = '<i>'";
+    client.run(&Batch::new().parse("s", sql).run("s", &[]).sync());
+    let path = format!("/queries/{}", fingerprint(sql));
+    plan(&world, sql);
+    let text = world.pooler.admin().get(&path, "text/plain").body;
+    assert!(
+        text.contains(
+            "\nIndex Scan using pg_class_relname_nsp_index on pg_catalog.pg_class  (cost="
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("generic plan: parameter values unknown; estimates are averages"),
+        "{text}"
+    );
+    let page = world.pooler.admin().get(&path, "text/html").body;
+    assert!(page.contains("Index Cond: (pg_class.relname = '&lt;i&gt;'::name)"), "{page}");
+    let database = &world.pooler.admin().json(&path)["queries"][0]["database"];
+    let body =
+        format!("data-body=\"{{&quot;db&quot;:{database},&quot;user&quot;:&quot;app&quot;}}\"");
+    let body = body.replace(&database.to_string(), &database.to_string().replace('"', "&quot;"));
+    assert!(page.contains(&format!("data-post=\"{path}/explain\" {body}")), "{page}");
+}
+
+#[test]
+fn what_is_slow_is_explained_by_itself_where_that_is_asked_for() {
+    let slow = Scenario::new().set("log.log_slow_statements", "50ms");
+    let world = slow.set("admin.explain_auto", true).start();
+    let mut client = world.client();
+    let sql = "SELECT pg_sleep(0.06) FROM pg_class WHERE oid = 1259";
+    client.query("SELECT 'quick'");
+    client.query(sql);
+    wait_for(PATIENCE, "the plan", || {
+        let page =
+            world.pooler.admin().get(&format!("/queries/{}", fingerprint(sql)), "application/json");
+        if page
+            .body
+            .contains("\"summary\":\"Index Scan using pg_class_oid_index on pg_catalog.pg_class\"")
+        {
+            Ok(())
+        } else {
+            Err(page.body)
+        }
+    });
+    client.query(sql);
+    let quick = world.pooler.admin().json(&format!("/queries/{}", fingerprint("SELECT 'quick'")));
+    assert_eq!(quick["plans"], json!([]));
+    let metrics = world.pooler.admin().get("/metrics", "text/plain").body;
+    assert!(metrics.contains("pooler_explains_total{outcome=\"planned\"} 1"), "{metrics}");
+}

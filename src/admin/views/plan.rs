@@ -1,16 +1,19 @@
 //! A plan: as text for people, in JSON as Postgres gave it, with the plans before it.
 
+use maud::{Markup, html};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::numbers::millis;
 use crate::admin::answer::View;
 use crate::admin::human;
-use crate::control::explain::{Explained, Source};
+use crate::control::explain::{Explained, Explainer, Source};
 use crate::control::plans::Era;
 use crate::plan::hints::Hint;
 use crate::plan::text::{Columns, tree};
+use crate::sql::fingerprint::Fingerprint;
+use crate::stats::record::Owner;
 
 /// What holds for every plan that is made without values.
 pub(crate) const LABEL: &str = "generic plan: parameter values unknown; estimates are averages";
@@ -64,6 +67,113 @@ impl From<Era> for EraRow {
     }
 }
 
+/// What is known of the plans of a statement of one pool.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub(crate) struct KnownPlan {
+    pub(crate) database: String,
+    pub(crate) user: String,
+    pub(crate) label: &'static str,
+    /// When the last one was asked for; `null`: it is not remembered in full.
+    pub(crate) taken: Option<String>,
+    /// The last one, as Postgres shows it in text; `null`: it is not remembered in full.
+    pub(crate) tree: Option<String>,
+    /// What may be wrong with it.
+    pub(crate) hints: Vec<Hint>,
+    /// The plans that it had since the program started, the newest first.
+    pub(crate) history: Vec<EraRow>,
+}
+
+impl KnownPlan {
+    /// Of one statement and pool; none if it was never explained.
+    pub(crate) fn of(
+        explainer: &Explainer,
+        fingerprint: Fingerprint,
+        owner: Owner,
+    ) -> Option<Self> {
+        let (database, user) = (owner.database.to_string(), owner.user.to_string());
+        let (last, eras) = explainer.known(fingerprint, owner);
+        let last = last.as_deref();
+        (!eras.is_empty()).then(|| Self {
+            database,
+            user,
+            label: LABEL,
+            taken: last.map(|last| human::moment(last.taken)),
+            tree: last.map(|last| tree(&last.plan, Columns::Hidden)),
+            hints: last.map_or_else(Vec::new, |last| last.hints.clone()),
+            history: eras.into_iter().map(EraRow::from).collect(),
+        })
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let Self { database, user, label, taken, tree, hints, history } = self;
+        let mut text = format!("\nplan of {user}@{database}");
+        if let (Some(taken), Some(tree)) = (taken, tree) {
+            text.push_str(&format!(" at {taken}\n{label}\n\n{}", clean(tree)));
+        }
+        text.push('\n');
+        hints.iter().for_each(|hint| text.push_str(&hint_text(hint)));
+        history.iter().for_each(|era| text.push_str(&era.line()));
+        text
+    }
+
+    /// For browsers.
+    pub(crate) fn html(&self) -> Markup {
+        html! {
+            h2 { "plan of " (self.user) "@" (self.database) }
+            @if let Some(tree) = &self.tree { pre.text { (tree) } }
+            @for hint in &self.hints {
+                div.alert {
+                    b { (hint.advice) } br; (hint.evidence)
+                    @if let Some(sql) = &hint.sql { pre { (sql) ";" } }
+                }
+            }
+            div.wide {
+                table {
+                    thead { tr { th.l { "plan" } th { "cost" } th.l { "first seen" } th.l { "last seen" } th.l { "reads" } } }
+                    tbody {
+                        @for era in &self.history {
+                            tr {
+                                td.l { (era.plan_hash) }
+                                td { (format!("{:.2}", era.total_cost)) }
+                                td.l.dim { (era.first_seen) }
+                                td.l.dim { (era.last_seen) }
+                                td.l { (era.summary) }
+                            }
+                        }
+                    }
+                }
+            }
+            footer { (self.label) "." }
+        }
+    }
+}
+
+/// Buttons that ask for the plan of a statement of these pools (database and user): the page's script shows and serves them.
+pub(crate) fn buttons<'a>(
+    fingerprint: &str,
+    owners: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Markup {
+    html! {
+        @for (database, user) in owners.take(MOST_BUTTONS) {
+            button hidden data-post={ "/queries/" (fingerprint) "/explain" }
+                data-body=(json!({ "db": database, "user": user })) {
+                "explain as " (user) "@" (database)
+            }
+            " "
+        }
+        span id="said" role="status" {}
+    }
+}
+
+/// Pools of one statement that have a button.
+const MOST_BUTTONS: usize = 10;
+
+/// Lines as they are, without what a terminal would act on.
+fn clean(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
 /// A plan's hash as it is shown.
 fn hash(hash: u64) -> String {
     format!("{hash:016x}")
@@ -99,7 +209,7 @@ impl View for PlanView {
     fn text(&self) -> String {
         let mut text =
             format!("{}  {}@{}\n{LABEL}\n\n", self.fingerprint, self.user, self.database);
-        text.push_str(&self.tree.replace(|c: char| c.is_control() && c != '\n', "?"));
+        text.push_str(&clean(&self.tree));
         text.push('\n');
         for hint in &self.hints {
             text.push_str(&hint_text(hint));

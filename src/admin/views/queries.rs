@@ -21,7 +21,7 @@ use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
-use crate::stats::record::{RELATIVE_ERROR, Record};
+use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
 use crate::stats::spread::Spread;
 use crate::stats::sums::MOST_TRACKED;
 use crate::stats::window::{Totals, Window};
@@ -345,27 +345,44 @@ impl View for QueriesView {
 
 /// One fingerprint in full.
 #[derive(Debug, JsonSchema, Serialize)]
-#[serde(transparent)]
-pub(crate) struct QueryView(pub(crate) QueriesView);
+pub(crate) struct QueryView {
+    #[serde(flatten)]
+    queries: QueriesView,
+    /// The plans of it that were asked for.
+    plans: Vec<KnownPlan>,
+}
+
+impl QueryView {
+    /// These statements of one fingerprint, with what is known of the plan of each.
+    pub(crate) fn new(queries: QueriesView, plan: impl Fn(Owner) -> Option<KnownPlan>) -> Self {
+        let owner = |row: &QueryRow| Owner {
+            database: row.database.as_str().into(),
+            user: row.user.as_str().into(),
+        };
+        let plans = queries.queries.iter().filter_map(|row| plan(owner(row))).collect();
+        Self { queries, plans }
+    }
+}
 
 impl View for QueryView {
     fn text(&self) -> String {
         let mut text = String::new();
-        if let Some(row) = self.0.queries.first() {
+        if let Some(row) = self.queries.queries.first() {
             let clean = row.text.replace(|c: char| c.is_control(), "?");
             let words: Vec<_> = clean.split(' ').map(str::to_owned).collect();
             text = format!("{}  {}  {}\n\n", row.fingerprint, row.kind, row.summary)
                 + &wrapped(&words, " ")
                 + "\n";
         }
-        for row in &self.0.queries {
+        for row in &self.queries.queries {
             text.push_str(&wrapped(&row.words(), ", "));
         }
+        self.plans.iter().for_each(|plan| text.push_str(&plan.text()));
         text
     }
 
     fn html(&self) -> Page {
-        html::one(&self.0)
+        html::one(&self.queries, &self.plans)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::super::plan::{KnownPlan, buttons};
 use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
 use super::super::selection::{KINDS, OTHER, OwnerSelection, Selection, WINDOWS};
 use super::{QueriesView, QueryRow};
@@ -135,7 +136,7 @@ fn row(query: &QueryRow) -> Markup {
 }
 
 /// One statement in full: its text, how its times are spread, and what it did for whom.
-pub(super) fn one(view: &QueriesView) -> Page {
+pub(super) fn one(view: &QueriesView, plans: &[KnownPlan]) -> Page {
     let mut bars = Bars::default();
     view.queries.iter().for_each(|query| bars.add(&query.bars));
     let first = view.queries.first();
@@ -165,9 +166,12 @@ pub(super) fn one(view: &QueriesView) -> Page {
                 tbody { @for query in &view.queries { (owner(query)) } }
             }
         }
+        @for plan in plans { (plan.html()) }
         footer { "Percentiles are off by " (format!("{:.0}", view.rel_error * 100.0)) " % at most." }
     };
-    Page::new(title, live)
+    let owners = view.queries.iter().map(|query| (&*query.database, &*query.user));
+    let head = buttons(&title, owners);
+    Page { title, head, live }
 }
 
 fn owner(query: &QueryRow) -> Markup {
