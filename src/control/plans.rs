@@ -15,7 +15,7 @@ use crate::stats::record::Owner;
 /// A plan that is no older is not asked for again.
 pub const FRESH: Duration = Duration::from_secs(60);
 
-/// Plans of one database that may be asked for within [`SPAN`].
+/// Plans of one database that may be asked for within a minute.
 pub const MOST_ASKED: usize = 10;
 
 /// The time in which they are counted.
