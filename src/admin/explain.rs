@@ -93,7 +93,7 @@ fn log(
     explained: &Result<Arc<Explained>, ExplainError>,
     began: Instant,
 ) {
-    let (who, took_ms) = (caller.name(), began.elapsed().as_secs_f64() * 1e3);
+    let (who, took_ms) = (caller.name(), began.elapsed().as_micros() as f64 / 1e3);
     let Owner { database, user } = owner;
     match explained {
         Ok(explained) => {

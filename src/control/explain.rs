@@ -271,7 +271,7 @@ impl Explainer {
             match explainer.explain(target, None).await {
                 Ok(explained) => {
                     let (plan, took_ms) =
-                        (explained.plan.summary(), explained.took.as_secs_f64() * 1e3);
+                        (explained.plan.summary(), explained.took.as_micros() as f64 / 1e3);
                     info!(%fingerprint, %database, %user, took_ms, plan, "a slow statement was explained");
                 }
                 Err(error) => {
