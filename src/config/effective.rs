@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::settings::{Database, PinPolicy, PoolMode, ServerReset, User};
+use super::statements::StripComments;
 use super::{Config, FALLBACK};
 
 /// The limits of the pool that serves a database and a user.
@@ -46,6 +47,8 @@ pub struct SessionRules {
     pub max_pinned: u32,
     /// When a server gets `DISCARD ALL`.
     pub reset: ServerReset,
+    /// Which comments are taken off statements.
+    pub strip: StripComments,
 }
 
 /// How long a client may take; `None` is without limit.
@@ -120,6 +123,7 @@ impl Config {
             pin: database.pin.unwrap_or(self.pool.pin),
             max_pinned: database.max_pinned.unwrap_or(self.pool.max_pinned),
             reset: self.pool.server_reset,
+            strip: database.strip_comments.unwrap_or(self.pool.strip_comments),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules};
+use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, StripComments};
 use crate::sql::feature::{FEATURES, Feature, Features};
 
 /// The rules in force, how many clients are pinned, and how many were.
@@ -14,12 +14,14 @@ pub struct Rules {
     mode: AtomicU8,
     pin: AtomicU8,
     reset: AtomicU8,
+    strip: AtomicU8,
     max_pinned: AtomicU32,
     pinned: AtomicU32,
 }
 
 const MODES: [PoolMode; 3] = [PoolMode::Transaction, PoolMode::Session, PoolMode::Statement];
 const POLICIES: [PinPolicy; 2] = [PinPolicy::Allow, PinPolicy::Reject];
+const STRIPS: [StripComments; 2] = [StripComments::Off, StripComments::Tags];
 const RESETS: [ServerReset; 3] = [ServerReset::Auto, ServerReset::Always, ServerReset::Never];
 
 impl Rules {
@@ -30,6 +32,7 @@ impl Rules {
             mode: AtomicU8::new(0),
             pin: AtomicU8::new(0),
             reset: AtomicU8::new(0),
+            strip: AtomicU8::new(0),
             max_pinned: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
             pins: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -44,6 +47,7 @@ impl Rules {
         self.mode.store(place(&MODES, rules.mode), Ordering::Relaxed);
         self.pin.store(place(&POLICIES, rules.pin), Ordering::Relaxed);
         self.reset.store(place(&RESETS, rules.reset), Ordering::Relaxed);
+        self.strip.store(place(&STRIPS, rules.strip), Ordering::Relaxed);
         self.max_pinned.store(rules.max_pinned, Ordering::Relaxed);
     }
 
@@ -59,6 +63,13 @@ impl Rules {
     #[must_use]
     pub fn reset(&self) -> ServerReset {
         RESETS[usize::from(self.reset.load(Ordering::Relaxed))]
+    }
+
+    /// `strip_comments`.
+    #[inline]
+    #[must_use]
+    pub fn strip(&self) -> StripComments {
+        STRIPS[usize::from(self.strip.load(Ordering::Relaxed))]
     }
 
     /// May one more client be pinned?
@@ -141,6 +152,7 @@ mod tests {
             pin: PinPolicy::Allow,
             max_pinned: 1,
             reset: ServerReset::Auto,
+            strip: StripComments::Off,
         };
         let rules = Rules::new(wanted);
         for mode in MODES {
@@ -149,6 +161,10 @@ mod tests {
                 rules.set(wanted);
                 assert_eq!((rules.mode(), rules.reset()), (mode, reset));
             }
+        }
+        for strip in STRIPS {
+            rules.set(SessionRules { strip, ..wanted });
+            assert_eq!(rules.strip(), strip);
         }
         assert!(rules.may_pin());
         let listen = [Feature::Listen].into_iter().collect();

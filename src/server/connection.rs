@@ -11,7 +11,7 @@ use super::inventory::Inventory;
 use super::kept::Kept;
 use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
-use super::statement::{ServerStatements, Statement};
+use super::statement::{ServerStatements, Statement, Tagged};
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
@@ -59,6 +59,8 @@ pub enum Undo {
         name: Box<[u8]>,
         /// What it still means.
         statement: Arc<Statement>,
+        /// What was taken off its text.
+        tagged: Option<Tagged>,
     },
     /// A Parse of a name that the client has already: nothing to take back, but the name is said.
     Duplicate(Box<[u8]>),
@@ -73,7 +75,7 @@ impl Undo {
     #[must_use]
     pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
         match self {
-            Self::Closed { name, statement } if statement.id == id => Some(name),
+            Self::Closed { name, statement, .. } if statement.id == id => Some(name),
             Self::Closed { .. }
             | Self::Parsed { .. }
             | Self::ParsedUnnamed { .. }

@@ -8,6 +8,7 @@ pub mod lexer;
 pub mod plannable;
 pub mod query;
 pub mod role;
+pub mod strip;
 pub mod tags;
 pub mod trace;
 

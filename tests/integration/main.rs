@@ -35,6 +35,7 @@ mod replication;
 mod session;
 mod shutdown;
 mod startup;
+mod strip_comments;
 mod support;
 mod timeouts;
 mod tls_clients;
