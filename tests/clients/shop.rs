@@ -79,7 +79,7 @@ fn shop_in(world: &World, settings: &[(&str, &str)]) {
         found.sort_unstable();
         if found == FINDINGS { Ok(()) } else { Err(format!("{settings:?}: {page}")) }
     });
-    plan_of_the_missing_index(&world);
+    plan_of_the_missing_index(world);
     let page = world.pooler.admin().json("/idle");
     assert_eq!(text(&page["idle"][0], "route"), "/checkout/", "{settings:?}: {page}");
 }

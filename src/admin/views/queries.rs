@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::numbers::{known, millis};
+use super::plan::KnownPlan;
 use super::ranking::{MOST_SHOWN, Named, Picked, Sort, more};
 use super::selection::{OTHER, One, Selection, has_percentiles};
 use super::wrapped;
