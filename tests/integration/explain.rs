@@ -320,7 +320,7 @@ fn people_see_the_plan_on_the_page_of_the_statement() {
     let text = world.pooler.admin().get(&path, "text/plain").body;
     assert!(
         text.contains(
-            "\nIndex Scan using pg_class_relname_nsp_index on pg_catalog.pg_class  (cost="
+            "\nIndex Only Scan using pg_class_relname_nsp_index on pg_catalog.pg_class  (cost="
         ),
         "{text}"
     );
@@ -348,10 +348,9 @@ fn what_is_slow_is_explained_by_itself_where_that_is_asked_for() {
     wait_for(PATIENCE, "the plan", || {
         let page =
             world.pooler.admin().get(&format!("/queries/{}", fingerprint(sql)), "application/json");
-        if page
-            .body
-            .contains("\"summary\":\"Index Scan using pg_class_oid_index on pg_catalog.pg_class\"")
-        {
+        if page.body.contains(
+            "\"summary\":\"Index Only Scan using pg_class_oid_index on pg_catalog.pg_class\"",
+        ) {
             Ok(())
         } else {
             Err(page.body)
