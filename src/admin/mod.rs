@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod connections;
 mod explain;
+mod follow;
 mod format;
 mod guard;
 mod html;
