@@ -19,6 +19,7 @@ use crate::client::context::{Command, Shared, slow_thresholds};
 use crate::config::Config;
 use crate::control::accounts;
 use crate::control::census::Census;
+use crate::control::explain::Explainer;
 use crate::control::health::{self, Health};
 use crate::control::history::{self, History};
 use crate::descriptors;
@@ -279,8 +280,9 @@ fn background(
     background.spawn(keep_swept(Arc::clone(shared)));
     let health = Arc::<Health>::default();
     background.spawn(health::watch(Arc::clone(shared), Arc::clone(&health)));
+    let explainer = Explainer::new(Arc::clone(shared));
     if let Some(ledger) = shared.ledger.clone() {
-        background.spawn(accounts::keep(ledger));
+        background.spawn(accounts::keep(ledger, Arc::clone(&explainer)));
     }
     if listeners.is_empty() && shared.pools.config().otel.endpoint.is_none() {
         return Ok((background, None));
@@ -292,6 +294,7 @@ fn background(
         shared: Arc::clone(shared),
         census,
         history,
+        explainer,
         health,
         lifecycle: Arc::clone(lifecycle),
         started: (Instant::now(), SystemTime::now()),

@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod net;
 pub mod notify;
 pub mod otel;
+pub mod plan;
 pub mod pool;
 pub mod protocol;
 pub mod relay;

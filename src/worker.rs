@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use crate::client::context::{Arrival, Command, Shared, WorkerContext};
+use crate::client::explain;
 use crate::client::handshake::serve;
 use crate::client::record::Kick;
 use crate::client::timing::overdue;
@@ -138,6 +139,10 @@ fn obey(context: &Rc<WorkerContext>, command: Command) {
         Command::Tally(answer) => drop(answer.send(context.tally())),
         Command::Meters(pools, answer) => drop(answer.send(context.meters(&pools))),
         Command::Clients(wanted, answer) => drop(answer.send(context.seen_clients(wanted))),
+        Command::SearchPath(client, answer) => drop(answer.send(context.search_path_of(client))),
+        Command::Explain(errand, answer) => {
+            drop(spawn_local(explain::run(Rc::clone(context), *errand, answer)));
+        }
         // Answered where the end of it is noticed.
         Command::Drain(_) => {}
     }

@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod connections;
+mod explain;
 mod follow;
 mod format;
 mod guard;
@@ -43,6 +44,7 @@ use tokio::task::JoinSet;
 
 use crate::client::context::Shared;
 use crate::control::census::Census;
+use crate::control::explain::Explainer;
 use crate::control::health::Health;
 use crate::control::history::History;
 use crate::lifecycle::Lifecycle;
@@ -56,6 +58,8 @@ pub struct Sources {
     pub census: Census,
     /// The last minute.
     pub history: Arc<History>,
+    /// Asks for plans.
+    pub explainer: Arc<Explainer>,
     /// Whether Postgres is there.
     pub health: Arc<Health>,
     /// Whether the program ends.

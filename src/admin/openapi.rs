@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::explain;
 use super::parameters::{NoParameters, Parameters};
 use super::queries::{Reset, Sql};
 use super::routes::{ACTIONS, ENDPOINTS};
@@ -15,6 +16,7 @@ use super::views::databases::DatabasesView;
 use super::views::histogram::{self, FingerprintsView, ForgottenView, HistogramView};
 use super::views::idle::{self, IdleView};
 use super::views::nplusone::{self, FindingsView, IgnoredView};
+use super::views::plan::PlanView;
 use super::views::pools::{PoolRow, PoolsView};
 use super::views::queries::{QueriesView, QueryView};
 use super::views::routes::{self, RouteView, RoutesView};
@@ -54,7 +56,8 @@ const PAGES: [Known; 19] = [
 ];
 
 /// What is sent with POST, and what comes back.
-const BODIES: [(&str, Make, Make); 3] = [
+const BODIES: [(&str, Make, Make); 4] = [
+    ("/queries/{fingerprint}/explain", of::<explain::Wanted>, of::<PlanView>),
     ("/queries/reset", of::<Reset>, of::<ForgottenView>),
     ("/nplusone/{id}/ignore", of::<Map<String, Value>>, of::<IgnoredView>),
     ("/fingerprint", of::<Sql>, of::<FingerprintsView>),

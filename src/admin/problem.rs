@@ -13,6 +13,8 @@ use super::format::Format;
 use super::html::Page;
 use super::html::pieces::alert;
 use super::routes::ENDPOINTS;
+use crate::client::explain::ErrandError;
+use crate::control::explain::ExplainError;
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +100,16 @@ pub(super) enum Problem {
     /// `admin_pages = "metrics"`.
     #[error("admin_pages is metrics: there are /metrics, /healthz, /readyz and /version")]
     MetricsOnly,
+    /// There is no plan.
+    #[error("{text}")]
+    NoPlan {
+        /// Whose fault it is.
+        status: StatusCode,
+        /// Why, for people.
+        text: String,
+        /// When to ask again, seconds; 0: not by itself.
+        again: u64,
+    },
     /// Each follower holds a connection.
     #[error("{MOST_FOLLOWERS} follow already, which is the most that can")]
     TooManyFollowers,
@@ -130,6 +142,7 @@ impl Problem {
             Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Host(_) | Self::Role { .. } => StatusCode::FORBIDDEN,
             Self::Silent(_) | Self::TooManyFollowers => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoPlan { status, .. } => *status,
         }
     }
 
@@ -165,11 +178,34 @@ impl Problem {
                 }
             }
             StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(WINDOW.as_secs()));
+                let again =
+                    if let Self::NoPlan { again, .. } = self { *again } else { WINDOW.as_secs() };
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(again));
             }
             _ => {}
         }
         response
+    }
+}
+
+impl From<ExplainError> for Problem {
+    fn from(error: ExplainError) -> Self {
+        let (status, again) = match &error {
+            ExplainError::Off => (StatusCode::NOT_FOUND, 0),
+            ExplainError::Running => (StatusCode::TOO_MANY_REQUESTS, 1),
+            ExplainError::TooOften(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
+            ExplainError::Errand(ErrandError::Busy) => (StatusCode::CONFLICT, 0),
+            ExplainError::Errand(
+                ErrandError::NoServer(_) | ErrandError::Lost(_) | ErrandError::Late,
+            )
+            | ExplainError::NoPool
+            | ExplainError::Silent => (StatusCode::SERVICE_UNAVAILABLE, 0),
+            ExplainError::NoPlan(_)
+            | ExplainError::Incomplete
+            | ExplainError::Refused { .. }
+            | ExplainError::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, 0),
+        };
+        Self::NoPlan { status, text: error.to_string(), again }
     }
 }
 

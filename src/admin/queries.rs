@@ -19,6 +19,7 @@ use super::format::Format;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::views::histogram::{self, FingerprintsView, ForgottenView, HistogramView};
+use super::views::plan::KnownPlan;
 use super::views::queries::{QueriesView, QueryView};
 use super::views::samples::{self, SamplesView};
 use super::views::selection::{One, OwnerSelection, Selection};
@@ -49,7 +50,7 @@ pub(super) fn ledger(sources: &Sources) -> Result<&Ledger, Problem> {
     sources.shared.ledger.as_deref().ok_or(Problem::NotCounted)
 }
 
-fn wanted(text: &str) -> Result<Fingerprint, Problem> {
+pub(super) fn wanted(text: &str) -> Result<Fingerprint, Problem> {
     text.parse().map_err(|_| Problem::NoFingerprint(text.to_owned()))
 }
 
@@ -60,8 +61,12 @@ async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
 
 async fn query(State(sources): Source, Path(text): Path<String>, asked: Asked<One>) -> Response {
     let view = || {
-        let view = QueryView::new(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
-        if view.is_empty() { Err(Problem::NoFingerprint(text.clone())) } else { Ok(view) }
+        let fingerprint = wanted(&text)?;
+        let view = QueryView::new(ledger(&sources)?, fingerprint, &asked.parameters)?;
+        if view.is_empty() {
+            return Err(Problem::NoFingerprint(text.clone()));
+        }
+        Ok(view.with_plans(|owner| KnownPlan::of(&sources.explainer, fingerprint, owner)))
     };
     answered(view(), asked.format)
 }
@@ -168,7 +173,7 @@ async fn fingerprint(headers: HeaderMap, asked: Asked<NoParameters>, body: Bytes
 }
 
 /// A body of JSON that says so: a form on a web page can send none without asking first (CORS).
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     is_json(headers)?;
     serde_json::from_slice(body).map_err(|error| Problem::Body(error.to_string()))
 }

@@ -13,6 +13,7 @@ use axum::routing::get;
 use super::Sources;
 use super::access::Caller;
 use super::answer::answer;
+use super::explain;
 use super::format::Format;
 use super::guard::{Guard, guard};
 use super::insight;
@@ -64,10 +65,14 @@ pub(super) const ENDPOINTS: [(&str, &str); 21] = [
 ];
 
 /// What is sent with POST, and what it does.
-pub(super) const ACTIONS: [(&str, &str); 3] = [
+pub(super) const ACTIONS: [(&str, &str); 4] = [
     (
         "/queries/reset",
         "forgets statements, routes, candidates and pauses: all, or of a `fingerprint`, `db`, `user`",
+    ),
+    (
+        "/queries/{fingerprint}/explain",
+        "asks Postgres how it would run a statement, without running it",
     ),
     ("/nplusone/{id}/ignore", "lists a candidate no more, until the program ends"),
     ("/fingerprint", "gives hash and text of each statement in `sql`"),
@@ -95,6 +100,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/openapi.json", get(openapi))
         .merge(queries::router())
         .merge(insight::router())
+        .merge(explain::router())
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Guard::new(Arc::clone(&sources)), guard))
@@ -228,7 +234,8 @@ async fn no_method(request: Request) -> Response {
     let given = request.method().to_string();
     let given_path = request.uri().path();
     let ignores = given_path.starts_with("/nplusone/");
-    let is_action = ignores || ACTIONS.iter().any(|(path, _)| *path == given_path);
+    let explains = given_path.starts_with("/queries/") && given_path.ends_with("/explain");
+    let is_action = ignores || explains || ACTIONS.iter().any(|(path, _)| *path == given_path);
     let allowed = if is_action { "POST" } else { "GET" };
     Problem::Method { given, allowed }.answer(Format::accepted(request.headers()))
 }

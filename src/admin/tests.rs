@@ -80,7 +80,9 @@ impl Site {
                         Command::Clients(wanted, answer) => {
                             drop(answer.send(asked.seen_clients(wanted)));
                         }
-                        Command::Accept(..)
+                        Command::SearchPath(..)
+                        | Command::Explain(..)
+                        | Command::Accept(..)
                         | Command::Cancel { .. }
                         | Command::Drain(_)
                         | Command::DrainNow
@@ -90,6 +92,7 @@ impl Site {
             });
         }
         let sources = Arc::new(Sources {
+            explainer: crate::control::explain::Explainer::new(Arc::clone(&shared)),
             census: Census::new(Arc::clone(&shared)),
             shared,
             history: Arc::default(),

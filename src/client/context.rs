@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::alike::Alike;
+use super::explain::{Errand, ErrandError};
 use super::key::CancelKeys;
 use super::logins::{LoginPlace, Logins};
 use super::look::{SeenClients, Tally, Wanted};
@@ -30,6 +31,7 @@ use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
+use crate::server::explain::Reply;
 use crate::stats::findings::Ignored;
 use crate::stats::insight::Detection;
 use crate::stats::ledger::Ledger;
@@ -114,6 +116,10 @@ pub enum Command {
     Meters(Arc<[Arc<Pool>]>, oneshot::Sender<Vec<(Arc<Pool>, Meter)>>),
     /// Tell of some clients.
     Clients(Wanted, oneshot::Sender<SeenClients>),
+    /// Tell the `search_path` of the client with this number, if there is one and it has set any.
+    SearchPath(u64, oneshot::Sender<Option<Box<str>>>),
+    /// Ask Postgres for a plan.
+    Explain(Box<Errand>, oneshot::Sender<Result<Reply, ErrandError>>),
 }
 
 /// One worker, as its clients see it.

@@ -165,6 +165,14 @@ impl WorkerContext {
         SeenClients { clients: seen.collect(), matching }
     }
 
+    /// The `search_path` of the client with this number, if it is here and has one of its own.
+    #[must_use]
+    pub fn search_path_of(&self, client: u64) -> Option<Box<str>> {
+        let clients = self.clients.borrow();
+        let found = clients.iter().find(|(_, record)| record.id == client);
+        found.and_then(|(_, record)| record.search_path.borrow().clone())
+    }
+
     fn look_at(&self, client: &ClientRecord, now: u64) -> SeenClient {
         let since = |moment: u64| now.saturating_sub(moment) / 1_000;
         let server_pid = client.server_pid.get();

@@ -6,6 +6,7 @@ mod again;
 pub mod alike;
 pub mod context;
 pub mod credentials;
+pub mod explain;
 mod farewell;
 pub mod handshake;
 mod held;

@@ -103,6 +103,8 @@ pub struct ClientRecord {
     pub pool_place: usize,
     /// Its `application_name`.
     pub application: RefCell<Box<str>>,
+    /// Its `search_path`, if that is not its server's own.
+    pub search_path: RefCell<Option<Box<str>>>,
     /// How long it may take.
     pub timeouts: RefCell<Rc<ClientTimeouts>>,
     /// When it logged in (worker's clock, nanoseconds).
@@ -138,6 +140,7 @@ impl ClientRecord {
             names,
             pool_place,
             application: RefCell::default(),
+            search_path: RefCell::default(),
             timeouts: RefCell::new(timeouts),
             connected_at: now,
             phase: Cell::new(Phase::Idle),

@@ -182,7 +182,7 @@ impl Session {
             let (record, log) = (&parts.record, parts.handle.queries.as_ref());
             ClientStatements::watched_by(log, record.id, &record.application.borrow())
         };
-        Self {
+        let session = Self {
             stream: parts.stream,
             state: State::Idle,
             saying: Saying::Anything,
@@ -202,7 +202,9 @@ impl Session {
             context: parts.context,
             handle: parts.handle,
             _places: parts.places,
-        }
+        };
+        session.show_search_path();
+        session
     }
 
     /// Runs to the end.

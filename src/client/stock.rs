@@ -29,6 +29,7 @@ impl Session {
         let State::Active(server) = &mut self.state else { return Stock::Known };
         if !server.connection().reported.is_empty() {
             self.learn_reported();
+            self.show_search_path();
         }
         let State::Active(server) = &mut self.state else { return Stock::Known };
         let connection = server.connection();
@@ -40,6 +41,7 @@ impl Session {
                 }
                 Verdict::Answered => {
                     self.learn(&answer);
+                    self.show_search_path();
                     self.settle_fit();
                     if answer.effects.resets() && self.restore(nanos) {
                         return Stock::Asked;
@@ -58,6 +60,14 @@ impl Session {
         let question = Box::new(Inventory::new(self.worth_asking(*effects)));
         let State::Active(server) = &mut self.state else { return Stock::Known };
         if server.connection().ask(question, nanos) { Stock::Asked } else { Stock::Known }
+    }
+
+    /// Lets others see which schemas the client's names are looked up in.
+    pub(super) fn show_search_path(&self) {
+        let path = self.settings.get("search_path");
+        if self.record.search_path.borrow().as_deref() != path {
+            *self.record.search_path.borrow_mut() = path.map(Into::into);
+        }
     }
 
     /// Settings that were reset are Postgres' defaults now, and not what the client logged in with.

@@ -194,6 +194,10 @@ settings! {
         nplusone: bool = Flag(true) => Switch, Restart;
         /// What is never listed there, with commas: route=/health, application=cron, user=app, fingerprint=9b922b45ac2fa024.
         nplusone_ignore: Vec<IgnoreRule> = Text("") => IgnoreRules, Restart;
+        /// Whether Postgres may be asked how it would run a statement (POST /queries/FINGERPRINT/explain). It needs query_stats.
+        explain: bool = Flag(true) => Switch, Live;
+        /// Whether a statement that takes as long as log_slow_statements is explained by itself, at most once in ten minutes and four of them a minute.
+        explain_auto: bool = Flag(false) => Switch, Live;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.

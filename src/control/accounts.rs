@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
+use super::explain::Explainer;
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::Outcome;
 use crate::stats::slow::Slow;
@@ -14,8 +15,8 @@ use crate::stats::slow::Slow;
 /// Workers hand over at each of their ticks, 50 ms apart.
 const ADD_UP_EVERY: Duration = Duration::from_millis(100);
 
-/// Keeps the ledger, until dropped.
-pub async fn keep(ledger: Arc<Ledger>) {
+/// Keeps the ledger, until dropped. Of what is slow, the explainer hears.
+pub async fn keep(ledger: Arc<Ledger>, explainer: Arc<Explainer>) {
     let mut ticks = interval(ADD_UP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -23,6 +24,7 @@ pub async fn keep(ledger: Arc<Ledger>) {
         ledger.add_up();
         for slow in ledger.take_unlogged() {
             log(&slow);
+            explainer.note_slow(&slow, &ledger);
         }
     }
 }

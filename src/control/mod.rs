@@ -3,8 +3,10 @@
 
 pub mod accounts;
 pub mod census;
+pub mod explain;
 pub mod health;
 pub mod history;
+pub mod plans;
 pub mod postgres;
 pub mod probe;
 mod question;

@@ -44,6 +44,14 @@ pub enum ExecError {
     /// A message whose body makes no sense.
     #[error("malformed message from the server")]
     Malformed,
+    /// The session does not become what it should be.
+    #[error("the server refuses what its session needs: {message} ({code})")]
+    Unfit {
+        /// Why.
+        code: SqlState,
+        /// Why, in Postgres' words.
+        message: String,
+    },
 }
 
 /// What was learnt while nothing was passed on to anybody.
@@ -53,6 +61,21 @@ pub struct Heard {
     pub error: Option<(SqlState, String)>,
     /// Settings that were reported.
     pub reported: Vec<(Box<str>, Box<str>)>,
+    /// How many parameters a statement that was described has.
+    pub parameters: Option<u16>,
+    /// What is kept of rows.
+    pub rows: Rows,
+}
+
+/// The first column of rows, as far as there is room.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The values; NULL is left out.
+    pub values: Vec<Box<[u8]>>,
+    /// How many bytes of values may come yet.
+    room: usize,
+    /// Was there more than room?
+    pub is_cut: bool,
 }
 
 /// Runs a simple query of ours and reads all replies. Not cancel safe: a server this was dropped
@@ -64,6 +87,41 @@ pub async fn run(server: &mut ServerConnection, sql: &str) -> Result<Heard, Exec
     frontend::write_query(&mut server.unsent, sql);
     server.statements.doubt_unnamed();
     server.owed.push(Request::Query, Answer::Swallow, None, 0);
+    settle(server).await
+}
+
+/// As [`run`], and keeps the first column of the rows: up to `room` bytes in all. Not cancel safe, as [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn ask(
+    server: &mut ServerConnection,
+    sql: &str,
+    room: usize,
+) -> Result<Heard, ExecError> {
+    frontend::write_query(&mut server.unsent, sql);
+    server.statements.doubt_unnamed();
+    server.owed.push(Request::Query, Answer::Swallow, None, 0);
+    let rows = Rows { room, ..Rows::default() };
+    listen(server, Heard { rows, ..Heard::default() }).await
+}
+
+/// Prepares a statement (its text, NUL and types, as a Parse has them) under a name, and learns how many parameters
+/// it has. Not cancel safe, as [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn prepare(
+    server: &mut ServerConnection,
+    name: &[u8],
+    statement: &[u8],
+) -> Result<Heard, ExecError> {
+    frontend::write_parse(&mut server.unsent, name, statement);
+    frontend::write_describe_statement(&mut server.unsent, name);
+    for request in [Request::Parse, Request::Describe] {
+        server.owed.push(request, Answer::Swallow, None, 0);
+    }
+    push_sync(server);
     settle(server).await
 }
 
@@ -87,7 +145,10 @@ pub fn push_sync(server: &mut ServerConnection) {
 /// # Errors
 /// When the connection is of no use any more.
 pub async fn settle(server: &mut ServerConnection) -> Result<Heard, ExecError> {
-    let mut heard = Heard::default();
+    listen(server, Heard::default()).await
+}
+
+async fn listen(server: &mut ServerConnection, mut heard: Heard) -> Result<Heard, ExecError> {
     let mut chunk = vec![0; CHUNK];
     loop {
         while server.owed.next_fake().is_some() {}
@@ -136,7 +197,7 @@ pub fn hear(
     while let Some(head) = frame::header(&input[at..])? {
         let end = at + head.frame_length();
         let there = end.min(input.len());
-        if there < end && end - at <= WHOLE_LIMIT {
+        if there < end && end - at <= WHOLE_LIMIT.max(heard.rows.room) {
             break;
         }
         one(server, head.tag, &input[at + HEADER_LENGTH..there], heard)?;
@@ -194,8 +255,72 @@ fn one(
             }
         }
         tag => {
+            match tag {
+                server_tag::DATA_ROW => heard.rows.note(body),
+                server_tag::PARAMETER_DESCRIPTION => heard.parameters = count(body),
+                _ => {}
+            }
             server.owed.received(tag, 0)?;
         }
     }
     Ok(())
+}
+
+/// The number that a message begins with.
+fn count(body: &[u8]) -> Option<u16> {
+    body.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+impl Rows {
+    /// The first value as text, if it is whole.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        let first = self.values.first().filter(|_| !self.is_cut)?;
+        std::str::from_utf8(first).ok()
+    }
+
+    /// A `DataRow` came: count of columns, and of each its length and bytes.
+    fn note(&mut self, row: &[u8]) {
+        let Some((length, rest)) = row.get(2..).and_then(|row| row.split_first_chunk()) else {
+            return;
+        };
+        // NULL has the length -1.
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return };
+        match rest.get(..length).filter(|_| length <= self.room) {
+            Some(value) => {
+                self.room -= length;
+                self.values.push(value.into());
+            }
+            // Who asked for none is told nothing.
+            None => self.is_cut = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(first: &[u8]) -> Vec<u8> {
+        [&[0, 2], &(first.len() as u32).to_be_bytes()[..], first, &[0, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn the_first_column_is_kept_as_far_as_there_is_room() {
+        let mut rows = Rows { room: 5, ..Rows::default() };
+        rows.note(&row(b"abc"));
+        rows.note(&[0, 1, 255, 255, 255, 255]);
+        assert_eq!((rows.text(), rows.values.len()), (Some("abc"), 1));
+        rows.note(&row(b"def"));
+        assert_eq!((rows.text(), rows.is_cut), (None, true));
+    }
+
+    #[test]
+    fn rows_that_make_no_sense_are_no_values() {
+        for bytes in [&b""[..], &[0], &[0, 1, 0], &[0, 1, 0, 0, 0, 9, b'x']] {
+            let mut rows = Rows { room: 100, ..Rows::default() };
+            rows.note(bytes);
+            assert!(rows.values.is_empty(), "{bytes:?}");
+        }
+    }
 }

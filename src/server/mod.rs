@@ -6,6 +6,7 @@ pub mod dial;
 pub mod effects;
 mod entry;
 pub mod exec;
+pub mod explain;
 mod gate;
 pub mod inventory;
 pub mod kept;

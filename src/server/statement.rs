@@ -12,6 +12,7 @@ use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::sql::effects::Effects;
+use crate::sql::fingerprint::Fingerprint;
 use crate::stats::queries::Run;
 use crate::stats::said::Said;
 
@@ -145,6 +146,12 @@ impl Statement {
         self.epoch < epoch
     }
 
+    /// Is it one statement, and of this fingerprint? Not known before it was run.
+    fn is_single(&self, wanted: Fingerprint) -> bool {
+        let parts = self.run.get().map(|run| &*run.query.parts);
+        matches!(parts, Some([only]) if only.about.fingerprint == wanted)
+    }
+
     /// Postgres has accepted it.
     pub fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
@@ -235,6 +242,16 @@ impl StatementRegistry {
         let known = self.known.lock();
         let found = known.find(body, schemas)?;
         (found.epoch == epoch && found.proven.load(Ordering::Relaxed)).then(|| Arc::clone(found))
+    }
+
+    /// A statement of this fingerprint that was run, the newest that Postgres has accepted. Looks at all of them:
+    /// about a millisecond for ten thousand.
+    #[must_use]
+    pub fn of_fingerprint(&self, wanted: Fingerprint) -> Option<Arc<Statement>> {
+        let known = self.known.lock();
+        let all = known.statements.values().flatten().map(|ByBody(statement)| statement);
+        let found = all.filter(|statement| statement.is_single(wanted));
+        found.max_by_key(|found| (found.proven.load(Ordering::Relaxed), found.id)).cloned()
     }
 
     /// The schema has changed: texts that are prepared from now on are analysed anew.

@@ -5,6 +5,7 @@ pub mod feature;
 pub mod fingerprint;
 pub mod kind;
 pub mod lexer;
+pub mod plannable;
 pub mod query;
 pub mod role;
 pub mod strip;

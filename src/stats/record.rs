@@ -81,6 +81,8 @@ pub struct Record {
     pub max_list: u32,
     /// The routes that ran them most.
     pub routes: TopRoutes,
+    /// The client that ran it last; 0 is none.
+    pub last_client: u64,
     /// When one was seen first.
     pub first_seen: SystemTime,
     /// When one was seen last, to a fraction of a second.
@@ -113,6 +115,7 @@ impl Record {
             in_transaction_calls: 0,
             max_list: 0,
             routes: TopRoutes::default(),
+            last_client: 0,
             first_seen: now,
             last_seen: now,
             times: histogram(),
@@ -185,6 +188,7 @@ impl Record {
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
         let (micros, waited) = (event.nanos / 1_000, event.waited / 1_000);
         self.last_seen = now;
+        self.last_client = event.place.client;
         self.total_micros += micros;
         self.weight += micros as f64;
         self.wait_micros += waited;

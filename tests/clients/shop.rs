@@ -79,8 +79,30 @@ fn shop_in(world: &World, settings: &[(&str, &str)]) {
         found.sort_unstable();
         if found == FINDINGS { Ok(()) } else { Err(format!("{settings:?}: {page}")) }
     });
+    plan_of_the_missing_index(world);
     let page = world.pooler.admin().json("/idle");
     assert_eq!(text(&page["idle"][0], "route"), "/checkout/", "{settings:?}: {page}");
+}
+
+/// The page with a column without an index says so in its plan, and that of the page done right does not.
+fn plan_of_the_missing_index(world: &World) {
+    world.prepare("ANALYZE store_parcel");
+    let hints = |part: &str| {
+        let page = world.pooler.admin().json("/queries?limit=500");
+        let rows = page["queries"].as_array().unwrap();
+        let row = rows.iter().find(|row| text(row, "text").contains(part)).expect("the statement");
+        let path = format!("/queries/{}/explain", text(row, "fingerprint"));
+        let answer = world.pooler.admin().post(&path, "{}");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let plan: Value = serde_json::from_str(&answer.body).unwrap();
+        plan["hints"].clone()
+    };
+    let missing = hints("where store_parcel.tracking_code = ");
+    assert_eq!(
+        missing[0]["sql"], "CREATE INDEX CONCURRENTLY ON public.store_parcel (tracking_code)",
+        "{missing}"
+    );
+    assert_eq!(hints("where store_parcel.barcode = "), Value::Array(Vec::new()));
 }
 
 #[test]

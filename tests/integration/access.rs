@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::support::{
-    Authority, Http, Scenario, Signal, World, free_port, isolate, program, wait_for,
+    Authority, Http, Scenario, Signal, World, fingerprint, free_port, isolate, program, wait_for,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -81,6 +81,27 @@ fn each_role_may_do_what_its_name_says_and_changes_are_logged() {
     }
     for token in [metrics, view, admin] {
         assert!(!log.contains(&token), "the log tells a token");
+    }
+}
+
+#[test]
+fn a_plan_needs_an_admin_and_leaves_a_line() {
+    let (scenario, view) = with_token(Scenario::new(), "grafana", "view");
+    let (scenario, admin) = with_token(scenario, "ann", "admin");
+    let mut world = scenario.start();
+    world.skip_rest_check();
+    world.client().query("SELECT 1");
+    let fingerprint = fingerprint("SELECT 1");
+    let path = format!("/queries/{fingerprint}/explain");
+    assert_eq!(ask(&world, "POST", &path, &view).status, 403);
+    wait_for(SOON, "the plan", || {
+        let answer = ask(&world, "POST", &path, &admin);
+        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+    });
+    let log = world.pooler.log();
+    let line = log.lines().find(|line| line.contains("a statement was explained")).expect("a line");
+    for part in ["who=\"ann\"", &format!("fingerprint={fingerprint}"), "user=app", "took_ms="] {
+        assert!(line.contains(part), "{line}");
     }
 }
 

@@ -12,6 +12,7 @@ mod copy;
 mod cve;
 mod differential;
 mod eviction;
+mod explain;
 mod floods;
 mod hba;
 mod health;

@@ -24,6 +24,22 @@
   };
   const here = document.querySelector(`nav a[href="${location.pathname}"]`);
   if (here) here.setAttribute("aria-current", "page");
+  document.querySelectorAll("[data-post]").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const said = document.getElementById("said");
+      const headers = { "Content-Type": "application/json", Accept: "text/plain" };
+      button.disabled = true;
+      try {
+        const answer = await fetch(button.dataset.post, { method: "POST", headers, body: button.dataset.body });
+        said.textContent = answer.ok ? "" : await answer.text();
+      } catch (error) {
+        said.textContent = "no answer";
+      }
+      button.disabled = false;
+      ask();
+    });
+  });
   beat.hidden = false;
   beat.addEventListener("click", () => { paused = !paused; say(paused ? "paused" : "live", false); ask(); });
   setInterval(ask, 2000);

@@ -62,6 +62,7 @@ impl Metric {
             Read::Workers(_) => "worker",
             Read::Pool(..) | Read::PoolTimes(_) | Read::Pauses => "database, user",
             Read::Findings => "class, confidence",
+            Read::Explains => "outcome",
             Read::PoolErrors(_) => "database, user, sqlstate_class",
             Read::PoolReasons(_) => "database, user, reason",
             Read::PoolKinds => "database, user, kind",

@@ -100,6 +100,7 @@ impl Metric {
             Read::PoolTimes(_) | Read::PoolKinds | Read::Pauses => FamilyKind::Histogram,
             Read::PoolErrors(_)
             | Read::PoolReasons(_)
+            | Read::Explains
             | Read::Errors(_)
             | Read::Fingerprints(_) => FamilyKind::Counter,
             Read::Version | Read::Workers(_) | Read::Summaries | Read::Findings => {
@@ -171,6 +172,7 @@ impl Points {
                 }
             }
             Read::Findings => self.findings(scene),
+            Read::Explains => self.explains(scene),
             Read::Pauses => self.pauses(scene),
             Read::PoolTimes(read) => {
                 for pool in pools {
@@ -188,6 +190,12 @@ impl Points {
         for (class, confidence, count) in scene.findings() {
             let labels = [("class", class.name()), ("confidence", confidence.name())];
             self.number(&labels, count as f64);
+        }
+    }
+
+    fn explains(&mut self, scene: &Scene) {
+        for (outcome, count) in scene.sources.explainer.fates() {
+            self.number(&[("outcome", outcome)], count as f64);
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) enum Read {
     Workers(fn(&Scene) -> Vec<f64>),
     /// Findings by class and confidence.
     Findings,
+    /// Plans that were asked for, by what became of it.
+    Explains,
     /// A histogram for each pool whose clients were idle in a transaction.
     Pauses,
     /// The constant 1, with the version as its label.
@@ -288,6 +290,11 @@ pub(super) const METRICS: &[Metric] = &[
         "pooler_nplusone_candidates",
         "Statements that repeat within a request and need not, of every confidence.",
         Read::Findings,
+    ),
+    metric(
+        "pooler_explains_total",
+        "Plans that were asked for, by what became of it.",
+        Read::Explains,
     ),
     metric(
         "pooler_idle_in_transaction_seconds",

@@ -9,6 +9,7 @@ pub(super) mod histogram;
 pub(super) mod idle;
 pub(super) mod nplusone;
 pub(super) mod numbers;
+pub(super) mod plan;
 pub(super) mod pools;
 pub(super) mod queries;
 pub(super) mod ranking;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::flags::{self, Flags};
 use super::nplusone::{FindingRow, FindingsView};
 use super::numbers::{known, millis};
+use super::plan::KnownPlan;
 use super::ranking::{MOST_SHOWN, Named, Picked, Sort, more};
 use super::selection::{OTHER, One, Selection, has_percentiles};
 use super::wrapped;
@@ -23,7 +24,7 @@ use crate::admin::table::{Column, Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
-use crate::stats::record::{RELATIVE_ERROR, Record};
+use crate::stats::record::{Owner, RELATIVE_ERROR, Record};
 use crate::stats::said::{RouteId, Sayings};
 use crate::stats::spread::Spread;
 use crate::stats::sums::MOST_TRACKED;
@@ -382,6 +383,8 @@ pub(crate) struct QueryView {
     list: QueriesView,
     /// What repeats within a request and need not, as in /nplusone, of every confidence.
     findings: Vec<FindingRow>,
+    /// The plans of it that were asked for.
+    plans: Vec<KnownPlan>,
 }
 
 impl QueryView {
@@ -391,7 +394,18 @@ impl QueryView {
     /// When the window is not remembered.
     pub(crate) fn new(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
         let list = QueriesView::of(ledger, wanted, one)?;
-        Ok(Self { list, findings: FindingsView::about(ledger, wanted, &one.owner) })
+        let findings = FindingsView::about(ledger, wanted, &one.owner);
+        Ok(Self { list, findings, plans: Vec::new() })
+    }
+
+    /// With what is known of the plans of each.
+    pub(crate) fn with_plans(mut self, plan: impl Fn(Owner) -> Option<KnownPlan>) -> Self {
+        let owner = |row: &QueryRow| Owner {
+            database: row.database.as_str().into(),
+            user: row.user.as_str().into(),
+        };
+        self.plans = self.list.queries.iter().filter_map(|row| plan(owner(row))).collect();
+        self
     }
 
     /// Is there none?
@@ -417,11 +431,12 @@ impl View for QueryView {
             text.push('\n');
             text.push_str(&finding.text());
         }
+        self.plans.iter().for_each(|plan| text.push_str(&plan.text()));
         text
     }
 
     fn html(&self) -> Page {
-        html::one(&self.list, &self.findings)
+        html::one(&self.list, &self.findings, &self.plans)
     }
 }
 

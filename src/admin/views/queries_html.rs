@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::nplusone::{self, CLASSES, FindingRow};
+use super::super::plan::{KnownPlan, buttons};
 use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
 use super::super::selection::{KINDS, OTHER, OwnerSelection, Selection, WINDOWS};
 use super::{QueriesView, QueryRow};
@@ -146,7 +147,7 @@ fn flag_link(flag: &str) -> Markup {
 }
 
 /// One statement in full: its text, how its times are spread, and what it did for whom.
-pub(super) fn one(view: &QueriesView, findings: &[FindingRow]) -> Page {
+pub(super) fn one(view: &QueriesView, findings: &[FindingRow], plans: &[KnownPlan]) -> Page {
     let mut bars = Bars::default();
     view.queries.iter().for_each(|query| bars.add(&query.bars));
     let first = view.queries.first();
@@ -181,13 +182,16 @@ pub(super) fn one(view: &QueriesView, findings: &[FindingRow]) -> Page {
             h2 { "what repeats" a href="/nplusone" { "all" } }
             (nplusone::html::items(findings))
         }
+        @for plan in plans { (plan.html()) }
         footer {
             "Percentiles are off by " (format!("{:.0}", view.rel_error * 100.0)) " % at most. "
             a href={ "/queries/" (title) "/samples" } { "Single calls" } ", "
             a href={ "/queries/" (title) "/histogram" } { "times in numbers" } "."
         }
     };
-    Page::new(title, live)
+    let owners = view.queries.iter().map(|query| (&*query.database, &*query.user));
+    let head = buttons(&title, owners);
+    Page { title, head, live }
 }
 
 /// Where it ran most.

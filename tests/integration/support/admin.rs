@@ -74,6 +74,16 @@ impl Admin {
         self.send(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"))
     }
 
+    /// POST of JSON; the answer is JSON.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &str) -> Http {
+        let length = body.len();
+        self.send(&format!(
+            "POST {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
     /// Any request, as written.
     #[track_caller]
     pub(crate) fn send(&self, request: &str) -> Http {
