@@ -41,7 +41,7 @@ settings! {
     "pool" => PoolDefaults {
         /// When a server goes back to its pool: after each transaction, when its client leaves (session), or after each statement (statement, which forbids BEGIN).
         pool_mode: PoolMode = Text("transaction") => OneOf::words(), Live;
-        /// Whether a client may keep its server for state that no other server has: LISTEN, session advisory locks, temporary tables, cursors WITH HOLD, PREPARE, LOAD. allow or reject, which answers with an error.
+        /// Whether a client may keep its server for state that no other server has: LISTEN, session advisory locks, temporary tables, cursors WITH HOLD, LOAD. allow or reject, which answers with an error.
         pin: PinPolicy = Text("allow") => OneOf::words(), Live;
         /// The most clients of a pool that keep a server so; 0 is no limit.
         max_pinned: u32 = Whole(0) => Cap, Live;

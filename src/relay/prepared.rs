@@ -286,7 +286,9 @@ impl ClientStatements {
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
-                | Undo::Evicted(_) => {}
+                | Undo::Evicted(_)
+                | Undo::SqlPrepared(_)
+                | Undo::SqlDeallocated => {}
             }
         }
     }
@@ -338,7 +340,9 @@ impl ClientStatements {
             | Undo::Injected(_)
             | Undo::InjectedUnnamed
             | Undo::Duplicate(_)
-            | Undo::Evicted(_) => {}
+            | Undo::Evicted(_)
+            | Undo::SqlPrepared(_)
+            | Undo::SqlDeallocated => {}
         }
     }
 }

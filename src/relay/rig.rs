@@ -18,6 +18,7 @@ use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::kept::Kept;
 use crate::server::owed::Owed;
 use crate::server::parameters::{Applied, Settings};
+use crate::server::sql_prepared::SqlStatements;
 use crate::server::statement::{ServerStatements, StatementRegistry};
 use crate::sql::feature::Features;
 use crate::stats::meter::Meter;
@@ -73,6 +74,7 @@ impl Rig {
             unsent: Vec::new(),
             statements: ServerStatements::new(max_statements),
             applied: Applied::Unknown,
+            prepared: SqlStatements::default(),
             reported: Vec::new(),
             dirt: Dirt::Known,
             touched: None,

@@ -11,6 +11,7 @@ use super::inventory::Inventory;
 use super::kept::Kept;
 use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
+use super::sql_prepared::SqlStatements;
 use super::statement::{ServerStatements, Statement};
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
@@ -66,6 +67,10 @@ pub enum Undo {
     Evicted(u64),
     /// A Bind or Describe: nothing to take back, but this is the client's name for the statement.
     Used(Box<[u8]>),
+    /// A `PREPARE` of ours, which is for the client: the statement's name.
+    SqlPrepared(Box<str>),
+    /// A `DEALLOCATE` of ours, of what another client prepared.
+    SqlDeallocated,
 }
 
 impl Undo {
@@ -83,7 +88,9 @@ impl Undo {
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
-            | Self::Used(_) => None,
+            | Self::Used(_)
+            | Self::SqlPrepared(_)
+            | Self::SqlDeallocated => None,
         }
     }
 }
@@ -149,6 +156,8 @@ pub struct ServerConnection {
     pub statements: ServerStatements,
     /// Its settings.
     pub applied: Applied,
+    /// What clients prepared there with SQL's `PREPARE`: with known settings, mostly what those say.
+    pub prepared: SqlStatements,
     /// Settings it reported while the present client has it.
     pub reported: Vec<(Box<str>, Box<str>)>,
     /// What is known of what the present client may have left behind.
@@ -248,9 +257,10 @@ impl ServerConnection {
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         let sql = transition(&self.applied, settings);
+        let same = self.prepared == *settings.prepared();
         let change = match &self.applied {
-            _ if sql.is_empty() => Sent::Nothing,
-            Applied::Known(known) if known.is_alike(settings) => Sent::Harmless,
+            _ if sql.is_empty() && same => Sent::Nothing,
+            Applied::Known(known) if same && known.is_alike(settings) => Sent::Harmless,
             Applied::Known(known) if known.is_empty() => Sent::OfFresh,
             Applied::Known(_) | Applied::Unknown => Sent::OfUsed,
         };
@@ -259,6 +269,9 @@ impl ServerConnection {
             frontend::write_query(&mut self.unsent, &sql);
             self.statements.doubt_unnamed();
             self.owed.push(Request::Query, Answer::Swallow, None, now);
+        }
+        if !same {
+            self.change_prepared(settings.prepared(), now);
         }
         change
     }
@@ -305,7 +318,9 @@ impl ServerConnection {
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
                 | Undo::Evicted(_)
-                | Undo::Used(_) => {}
+                | Undo::Used(_)
+                | Undo::SqlPrepared(_)
+                | Undo::SqlDeallocated => {}
             }
         }
     }
@@ -408,7 +423,9 @@ impl ServerStatements {
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_)
-            | Undo::Used(_) => {}
+            | Undo::Used(_)
+            | Undo::SqlPrepared(_)
+            | Undo::SqlDeallocated => {}
         }
     }
 }

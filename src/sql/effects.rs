@@ -8,6 +8,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::feature::{Feature, Features};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::prepare::portable;
 use super::tokens::{Words, finds};
 
 /// What a text may do to its session.
@@ -347,7 +348,11 @@ impl Effects {
 
     /// What the statement itself does is done when it is executed, and its name says nothing then.
     fn prepare(&mut self, words: &Words<'_, '_>) {
-        self.begin(Feature::Prepare);
+        if portable(words).is_some() {
+            self.touches.insert(Feature::Prepare);
+        } else {
+            self.begin(Feature::Prepare);
+        }
         let mut inner = Self::default();
         inner.functions(words);
         if inner != Self::default() {

@@ -137,7 +137,7 @@ fn state_that_is_bound_to_the_connection_is_seen() {
         ),
         ("select set_config($1, $2, false)", Feature::Unreadable),
         ("declare c scroll cursor with hold for select 1", Feature::HoldCursor),
-        ("prepare p as select 1", Feature::Prepare),
+        ("prepare p as select 'é'", Feature::Prepare),
         ("load 'auto_explain'", Feature::Load),
     ] {
         assert_eq!(begins(sql), [feature], "{sql}");

@@ -5,6 +5,7 @@ pub mod feature;
 pub mod fingerprint;
 pub mod kind;
 pub mod lexer;
+pub mod prepare;
 pub mod query;
 pub mod role;
 pub mod tags;

@@ -33,6 +33,7 @@ mod reload;
 mod replication;
 mod session;
 mod shutdown;
+mod sql_prepare;
 mod startup;
 mod support;
 mod timeouts;

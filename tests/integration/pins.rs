@@ -82,7 +82,7 @@ fn what_is_rejected_is_an_error_that_says_what_to_do() {
         "SELECT pg_advisory_lock(1)",
         "CREATE TEMP TABLE t (n int)",
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-        "PREPARE p AS SELECT 1",
+        "PREPARE p AS SELECT 'é'",
         "LOAD 'auto_explain'",
         "SELECT 1; LISTEN a",
     ] {

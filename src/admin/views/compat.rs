@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admin::answer::View;
 use crate::admin::table::{Table, name, number};
-use crate::pool::compat::{Uses, counted};
+use crate::pool::compat::{PREPARE, Uses, counted};
 use crate::pool::shared::Pool;
 use crate::sql::feature::Feature;
 
@@ -65,7 +65,9 @@ fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Use
         row("DO, CALL, set_config of any name".to_owned(), "unreadable", uses.unreadable, advice);
     }
     for (setting, count) in &uses.settings {
-        row(format!("SET {setting}"), "carried", *count, "");
+        let feature =
+            if **setting == *PREPARE { PREPARE.to_owned() } else { format!("SET {setting}") };
+        row(feature, "carried", *count, "");
     }
 }
 
