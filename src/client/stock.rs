@@ -51,8 +51,8 @@ impl Session {
         let State::Active(server) = &mut self.state else { return Stock::Known };
         let connection = server.connection();
         let Some(effects) = connection.touched.take() else { return Stock::Known };
-        let prepares = effects.touches.contains(Feature::Prepare);
-        if !effects.settings.is_empty() || effects.scope != Scope::Named || prepares {
+        let more = effects.asks_sequences || effects.touches.contains(Feature::Prepare);
+        if !effects.settings.is_empty() || effects.scope != Scope::Named || more {
             let application = self.record.application.borrow();
             self.handle.pool.database.compat.carried(&application, &effects);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::{Database, PinPolicy, PoolMode, ServerReset, User};
+use super::settings::{Database, PinPolicy, PoolMode, ServerReset, Unreadable, User};
 use super::{Config, FALLBACK};
 
 /// The limits of the pool that serves a database and a user.
@@ -44,6 +44,8 @@ pub struct SessionRules {
     pub pin: PinPolicy,
     /// The most clients of a pool that do; `u32::MAX` is no limit.
     pub max_pinned: u32,
+    /// May a text run whose effects cannot be read?
+    pub unreadable: Unreadable,
     /// When a server gets `DISCARD ALL`.
     pub reset: ServerReset,
 }
@@ -119,6 +121,7 @@ impl Config {
                 .unwrap_or(self.pool.pool_mode),
             pin: database.pin.unwrap_or(self.pool.pin),
             max_pinned: database.max_pinned.unwrap_or(self.pool.max_pinned),
+            unreadable: database.unreadable.unwrap_or(self.pool.unreadable),
             reset: self.pool.server_reset,
         })
     }

@@ -43,7 +43,7 @@ pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
     PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls, Token,
-    User,
+    Unreadable, User,
 };
 pub use shape::quoted;
 pub use statements::IgnoreRule;

@@ -35,6 +35,8 @@ pub struct Uses {
     pub pinned: [u64; FEATURES.len()],
     /// How often each feature was refused.
     pub refused: [u64; FEATURES.len()],
+    /// How often it asked for what sequences gave last.
+    pub sequences: u64,
     /// How often something ran whose effects cannot be read (DO, CALL).
     pub unreadable: u64,
 }
@@ -46,6 +48,7 @@ impl Compat {
             for (name, _) in &effects.settings {
                 *entry(&mut uses.settings, name, MOST_SETTINGS) += 1;
             }
+            uses.sequences += u64::from(effects.asks_sequences);
             match effects.scope {
                 Scope::Named if effects.touches.contains(Feature::Prepare) => {
                     *entry(&mut uses.settings, PREPARE, MOST_SETTINGS) += 1;

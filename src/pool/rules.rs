@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules};
+use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, Unreadable};
 use crate::sql::feature::{FEATURES, Feature, Features};
 
 /// The rules in force, how many clients are pinned, and how many were.
@@ -13,6 +13,7 @@ pub struct Rules {
     micros: [AtomicU64; FEATURES.len()],
     mode: AtomicU8,
     pin: AtomicU8,
+    unreadable: AtomicU8,
     reset: AtomicU8,
     max_pinned: AtomicU32,
     pinned: AtomicU32,
@@ -20,6 +21,7 @@ pub struct Rules {
 
 const MODES: [PoolMode; 3] = [PoolMode::Transaction, PoolMode::Session, PoolMode::Statement];
 const POLICIES: [PinPolicy; 2] = [PinPolicy::Allow, PinPolicy::Reject];
+const UNREADABLE: [Unreadable; 3] = [Unreadable::Allow, Unreadable::Pin, Unreadable::Reject];
 const RESETS: [ServerReset; 3] = [ServerReset::Auto, ServerReset::Always, ServerReset::Never];
 
 impl Rules {
@@ -29,6 +31,7 @@ impl Rules {
         let this = Self {
             mode: AtomicU8::new(0),
             pin: AtomicU8::new(0),
+            unreadable: AtomicU8::new(0),
             reset: AtomicU8::new(0),
             max_pinned: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
@@ -43,6 +46,7 @@ impl Rules {
     pub fn set(&self, rules: SessionRules) {
         self.mode.store(place(&MODES, rules.mode), Ordering::Relaxed);
         self.pin.store(place(&POLICIES, rules.pin), Ordering::Relaxed);
+        self.unreadable.store(place(&UNREADABLE, rules.unreadable), Ordering::Relaxed);
         self.reset.store(place(&RESETS, rules.reset), Ordering::Relaxed);
         self.max_pinned.store(rules.max_pinned, Ordering::Relaxed);
     }
@@ -52,6 +56,16 @@ impl Rules {
     #[must_use]
     pub fn mode(&self) -> PoolMode {
         MODES[usize::from(self.mode.load(Ordering::Relaxed))]
+    }
+
+    /// `unreadable`. In session mode every client has its server anyway.
+    #[inline]
+    #[must_use]
+    pub fn unreadable(&self) -> Unreadable {
+        if self.mode() == PoolMode::Session {
+            return Unreadable::Allow;
+        }
+        UNREADABLE[usize::from(self.unreadable.load(Ordering::Relaxed))]
     }
 
     /// `server_reset`.
@@ -140,13 +154,17 @@ mod tests {
             mode: PoolMode::Transaction,
             pin: PinPolicy::Allow,
             max_pinned: 1,
+            unreadable: Unreadable::Allow,
             reset: ServerReset::Auto,
         };
         let rules = Rules::new(wanted);
         for mode in MODES {
-            for reset in RESETS {
-                wanted = SessionRules { mode, reset, ..wanted };
+            for (reset, unreadable) in RESETS.into_iter().zip(UNREADABLE) {
+                wanted = SessionRules { mode, reset, unreadable, ..wanted };
                 rules.set(wanted);
+                let of_session = mode == PoolMode::Session;
+                let wanted = if of_session { Unreadable::Allow } else { unreadable };
+                assert_eq!(rules.unreadable(), wanted);
                 assert_eq!((rules.mode(), rules.reset()), (mode, reset));
             }
         }

@@ -6,6 +6,7 @@
 pub mod buffers;
 pub mod local;
 pub mod names;
+mod permission;
 pub mod prepared;
 mod preparing;
 pub mod replies;

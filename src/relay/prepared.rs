@@ -288,7 +288,7 @@ impl ClientStatements {
                 | Undo::Duplicate(_)
                 | Undo::Evicted(_)
                 | Undo::SqlPrepared(_)
-                | Undo::SqlDeallocated => {}
+                | Undo::Optional => {}
             }
         }
     }
@@ -342,7 +342,7 @@ impl ClientStatements {
             | Undo::Duplicate(_)
             | Undo::Evicted(_)
             | Undo::SqlPrepared(_)
-            | Undo::SqlDeallocated => {}
+            | Undo::Optional => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use super::inventory::Inventory;
 use super::kept::Kept;
 use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
+use super::sequences::Sequences;
 use super::sql_prepared::SqlStatements;
 use super::statement::{ServerStatements, Statement};
 use crate::net::stream::Stream;
@@ -69,8 +70,8 @@ pub enum Undo {
     Used(Box<[u8]>),
     /// A `PREPARE` of ours, which is for the client: the statement's name.
     SqlPrepared(Box<str>),
-    /// A `DEALLOCATE` of ours, of what another client prepared.
-    SqlDeallocated,
+    /// A Query of ours that a session can be without: `DEALLOCATE` of what another client prepared.
+    Optional,
 }
 
 impl Undo {
@@ -90,7 +91,7 @@ impl Undo {
             | Self::Evicted(_)
             | Self::Used(_)
             | Self::SqlPrepared(_)
-            | Self::SqlDeallocated => None,
+            | Self::Optional => None,
         }
     }
 }
@@ -158,6 +159,8 @@ pub struct ServerConnection {
     pub applied: Applied,
     /// What clients prepared there with SQL's `PREPARE`: with known settings, mostly what those say.
     pub prepared: SqlStatements,
+    /// Whose sequence values it remembers.
+    pub sequences: Sequences,
     /// Settings it reported while the present client has it.
     pub reported: Vec<(Box<str>, Box<str>)>,
     /// What is known of what the present client may have left behind.
@@ -320,7 +323,7 @@ impl ServerConnection {
                 | Undo::Evicted(_)
                 | Undo::Used(_)
                 | Undo::SqlPrepared(_)
-                | Undo::SqlDeallocated => {}
+                | Undo::Optional => {}
             }
         }
     }
@@ -425,7 +428,7 @@ impl ServerStatements {
             | Undo::Duplicate(_)
             | Undo::Used(_)
             | Undo::SqlPrepared(_)
-            | Undo::SqlDeallocated => {}
+            | Undo::Optional => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use super::dial::{Attempt, DialError, attempts, dial};
 use super::kept::Kept;
 use super::owed::Owed;
 use super::parameters::{Applied, Settings};
+use super::sequences::Sequences;
 use super::sql_prepared::SqlStatements;
 use super::statement::ServerStatements;
 use crate::auth::scram::client::{self, ClientError};
@@ -209,6 +210,7 @@ async fn open_by(
         statements: ServerStatements::new(target.max_statements),
         applied: Applied::Known(Arc::clone(none)),
         prepared: SqlStatements::default(),
+        sequences: Sequences::default(),
         reported: Vec::new(),
         dirt: Dirt::Known,
         touched: None,

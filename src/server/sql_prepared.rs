@@ -64,14 +64,14 @@ impl ServerConnection {
         for (name, _) in before.beyond(wanted) {
             let mut sql = String::from("DEALLOCATE ");
             quote(&mut sql, name, '"');
-            self.send_optional(&sql, Undo::SqlDeallocated, now);
+            self.send_optional(&sql, Undo::Optional, now);
         }
         for (name, text) in wanted.beyond(&before) {
             self.send_optional(text, Undo::SqlPrepared(name.into()), now);
         }
     }
 
-    fn send_optional(&mut self, sql: &str, undo: Undo, now: u64) {
+    pub(super) fn send_optional(&mut self, sql: &str, undo: Undo, now: u64) {
         frontend::write_query(&mut self.unsent, sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, Some(Box::new(undo)), now);
@@ -82,7 +82,10 @@ impl ServerConnection {
     #[cold]
     pub fn is_without(&mut self, code: Option<SqlState>) -> bool {
         match self.owed.front_undo() {
-            Some(Undo::SqlDeallocated) => true,
+            Some(Undo::Optional) => {
+                self.sequences.doubt();
+                true
+            }
             Some(Undo::SqlPrepared(name)) => {
                 self.prepared.0.remove(name);
                 code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)

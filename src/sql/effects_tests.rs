@@ -260,3 +260,17 @@ fn what_is_said_of_the_schemas_is_told() {
         assert_eq!(said(sql).as_deref(), wanted, "{sql}");
     }
 }
+
+#[test]
+fn who_asks_for_sequences_is_seen() {
+    for (sql, asks) in [
+        ("SELECT lastval()", true),
+        ("select CurrVal('a')", true),
+        ("INSERT INTO t VALUES (pg_catalog.lastval ())", true),
+        ("SELECT nextval('a')", false),
+        ("SELECT lastval FROM t", false),
+        ("SELECT 'lastval()'", false),
+    ] {
+        assert_eq!(read(sql).asks_sequences, asks, "{sql}");
+    }
+}

@@ -31,6 +31,7 @@ mod program;
 mod queries;
 mod reload;
 mod replication;
+mod sequences;
 mod session;
 mod shutdown;
 mod sql_prepare;

@@ -27,12 +27,14 @@ struct UseRow {
     /// The feature, or the setting that is changed.
     feature: String,
     /// `carried`: it follows the client. `pinned`: the client kept its server for it. `refused`: by `pin` or
-    /// `max_pinned`. `unreadable`: DO or CALL, which may do anything.
+    /// `max_pinned`. `transaction`: it holds within a transaction, and may be an error later. `unreadable`: DO or CALL, which may do anything.
     outcome: &'static str,
     count: u64,
     /// What the application can do instead; empty where nothing needs to be done.
     advice: &'static str,
 }
+
+const SEQUENCES: &str = "Use INSERT ... RETURNING, or ask within the transaction that inserts.";
 
 impl CompatView {
     /// Of these pools' databases.
@@ -63,6 +65,9 @@ fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Use
     if uses.unreadable > 0 {
         let advice = Feature::Unreadable.advice();
         row("DO, CALL, set_config of any name".to_owned(), "unreadable", uses.unreadable, advice);
+    }
+    if uses.sequences > 0 {
+        row("lastval(), currval()".to_owned(), "transaction", uses.sequences, SEQUENCES);
     }
     for (setting, count) in &uses.settings {
         let feature =
