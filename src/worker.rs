@@ -180,7 +180,8 @@ fn reloaded(context: &WorkerContext, gone: &[Arc<Pool>]) {
     let config = context.shared.pools.config();
     for (_, client) in context.clients.borrow().iter() {
         let (database, user) = &*client.names;
-        *client.timeouts.borrow_mut() = Rc::new(config.client_timeouts(database, user));
+        let timeouts = config.client_timeouts(database, user);
+        *client.timeouts.borrow_mut() = context.alike.timeouts(timeouts);
         // Of a client whose servers are another user's by now, none more is asked.
         let user = config.database(database).map(|known| known.server_user(user));
         let other = user != Some(&*context.pool_at(client.pool_place).key.user);

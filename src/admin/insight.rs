@@ -45,7 +45,7 @@ fn show<P: Parameters, V: View>(
 }
 
 async fn all_routes(State(sources): Source, asked: Asked<routes::Selection>) -> Response {
-    show(&sources, &asked, |ledger, selection| Ok(RoutesView::new(ledger, selection)))
+    show(&sources, &asked, RoutesView::new)
 }
 
 async fn one_route(
@@ -54,7 +54,7 @@ async fn one_route(
     asked: Asked<routes::Selection>,
 ) -> Response {
     show(&sources, &asked, |ledger, selection| {
-        let view = RoutesView::of(ledger, &route, selection);
+        let view = RoutesView::of(ledger, &route, selection)?;
         if view.is_empty() { Err(Problem::NoRoute(route)) } else { Ok(RouteView(view)) }
     })
 }

@@ -13,6 +13,8 @@ mod guard;
 mod html;
 mod human;
 mod insight;
+#[cfg(test)]
+mod load_tests;
 mod metrics;
 mod moment;
 mod openapi;

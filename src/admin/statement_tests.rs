@@ -52,6 +52,43 @@ fn a_list_is_read_page_by_page() {
 }
 
 #[test]
+fn routes_are_read_page_by_page_and_by_window() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        for (route, calls) in [("/a/", 3), ("/b/", 2), ("/c/", 1)] {
+            for _ in 0..calls {
+                run_statement(&site.handle, &format!("select 1 /*route='{route}'*/"));
+            }
+        }
+        let names = async |path: &str| {
+            let (status, json) = site.json(path).await;
+            assert_eq!(status, StatusCode::OK, "{path}: {json}");
+            let rows = json["routes"].as_array().unwrap();
+            let names = rows.iter().map(|row| row["route"].as_str().unwrap().to_owned());
+            (names.collect::<Vec<_>>(), json)
+        };
+        let (up, json) = names("/routes?sort=calls&order=asc&q=/").await;
+        assert_eq!(up, ["/orders/", "/c/", "/b/", "/a/"], "{json}");
+        assert_eq!((&json["window"], &json["next_cursor"]), (&"all".into(), &Value::Null));
+        let (first, json) = names("/routes?sort=calls&order=asc&q=/&limit=3").await;
+        assert_eq!((first.len(), &json["matching"]), (3, &4.into()), "{json}");
+        let next = json["next_cursor"].as_str().unwrap();
+        let (last, json) = names(&format!("/routes?sort=calls&order=asc&q=/&cursor={next}")).await;
+        assert_eq!((last, &json["next_cursor"]), (vec!["/a/".to_owned()], &Value::Null));
+        for (window, has_percentiles) in [("5m", true), ("1h", false)] {
+            let (_, json) = names(&format!("/routes?sort=calls&q=/a/&window={window}")).await;
+            let row = &json["routes"][0];
+            assert_eq!((&row["calls"], &row["exec_ms"]["max"]), (&3.into(), &2.0.into()), "{json}");
+            assert_eq!(row["exec_ms"]["p95"].is_f64(), has_percentiles, "{json}");
+        }
+        let refused = site.get("/routes?window=1h&sort=p99").await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+        let text = site.get("/routes?window=1h&limit=1").await.body;
+        assert!(text.contains("next page: ?cursor=") && text.ends_with("window 1h\n"), "{text}");
+    });
+}
+
+#[test]
 fn a_window_shows_what_ran_in_it_as_far_as_it_is_known() {
     run(async || {
         let site = site();

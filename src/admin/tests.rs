@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::control::census::Census;
 use crate::pool::handle::PoolHandle;
 use crate::pool::pools::Pools;
+use crate::stats::ledger::Ledger;
 use crate::stats::queries::{Outcome, Place, Times, Watched};
 
 /// What a test sees of an answer.
@@ -45,6 +46,7 @@ pub(super) enum Worker {
 
 pub(super) struct Site {
     sources: Arc<Sources>,
+    pub(super) context: Rc<WorkerContext>,
     pub(super) handle: Rc<PoolHandle>,
 }
 
@@ -68,14 +70,15 @@ impl Site {
             run_statement(&handle, "select 1");
         }
         run_statement(&handle, "begin /*route='%2Forders%2F'*/");
+        let asked = Rc::clone(&context);
         if worker == Worker::Answers {
             tokio::task::spawn_local(async move {
                 while let Some(command) = commands.recv().await {
                     match command {
-                        Command::Tally(answer) => drop(answer.send(context.tally())),
-                        Command::Meters(pools, answer) => drop(answer.send(context.meters(&pools))),
+                        Command::Tally(answer) => drop(answer.send(asked.tally())),
+                        Command::Meters(pools, answer) => drop(answer.send(asked.meters(&pools))),
                         Command::Clients(wanted, answer) => {
-                            drop(answer.send(context.seen_clients(wanted)));
+                            drop(answer.send(asked.seen_clients(wanted)));
                         }
                         Command::Accept(..)
                         | Command::Cancel { .. }
@@ -94,7 +97,17 @@ impl Site {
             lifecycle: Arc::default(),
             started: (Instant::now(), SystemTime::now()),
         });
-        Self { sources, handle }
+        Self { sources, context, handle }
+    }
+
+    /// What was counted.
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.sources.shared.ledger.as_deref().unwrap()
+    }
+
+    /// Databases are not asked here.
+    pub(super) fn expect_no_probes(&self) {
+        self.sources.health.expect_nothing();
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Got {

@@ -13,6 +13,7 @@ use slab::Slab;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::alike::Alike;
 use super::key::CancelKeys;
 use super::logins::{LoginPlace, Logins};
 use super::look::{SeenClients, Tally, Wanted};
@@ -125,6 +126,8 @@ pub struct WorkerContext {
     pub buffers: RefCell<Buffers>,
     /// Its clients that are logged in.
     pub clients: RefCell<Slab<Rc<ClientRecord>>>,
+    /// What those have in common.
+    pub alike: Alike,
     /// Are sessions to end at their next boundary?
     pub draining: Cell<bool>,
     drain_begins: Notify,
@@ -187,6 +190,7 @@ impl WorkerContext {
             shared,
             buffers: RefCell::default(),
             clients: RefCell::default(),
+            alike: Alike::default(),
             draining: Cell::new(false),
             drain_begins: Notify::new(),
             logging_in: Cell::new(0),

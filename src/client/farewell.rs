@@ -17,7 +17,7 @@ use crate::server::connection::{poll_end, poll_flush};
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The end of a session: the server is left, the client told why, the log as well.
-pub(super) async fn farewell(mut session: Session, end: End) {
+pub(super) async fn farewell(mut session: Box<Session>, end: End) {
     let between = session.leave(&end);
     if session.context.shared.pools.config().log.log_disconnections {
         let _span = session.record.span().entered();

@@ -15,7 +15,7 @@ use super::key::{SHORT_SECRET, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
-use super::replication::{ReplicationParts, ReplicationSession, startup_parameters};
+use super::replication::{ReplicationSession, startup_parameters};
 use super::report::{Denial, Report};
 use super::session::{Session, SessionParts};
 use super::welcome::{APPLICATION_NAME, Greeting, WelcomeError, greet};
@@ -73,14 +73,10 @@ enum LoginError {
     Shutdown,
 }
 
-/// What a login leads to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved on at once; a box would stay for the session's life"
-)]
+/// What a login leads to. Boxed, because a future that passes a value on keeps room for it at every step.
 enum Served {
     /// Servers that all clients of the pool share.
-    Shared(Session),
+    Shared(Box<Session>),
     /// A server for this client alone.
     Dedicated(Box<ReplicationSession>),
 }
@@ -286,12 +282,12 @@ impl Handshake {
         let who = Identity {
             id: shared.next_client(),
             address: self.address,
-            names: Arc::new((startup.database.as_str().into(), startup.user.as_str().into())),
+            names: context.alike.names(&startup.database, &startup.user),
             pool_place: handle.place,
         };
         let record = ClientRecord::new(
             who,
-            Rc::new(config.client_timeouts(&startup.database, &startup.user)),
+            context.alike.timeouts(config.client_timeouts(&startup.database, &startup.user)),
             context.nanos(Instant::now()),
         );
         *record.application.borrow_mut() = welcome.application;
@@ -336,32 +332,20 @@ impl Handshake {
             let _span = record.span().entered();
             info!(tls = self.stream.tls().map(TlsSession::version), "logged in");
         }
-        let (stream, context, carry) = (self.stream, self.context, self.reader.into_rest());
-        let first = messages;
+        let parts = SessionParts {
+            stream: self.stream,
+            carry: self.reader.into_rest(),
+            record,
+            place,
+            context: self.context,
+            handle,
+            places,
+            first: messages,
+        };
         match servers {
-            Servers::Pool(settings) => Served::Shared(Session::new(SessionParts {
-                stream,
-                carry,
-                record,
-                place,
-                context,
-                handle,
-                settings,
-                places,
-                first,
-            })),
+            Servers::Pool(settings) => Served::Shared(Box::new(Session::new(parts, settings))),
             Servers::Own(server) => {
-                Served::Dedicated(Box::new(ReplicationSession::new(ReplicationParts {
-                    stream,
-                    carry,
-                    record,
-                    place,
-                    context,
-                    handle,
-                    places,
-                    first,
-                    server: *server,
-                })))
+                Served::Dedicated(Box::new(ReplicationSession::new(parts, *server)))
             }
         }
     }

@@ -3,6 +3,7 @@
 mod active;
 pub mod admission;
 mod again;
+pub mod alike;
 pub mod context;
 pub mod credentials;
 mod farewell;

@@ -15,7 +15,7 @@ use super::context::WorkerContext;
 use super::farewell::{report, say_last};
 use super::handshake::ClientPlaces;
 use super::record::{ClientRecord, Kick, Phase};
-use super::session::End;
+use super::session::{End, SessionParts};
 use crate::net::stream::Stream;
 use crate::pool::dedicated::DedicatedServer;
 use crate::pool::handle::PoolHandle;
@@ -29,28 +29,6 @@ use crate::server::connection::{poll_flush, send};
 
 /// Chunks passed on before other clients of the worker have their turn.
 const TURN: usize = 16;
-
-/// What a replication session is made of.
-pub struct ReplicationParts {
-    /// The client's socket.
-    pub stream: Stream,
-    /// Bytes read beyond the login.
-    pub carry: Vec<u8>,
-    /// What the worker knows of the client.
-    pub record: Rc<ClientRecord>,
-    /// Its place in the worker's table.
-    pub place: usize,
-    /// The worker.
-    pub context: Rc<WorkerContext>,
-    /// The worker's side of the pool.
-    pub handle: Rc<PoolHandle>,
-    /// Its places within the limits.
-    pub places: ClientPlaces,
-    /// What it is told first.
-    pub first: Vec<u8>,
-    /// Its server.
-    pub server: DedicatedServer,
-}
 
 /// A client with a server of its own.
 pub struct ReplicationSession {
@@ -97,11 +75,10 @@ fn option(name: &str, value: &str) -> String {
 }
 
 impl ReplicationSession {
-    /// A session that has told its client nothing yet.
+    /// A session that has told its client nothing yet. `server`: the client's own.
     #[must_use]
-    pub fn new(parts: ReplicationParts) -> Self {
-        let ReplicationParts { stream, carry, record, place, context, .. } = parts;
-        let mut server = parts.server;
+    pub fn new(parts: SessionParts, mut server: DedicatedServer) -> Self {
+        let SessionParts { stream, carry, record, place, context, .. } = parts;
         record.server_pid.set(server.connection.key.pid);
         record.enter(Phase::Replicating, context.nanos(Instant::now()));
         // What came together with the login's last message, from both sides. What cannot be a message is

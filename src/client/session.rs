@@ -68,7 +68,7 @@ pub enum End {
     Kicked(Kick),
 }
 
-/// What a session is made of.
+/// What a login hands over to the session, of whichever kind.
 pub struct SessionParts {
     /// The client's socket.
     pub stream: Stream,
@@ -82,8 +82,6 @@ pub struct SessionParts {
     pub context: Rc<WorkerContext>,
     /// The worker's side of the pool.
     pub handle: Rc<PoolHandle>,
-    /// The client's settings.
-    pub settings: Arc<Settings>,
     /// Its places within the limits.
     pub places: ClientPlaces,
     /// What it is told first.
@@ -177,9 +175,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that has told its client nothing yet.
+    /// A session that has told its client nothing yet. `settings`: the client's.
     #[must_use]
-    pub fn new(parts: SessionParts) -> Self {
+    pub fn new(parts: SessionParts, settings: Arc<Settings>) -> Self {
         let watched = {
             let (record, log) = (&parts.record, parts.handle.queries.as_ref());
             ClientStatements::watched_by(log, record.id, &record.application.borrow())
@@ -197,8 +195,8 @@ impl Session {
             statements: watched,
             fit: Fit::Good,
             refused: Features::NONE,
-            initial: Arc::clone(&parts.settings),
-            settings: parts.settings,
+            initial: Arc::clone(&settings),
+            settings,
             record: parts.record,
             place: parts.place,
             context: parts.context,
@@ -208,7 +206,7 @@ impl Session {
     }
 
     /// Runs to the end.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.context.clients.borrow_mut().try_remove(self.place);
         // Boxed: rare, and not to be paid for by every idle session.

@@ -51,7 +51,7 @@ pub struct SessionRules {
 }
 
 /// How long a client may take; `None` is without limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientTimeouts {
     /// Waiting for a server.
     pub query_wait: Option<Duration>,

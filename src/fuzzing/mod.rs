@@ -6,9 +6,11 @@
 
 mod bytes;
 mod config;
+mod hba;
 mod login;
 mod relay;
 mod sql;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -28,8 +30,10 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("local", relay::local),
     ("replies", relay::replies),
     ("sql", sql::sql),
+    ("tags", tags::tags),
     ("config", config::config),
     ("userlist", config::userlist),
+    ("hba", hba::hba),
 ];
 
 /// Runs the check of this name; a target calls it with each input.

@@ -69,22 +69,19 @@ pub struct Query {
     pub parts: Box<[Part]>,
 }
 
-impl Query {
-    /// Reads a text, and says where comments stand in it. `known` gives what a statement is, if that is known
-    /// already.
-    pub fn read(
-        sql: &[u8],
-        fingerprinter: &mut Fingerprinter,
-        mut known: impl FnMut(&Statement<'_>) -> Arc<About>,
-    ) -> (Self, Comments) {
-        let mut parts = Vec::new();
-        // A text without prefix is read as Postgres does by default; where a session has set
-        // standard_conforming_strings off, a backslash before a quote gives a fingerprint of its own.
-        let comments = fingerprinter.read(sql, Backslashes::Literal, |statement| {
-            if parts.len() < MOST_PARTS {
-                parts.push(Part { about: known(statement), max_list: statement.max_list });
-            }
-        });
-        (Self { parts: parts.into() }, comments)
-    }
+/// Reads the statements of a text into `parts`, and says where comments stand in it. `known` gives what a statement
+/// is, if that is known already.
+pub fn read_parts(
+    sql: &[u8],
+    fingerprinter: &mut Fingerprinter,
+    parts: &mut Vec<Part>,
+    mut known: impl FnMut(&Statement<'_>) -> Arc<About>,
+) -> Comments {
+    // A text without prefix is read as Postgres does by default; where a session has set
+    // standard_conforming_strings off, a backslash before a quote gives a fingerprint of its own.
+    fingerprinter.read(sql, Backslashes::Literal, |statement| {
+        if parts.len() < MOST_PARTS {
+            parts.push(Part { about: known(statement), max_list: statement.max_list });
+        }
+    })
 }

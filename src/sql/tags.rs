@@ -136,8 +136,9 @@ fn trailing(text: &[u8]) -> Option<usize> {
     loop {
         let slash = from + memrchr(b'/', &inside[from..upto])?;
         match (inside.get(slash + 1), slash.checked_sub(1).map(|before| inside[before])) {
-            (Some(b'*'), _) => return Some(slash),
+            // Of `*/*` only a reader from the front knows which it is.
             (_, Some(b'*')) => return None,
+            (Some(b'*'), _) => return Some(slash),
             _ => upto = slash,
         }
     }

@@ -122,13 +122,13 @@ impl Idle {
 mod tests {
     use super::*;
     use crate::sql::fingerprint::Fingerprinter;
-    use crate::sql::query::Query;
+    use crate::sql::query::read_parts;
 
     fn about(sql: &str) -> Arc<About> {
         let mut fingerprinter = Fingerprinter::default();
-        let read = |s: &crate::sql::fingerprint::Statement<'_>| Arc::new(About::new(s));
-        let (query, _) = Query::read(sql.as_bytes(), &mut fingerprinter, read);
-        Arc::clone(&query.parts[0].about)
+        let mut parts = Vec::new();
+        read_parts(sql.as_bytes(), &mut fingerprinter, &mut parts, |s| Arc::new(About::new(s)));
+        parts.remove(0).about
     }
 
     fn pause(about: &Arc<About>, micros: u64) -> Pause {

@@ -30,6 +30,7 @@ pub enum Detection {
 #[derive(Debug)]
 pub struct Insight {
     owners: HashMap<Arc<Owner>, u32>,
+    since: SystemTime,
     routes: Routes,
     work: Work,
     findings: Option<Findings>,
@@ -46,6 +47,7 @@ impl Insight {
         };
         Self {
             owners: HashMap::new(),
+            since: SystemTime::now(),
             routes: Routes::default(),
             work: Work::new(now),
             findings,
@@ -87,6 +89,12 @@ impl Insight {
             self.owners.insert(Arc::clone(owner), next);
             next
         })
+    }
+
+    /// Since when routes, findings and pauses are counted.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// What statements of each route did.

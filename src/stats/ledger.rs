@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::insight::{Detection, Insight};
 use super::queries::Event;
@@ -57,6 +57,23 @@ pub struct Ledger {
     sums: Mutex<Sums>,
     /// What is seen in statements that belong together.
     pub insight: Mutex<Insight>,
+}
+
+/// The records as they are now.
+#[derive(Debug)]
+pub struct Records<'a>(MutexGuard<'a, Sums>);
+
+impl Records<'_> {
+    /// Every record, those of [`Record::about`] none last.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.0.each()
+    }
+
+    /// Since when they count.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        self.0.since()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +145,11 @@ impl Ledger {
         for batch in batches {
             sums.add(&batch, now, wall);
         }
+    }
+
+    /// All records, which nobody changes while they are looked at: what takes long is done with copies.
+    pub fn records(&self) -> Records<'_> {
+        Records(self.sums.lock())
     }
 
     /// Since when they count.

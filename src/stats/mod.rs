@@ -4,6 +4,7 @@ mod advice;
 pub mod findings;
 pub mod idle;
 pub mod insight;
+mod known;
 pub mod ledger;
 pub mod meter;
 pub mod queries;

@@ -2,31 +2,16 @@
 //! the [`super::ledger`] a few times a second. Nothing is added up here.
 
 use std::cell::RefCell;
-use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::sync::Arc;
 
-use lru::LruCache;
-use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::known::{Known, Text};
 use super::ledger::{Batch, Ledger};
 use super::record::Owner;
 use super::said::{RouteId, Said};
 use crate::protocol::sqlstate::SqlState;
-use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
 use crate::sql::query::{About, Query};
-use crate::sql::tags::Edges;
-
-/// Texts of simple queries that a worker recognises without reading them, for each pool.
-const KNOWN_TEXTS: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
-
-/// Statements whose description a worker has at hand, for each pool: more than one application has.
-const KNOWN_STATEMENTS: NonZeroUsize = NonZeroUsize::new(2_048).expect("not zero");
-
-/// Comments that a worker recognises without decoding them, for each pool: routes do not differ more, and those
-/// with a trace do not come again.
-const KNOWN_COMMENTS: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
 /// Values are told apart by as much of them.
 const VALUES_LIMIT: usize = 4 * 1024;
@@ -231,67 +216,26 @@ pub struct QueryLog {
     seed: u64,
 }
 
-#[derive(Debug)]
-struct Known {
-    fingerprinter: Fingerprinter,
-    texts: LruCache<u64, Text, FxBuildHasher>,
-    statements: LruCache<u64, Arc<About>, FxBuildHasher>,
-    comments: LruCache<u64, Option<Arc<Said>>, FxBuildHasher>,
-    /// Clients choose the texts, and equal hashes would be counted as one.
-    seed: u64,
-}
-
-/// A text without the comments at its ends.
-#[derive(Debug)]
-struct Text {
-    query: Arc<Query>,
-    /// What a comment within it says.
-    said: Option<Arc<Said>>,
-}
-
 impl QueryLog {
     /// Without notes. `seed` must be random.
     #[must_use]
     pub fn new(owner: Owner, ledger: Arc<Ledger>, seed: u64) -> Self {
-        let known = Known {
-            fingerprinter: Fingerprinter::default(),
-            texts: empty(KNOWN_TEXTS),
-            statements: empty(KNOWN_STATEMENTS),
-            comments: empty(KNOWN_COMMENTS),
-            seed,
-        };
         Self {
             owner: Arc::new(owner),
             ledger,
             events: RefCell::default(),
             gone: RefCell::default(),
-            known: RefCell::new(known),
+            known: RefCell::new(Known::new(seed)),
             seed,
         }
     }
 
-    /// What a text runs. Texts that differ only in the comments at their ends, as the tags of two requests do,
-    /// are read once.
+    /// What a text runs.
     #[inline]
     pub fn run(&self, text: &[u8]) -> Run {
-        let known = &mut *self.known.borrow_mut();
-        let edges = Edges::of(text);
-        let said = if edges.is_bare() { None } else { known.comments(text, &edges, &self.ledger) };
-        let body = &text[edges.body];
-        let body = body.get(..=SCAN_LIMIT).unwrap_or(body);
-        let values = xxh3_64_with_seed(body, known.seed);
-        if let Some(text) = known.texts.get(&values) {
-            let said = said.or_else(|| text.said.clone());
-            let query = Arc::clone(&text.query);
-            return Run { query, said, values, manner: Manner::Simple };
-        }
-        let text = known.text(body, &self.ledger);
-        let (query, within) = (Arc::clone(&text.query), text.said.clone());
-        // A text with a trace in it does not come again.
-        if within.as_ref().is_none_or(|said| said.unit.is_none()) {
-            known.texts.put(values, text);
-        }
-        Run { query, said: said.or(within), values, manner: Manner::Simple }
+        let (Text { query, said }, values) =
+            self.known.borrow_mut().text(text, &self.ledger.sayings);
+        Run { query, said, values, manner: Manner::Simple }
     }
 
     /// A hash of values.
@@ -338,37 +282,6 @@ impl QueryLog {
 impl Drop for QueryLog {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-/// A cache that takes room as it fills; `with_hasher` would take all of it for every pool at once.
-fn empty<T>(most: NonZeroUsize) -> LruCache<u64, T, FxBuildHasher> {
-    let mut cache = LruCache::unbounded_with_hasher(FxBuildHasher);
-    cache.resize(most);
-    cache
-}
-
-impl Known {
-    fn text(&mut self, body: &[u8], ledger: &Ledger) -> Text {
-        let statements = &mut self.statements;
-        let (query, comments) = Query::read(body, &mut self.fingerprinter, |statement| {
-            let hash = statement.fingerprint.0;
-            Arc::clone(statements.get_or_insert(hash, || Arc::new(About::new(statement))))
-        });
-        let comments = [comments.first, comments.last];
-        let comments = comments.into_iter().flatten().filter_map(|range| body.get(range));
-        let said = ledger.sayings.read(comments).map(Arc::new);
-        Text { query: Arc::new(query), said }
-    }
-
-    /// What the comments at the ends say.
-    fn comments(&mut self, text: &[u8], edges: &Edges, ledger: &Ledger) -> Option<Arc<Said>> {
-        let of = |range: &Option<Range<usize>>| range.clone().map(|range| &text[range]);
-        let (first, last) = (of(&edges.first), of(&edges.last));
-        let hash = |seed, bytes: Option<&[u8]>| xxh3_64_with_seed(bytes.unwrap_or_default(), seed);
-        let key = hash(hash(self.seed, first), last);
-        let read = || ledger.sayings.read([first, last].into_iter().flatten()).map(Arc::new);
-        self.comments.get_or_insert(key, read).clone()
     }
 }
 

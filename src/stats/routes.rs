@@ -11,9 +11,10 @@ use super::queries::{Event, Outcome};
 use super::record::Owner;
 use super::said::{MOST_ROUTES, RouteId};
 use super::spread::Spread;
+use super::window::{Minute, Recent, Totals, Window};
 use crate::sql::query::About;
 
-/// Routes of all databases and users that are told apart, about 5 KB each; those beyond are not counted here.
+/// Routes of all databases and users that are told apart, up to 8 KB each; those beyond are not counted here.
 const MOST_RECORDS: usize = 2 * MOST_ROUTES;
 
 /// Longest time that is told from longer ones: an hour, in microseconds.
@@ -52,6 +53,7 @@ pub struct RouteRecord {
     /// Those that took the most time.
     pub statements: Vec<RouteStatement>,
     times: Histogram<u32>,
+    recent: Recent,
 }
 
 /// What a statement did on a route. Where a route has more than [`MOST_STATEMENTS`], those that come late count what
@@ -96,12 +98,36 @@ impl RouteRecord {
             last_seen: wall,
             statements: Vec::new(),
             times,
+            recent: Recent::default(),
         }
     }
 
-    /// How its times are spread.
+    /// What it sums up to in a window that ends now.
     #[must_use]
-    pub fn spread(&self) -> Spread {
+    pub fn totals(&self, window: Window, now: SystemTime) -> Totals {
+        match window {
+            Window::All => Totals {
+                calls: self.calls,
+                failed: self.errors,
+                rows: self.rows,
+                total_micros: self.total_micros,
+                max_micros: self.max_micros,
+                wait_micros: self.wait_micros,
+            },
+            Window::Minutes(minutes) => self.recent.totals(minutes, Minute::of(now)),
+        }
+    }
+
+    /// How its times are spread; in a window, over its last five to ten minutes, and less exactly.
+    #[must_use]
+    pub fn spread(&self, window: Window, now: SystemTime) -> Spread {
+        match window {
+            Window::All => self.all_times(),
+            Window::Minutes(_) => self.recent.spread(Minute::of(now)),
+        }
+    }
+
+    fn all_times(&self) -> Spread {
         let recorded = self.times.iter_recorded();
         Spread::new(recorded.map(|v| (v.value_iterated_to(), u64::from(v.count_at_value()))))
     }
@@ -109,6 +135,7 @@ impl RouteRecord {
     fn note(&mut self, event: &Event, about: &Arc<About>, wall: SystemTime) {
         let micros = event.nanos / 1_000;
         self.last_seen = wall;
+        self.recent.note(event, wall);
         self.total_micros += micros;
         self.wait_micros += event.waited / 1_000;
         let calls = match event.outcome {
@@ -283,7 +310,7 @@ mod tests {
             let about = Arc::clone(event.about().unwrap());
             record.note(&event, &about, SystemTime::UNIX_EPOCH);
         }
-        let spread = record.spread();
+        let spread = record.spread(Window::All, SystemTime::UNIX_EPOCH);
         for (share, micros) in
             [(0.25, 100), (0.5, 20_000), (0.75, 3_000_000), (1.0, LONGEST_MICROS)]
         {
@@ -292,5 +319,11 @@ mod tests {
         }
         assert_eq!((record.calls, record.rows, record.max_micros), (4, 8, 7_200_000_000));
         assert_eq!(record.statements.len(), 1);
+        let hour = Window::Minutes(60);
+        let totals = |minutes: u64| {
+            record
+                .totals(hour, SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60 * minutes))
+        };
+        assert_eq!((totals(59).calls, totals(60).calls), (4, 0));
     }
 }

@@ -122,12 +122,7 @@ fn clients_that_come_while_postgres_is_away_are_told_at_once_and_kept_to_nothing
 fn readiness_follows_postgres() {
     let scenario = Scenario::with_own_postgres();
     let world = scenario.set("server.health_check_interval", "100ms").start();
-    let until = |status: u16| {
-        wait_for(Duration::from_secs(10), &format!("/readyz {status}"), || {
-            let answer = world.pooler.admin().get("/readyz", "*/*");
-            if answer.status == status { Ok(()) } else { Err(format!("{answer:?}")) }
-        });
-    };
+    let until = |status| world.pooler.wait_for_readiness(status);
     until(200);
     world.cluster().stop();
     until(503);

@@ -85,10 +85,7 @@ fn readiness_goes_first() {
     let mut client = world.client();
     client.query("BEGIN");
     world.pooler.signal(Signal::Terminate);
-    wait_for(FAST, "/readyz to say no", || {
-        let answer = world.pooler.admin().get("/readyz", "*/*");
-        if answer.status == 503 { Ok(()) } else { Err(format!("{answer:?}")) }
-    });
+    world.pooler.wait_for_readiness(503);
     client.query("COMMIT");
     drop(client);
     exits_well(world);

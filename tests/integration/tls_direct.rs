@@ -3,14 +3,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Authority, Postgres, RawClient, Scenario, World, encrypted, query, wait_for};
+use crate::support::{Authority, Postgres, RawClient, Scenario, World, encrypted, query};
 
 /// The first version that understands it.
 const FIRST_VERSION: u32 = 170_000;
@@ -77,10 +76,7 @@ fn questions_of_our_own_begin_so_too() {
         .set("server.health_check_interval", "100ms")
         .set("server.server_check_query", "SELECT 1")
         .start();
-    wait_for(Duration::from_secs(10), "readiness", || {
-        let answer = world.pooler.admin().get("/readyz", "*/*");
-        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
-    });
+    world.pooler.wait_for_readiness(200);
 }
 
 #[test]

@@ -252,10 +252,7 @@ fn the_health_check_speaks_tls_too() {
         .set("server.health_check_interval", "100ms")
         .set("server.server_check_query", "SELECT 1")
         .start();
-    wait_for(Duration::from_secs(10), "readiness", || {
-        let answer = world.pooler.admin().get("/readyz", "*/*");
-        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
-    });
+    world.pooler.wait_for_readiness(200);
     let count = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'pooler health' AND ssl";
     wait_for(Duration::from_secs(10), "the check over TLS", || {
         let seen = world.cluster().superuser("postgres").value(count);

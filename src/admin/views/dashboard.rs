@@ -8,7 +8,7 @@ use super::idle::IdleRow;
 use super::nplusone::{self, FindingRow};
 use super::pools::{self, PoolRow, PoolsView};
 use super::queries::{self, QueryRow};
-use super::selection::{SORTS, Sort};
+use super::ranking::{SORTS, Sort};
 use super::{silence, wrapped};
 use crate::admin::answer::View;
 use crate::admin::html::Page;

@@ -10,6 +10,7 @@ pub(super) mod nplusone;
 pub(super) mod numbers;
 pub(super) mod pools;
 pub(super) mod queries;
+pub(super) mod ranking;
 pub(super) mod routes;
 pub(super) mod samples;
 pub(super) mod selection;

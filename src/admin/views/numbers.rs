@@ -123,6 +123,11 @@ impl Sums {
     }
 }
 
+/// A time in milliseconds for people, or that it is not known.
+pub(crate) fn known(time: Option<f64>) -> String {
+    time.map_or_else(|| "-".to_owned(), human::millis)
+}
+
 /// Milliseconds of microseconds.
 pub(crate) fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3

@@ -1,14 +1,16 @@
 //! `/queries`: what statements did, by fingerprint, database and user; those that took the most time first
 //! unless asked otherwise. The page for browsers is in `queries_html`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::numbers::millis;
-use super::selection::{MOST_SHOWN, OTHER, One, Position, Selection, Sort, has_percentiles};
+use super::numbers::{known, millis};
+use super::ranking::{MOST_SHOWN, Named, Picked, Sort, more};
+use super::selection::{OTHER, One, Selection, has_percentiles};
 use super::wrapped;
 use crate::admin::answer::View;
 use crate::admin::html::Page;
@@ -20,6 +22,7 @@ use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
 use crate::stats::record::{RELATIVE_ERROR, Record};
+use crate::stats::spread::Spread;
 use crate::stats::sums::MOST_TRACKED;
 use crate::stats::window::{Totals, Window};
 
@@ -127,7 +130,7 @@ impl QueriesView {
 
     /// The first so many of all that is counted.
     pub(crate) fn top(ledger: &Ledger, sort: Sort, limit: usize) -> Vec<QueryRow> {
-        Self::new(ledger, &Selection { sort, ..Selection::top(limit) })
+        Self::new(ledger, &Selection::top(sort, limit))
             .map_or_else(|_| Vec::new(), |view| view.queries)
     }
 
@@ -136,7 +139,8 @@ impl QueriesView {
     /// # Errors
     /// When the window is not remembered.
     pub(crate) fn of(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
-        let selection = Selection { past: one.past.clone(), ..Selection::top(MOST_SHOWN) };
+        let selection =
+            Selection { past: one.past.clone(), ..Selection::top(Sort::Total, MOST_SHOWN) };
         Self::gather(ledger, &selection, |record, _| {
             one.owner.holds(record)
                 && record.about.as_ref().is_some_and(|about| about.fingerprint == wanted)
@@ -150,34 +154,27 @@ impl QueriesView {
     ) -> Result<Self, Problem> {
         ledger.add_up();
         let now = SystemTime::now();
-        let since = ledger.since();
-        let window = selection.past.window(since, now)?;
-        selection.check(window)?;
-        let mut all_micros = 0;
-        let mut found = Vec::new();
-        ledger.each(|record| {
-            let totals = record.totals(window, now);
-            all_micros += totals.total_micros;
-            // In a window, what did not run is not there.
-            if (window == Window::All || totals.calls > 0) && holds(record, &totals) {
-                found.push(QueryRow::new(record, &totals, window, now));
+        let (picked, all_micros, window, since) = {
+            let records = ledger.records();
+            let window = selection.past.window(records.since(), now)?;
+            selection.ranking.check(window)?;
+            let mut all_micros = 0;
+            let mut found = Vec::new();
+            for record in records.iter() {
+                let totals = record.totals(window, now);
+                all_micros += totals.total_micros;
+                // In a window, what did not run is not there.
+                if (window == Window::All || totals.calls > 0) && holds(record, &totals) {
+                    let key = selection.ranking.sort.key(&totals, || record.spread(window, now));
+                    found.push((key, record));
+                }
             }
-        });
-        let matching = found.len();
-        let mut found: Vec<_> =
-            found.into_iter().map(|row| (row.position(selection.sort), row)).collect();
-        found.sort_by(|(a, _), (b, _)| selection.compare(a, b));
-        if let Some(after) = &selection.after {
-            found.retain(|(position, _)| selection.compare(position, after).is_gt());
-        }
-        let more = found.len() > selection.limit;
-        found.truncate(selection.limit);
-        let next_cursor = found.last().filter(|_| more).map(|(position, _)| position.word());
-        let all = millis(all_micros);
-        let share = |mut row: QueryRow| {
-            row.time_share = if all > 0.0 { row.exec_ms.total / all } else { 0.0 };
-            row
+            // Rows are made without the lock, and only of what is shown.
+            let picked = selection.ranking.pick(found).map(Clone::clone);
+            (picked, all_micros, window, records.since())
         };
+        let row = |record| QueryRow::new(&record, window, now).with_share_of(all_micros);
+        let Picked { rows: queries, matching, next_cursor } = picked.map(row);
         let LedgerState { tracked, evictions, dropped, .. } = ledger.state();
         Ok(Self {
             window: selection.past.word(),
@@ -188,7 +185,7 @@ impl QueriesView {
             dropped_events: dropped,
             rel_error: RELATIVE_ERROR,
             matching,
-            queries: found.into_iter().map(|(_, row)| share(row)).collect(),
+            queries,
             next_cursor,
             selection: selection.clone(),
         })
@@ -201,7 +198,9 @@ impl QueriesView {
 }
 
 impl QueryRow {
-    fn new(record: &Record, totals: &Totals, window: Window, now: SystemTime) -> Self {
+    fn new(record: &Record, window: Window, now: SystemTime) -> Self {
+        let totals = &record.totals(window, now);
+        let spread = record.spread(window, now);
         let about = record.about.as_deref();
         let whole = window == Window::All;
         Self {
@@ -215,8 +214,8 @@ impl QueryRow {
             calls: totals.calls,
             rows: totals.rows,
             failed: totals.failed,
-            exec_ms: Times::new(record, totals, window, now),
-            bars: Bars::from(&record.spread(window, now)),
+            exec_ms: Times::new(record, totals, window, &spread),
+            bars: Bars::from(&spread),
             pool_wait_ms: Waits {
                 total: millis(totals.wait_micros),
                 max: whole.then(|| millis(record.max_wait_micros)),
@@ -228,21 +227,18 @@ impl QueryRow {
         }
     }
 
-    /// Where it stands in a list.
-    fn position(&self, sort: Sort) -> Position {
-        let key = match sort {
-            Sort::Total => self.exec_ms.total,
-            Sort::Mean => self.exec_ms.mean,
-            Sort::P95 => self.exec_ms.p95.unwrap_or(0.0),
-            Sort::P99 => self.exec_ms.p99.unwrap_or(0.0),
-            Sort::Calls => self.calls as f64,
-            Sort::Rows => self.rows as f64,
-            Sort::Errors => self.failed as f64,
-            Sort::Wait => self.pool_wait_ms.total,
-            Sort::Max => self.exec_ms.max,
-        };
-        let names = [&self.fingerprint, &self.database, &self.user].map(String::clone);
-        Position { key, names }
+    fn with_share_of(mut self, all_micros: u64) -> Self {
+        let all = millis(all_micros);
+        self.time_share = if all > 0.0 { self.exec_ms.total / all } else { 0.0 };
+        self
+    }
+}
+
+impl Named for &Record {
+    fn names(&self) -> [Cow<'_, str>; 3] {
+        let about = self.about.as_ref();
+        let fingerprint = about.map_or(OTHER.into(), |about| about.fingerprint.to_string().into());
+        [fingerprint, (&*self.owner.database).into(), (&*self.owner.user).into()]
     }
 }
 
@@ -266,11 +262,11 @@ impl From<&Record> for Whole {
 }
 
 impl Times {
-    fn new(record: &Record, totals: &Totals, window: Window, now: SystemTime) -> Self {
-        let spread = has_percentiles(window).then(|| record.spread(window, now));
+    fn new(record: &Record, totals: &Totals, window: Window, spread: &Spread) -> Self {
+        let spread = has_percentiles(window).then_some(spread);
         // A histogram's step may end beyond the longest time there was.
         let at = |share| {
-            let micros = spread.as_ref().map(|spread| spread.quantile_micros(share));
+            let micros = spread.map(|spread| spread.quantile_micros(share));
             micros.map(|micros| millis(micros.min(record.max_micros)))
         };
         let total = millis(totals.total_micros);
@@ -285,11 +281,6 @@ impl Times {
             max: millis(totals.max_micros),
         }
     }
-}
-
-/// A time, or that it is not known.
-fn known(time: Option<f64>) -> String {
-    time.map_or_else(|| "-".to_owned(), human::millis)
 }
 
 /// The table of these statements; whose they are is said if they are not all of one pool.
@@ -333,13 +324,7 @@ pub(crate) fn table(queries: &[QueryRow]) -> String {
 impl View for QueriesView {
     fn text(&self) -> String {
         let mut text = table(&self.queries);
-        let hidden = self.matching.saturating_sub(self.queries.len());
-        if hidden > 0 {
-            text.push_str(&format!("and {hidden} more: ?limit={MOST_SHOWN}\n"));
-        }
-        if let Some(cursor) = &self.next_cursor {
-            text.push_str(&format!("next page: ?cursor={cursor}\n"));
-        }
+        text.push_str(&more(self.matching - self.queries.len(), self.next_cursor.as_deref()));
         let words = [
             if self.window == "all" {
                 format!("since {}", self.stats_since)

@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::super::selection::{
-    KINDS, MOST_SHOWN, OTHER, OwnerSelection, SORTS, Selection, Sort, WINDOWS,
-};
-use super::{QueriesView, QueryRow, known};
+use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
+use super::super::selection::{KINDS, OTHER, OwnerSelection, Selection, WINDOWS};
+use super::{QueriesView, QueryRow};
 use crate::admin::html::Page;
 use crate::admin::html::pieces::{Bars, alert, share};
 use crate::admin::human;
+use crate::admin::views::numbers::known;
 
 /// Columns of the list: how each is called, what it is sorted by, and whether a narrow screen has it.
 const COLUMNS: [(&str, Option<Sort>, &str); 8] = [
@@ -55,12 +55,12 @@ fn form(selection: &Selection) -> Markup {
             }
             select name="limit" aria-label="how many" {
                 @for limit in [20, 50, 100, MOST_SHOWN] {
-                    option value=(limit) selected[limit == selection.limit] { "first " (limit) }
+                    option value=(limit) selected[limit == selection.ranking.limit] { "first " (limit) }
                 }
             }
             @if let Some(database) = database { input name="db" aria-label="database" value=(database); }
             @if let Some(user) = user { input name="user" aria-label="user" value=(user); }
-            button name="sort" value=(word_of(selection.sort)) { "show" }
+            button name="sort" value=(word_of(selection.ranking.sort)) { "show" }
         }
     }
 }
@@ -99,7 +99,7 @@ fn heading(title: &str, sort: Option<Sort>, selection: Option<&Selection>) -> Ma
     html! {
         @match (sort, selection) {
             (Some(sort), Some(selection)) => {
-                @let current = (sort == selection.sort).then_some("true");
+                @let current = (sort == selection.ranking.sort).then_some("true");
                 button.sort form="select" name="sort" value=(word_of(sort)) aria-current=[current] { (title) }
             }
             (Some(_) | None, _) => (title),

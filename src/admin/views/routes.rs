@@ -1,71 +1,50 @@
 //! `/routes`: what the statements of each part of the applications did; those that took the most time first unless
 //! asked otherwise.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::numbers::millis;
-use super::selection::OwnerSelection;
+use super::numbers::{known, millis};
+use super::ranking::{Named, Picked, Ranking, more};
+use super::selection::{OwnerSelection, Past, has_percentiles};
 use crate::admin::answer::View;
 use crate::admin::human;
-use crate::admin::parameters::{Parameters, number, word};
+use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
+use crate::stats::record::{Owner, RELATIVE_ERROR};
 use crate::stats::routes::{ROUTE_ERROR, RouteRecord, RouteStatement};
-
-/// The most that are shown at once.
-const MOST_SHOWN: usize = 500;
-
-/// As many are shown unless asked otherwise.
-const SHOWN: usize = 20;
-
-/// What they can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    Total,
-    Mean,
-    P95,
-    P99,
-    Max,
-    Calls,
-    Rows,
-    Errors,
-    Wait,
-}
-
-const SORTS: [(&str, Sort); 9] = [
-    ("total", Sort::Total),
-    ("mean", Sort::Mean),
-    ("p95", Sort::P95),
-    ("p99", Sort::P99),
-    ("max", Sort::Max),
-    ("calls", Sort::Calls),
-    ("rows", Sort::Rows),
-    ("errors", Sort::Errors),
-    ("wait", Sort::Wait),
-];
+use crate::stats::window::Window;
 
 /// Which routes are asked for, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
-    sort: Sort,
-    limit: usize,
+    ranking: Ranking,
     /// What the name must hold, in any case.
     part: Option<String>,
     owner: OwnerSelection,
+    past: Past,
 }
 
 /// Some routes.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct RoutesView {
+    /// Which part of the past it is about.
+    window: String,
+    /// Since when routes are counted.
+    stats_since: String,
     /// How far percentiles may be off, as a share.
     rel_error: f64,
     /// How many there are that were asked for, shown or not.
     matching: usize,
     routes: Vec<RouteRow>,
+    /// What `cursor` gets for the next page; `null` on the last.
+    next_cursor: Option<String>,
 }
 
 /// One route of a database and user.
@@ -82,7 +61,7 @@ struct RouteRow {
     /// Of the time of all routes there are.
     time_share: f64,
     last_seen: String,
-    /// Those that took the most time.
+    /// Those that took the most time since `stats_since`, whatever the window.
     statements: Vec<StatementRow>,
 }
 
@@ -90,9 +69,10 @@ struct RouteRow {
 struct Times {
     total: f64,
     mean: f64,
-    p50: f64,
-    p95: f64,
-    p99: f64,
+    /// `null` in a window of more than five minutes.
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
     max: f64,
 }
 
@@ -104,102 +84,143 @@ struct StatementRow {
     text: String,
 }
 
-impl Default for Selection {
-    fn default() -> Self {
-        let owner = OwnerSelection::default();
-        Self { sort: Sort::Total, limit: SHOWN, part: None, owner }
-    }
-}
-
 impl Parameters for Selection {
-    const NAMES: &'static [&'static str] = &["sort", "limit", "q", "db", "user"];
+    const NAMES: &'static [&'static str] =
+        &["sort", "order", "limit", "cursor", "q", "db", "user", "window", "since"];
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         match name {
-            "sort" => self.sort = word("sort", value, &SORTS)?,
-            "limit" => self.limit = number("limit", value, 1..=MOST_SHOWN)?,
-            "q" => self.part = Some(value.to_lowercase()),
-            _ => self.owner.set(name, value)?,
+            "sort" | "order" | "limit" | "cursor" => self.ranking.set(name, value),
+            "q" => {
+                self.part = Some(value.to_lowercase());
+                Ok(())
+            }
+            "window" | "since" => self.past.set(name, value),
+            _ => self.owner.set(name, value),
         }
-        Ok(())
+    }
+}
+
+/// A route with its name.
+struct Found<R> {
+    name: Arc<str>,
+    record: R,
+}
+
+impl Named for Found<&RouteRecord> {
+    fn names(&self) -> [Cow<'_, str>; 3] {
+        let Owner { database, user } = &*self.record.owner;
+        [(&*self.name).into(), (&**database).into(), (&**user).into()]
     }
 }
 
 impl RoutesView {
     /// Those asked for.
-    pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
+    ///
+    /// # Errors
+    /// When the window is not remembered, or cannot be sorted so.
+    pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Result<Self, Problem> {
         Self::gather(ledger, selection, |name| {
             selection.part.as_ref().is_none_or(|part| name.to_lowercase().contains(part))
         })
     }
 
     /// One route, of each database and user that has it.
-    pub(crate) fn of(ledger: &Ledger, wanted: &str, selection: &Selection) -> Self {
-        Self::gather(ledger, selection, |name| name == wanted)
+    ///
+    /// # Errors
+    /// When the window is not remembered, or cannot be sorted so.
+    pub(crate) fn of(ledger: &Ledger, name: &str, selection: &Selection) -> Result<Self, Problem> {
+        Self::gather(ledger, selection, |other| other == name)
     }
 
-    fn gather(ledger: &Ledger, selection: &Selection, holds: impl Fn(&str) -> bool) -> Self {
+    fn gather(
+        ledger: &Ledger,
+        selection: &Selection,
+        holds: impl Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
         ledger.add_up();
-        let insight = ledger.insight.lock();
-        let (mut all, mut routes) = (0, Vec::new());
-        for record in insight.routes() {
-            all += record.total_micros;
-            let route = ledger.sayings.name(record.route);
-            if holds(&route) && selection.owner.owns(&record.owner) {
-                routes.push(RouteRow::new(&route, record));
+        let now = SystemTime::now();
+        let (ranking, past) = (&selection.ranking, &selection.past);
+        let (picked, all_micros, window, since) = {
+            let insight = ledger.insight.lock();
+            let window = past.window(insight.since(), now)?;
+            ranking.check(window)?;
+            let (mut all_micros, mut found) = (0, Vec::new());
+            for record in insight.routes() {
+                let totals = record.totals(window, now);
+                all_micros += totals.total_micros;
+                let ran = window == Window::All || totals.calls > 0;
+                let name = ledger.sayings.name(record.route);
+                if ran && selection.owner.owns(&record.owner) && holds(&name) {
+                    let key = ranking.sort.key(&totals, || record.spread(window, now));
+                    found.push((key, Found { name, record }));
+                }
             }
-        }
-        drop(insight);
-        let key = |row: &RouteRow| match selection.sort {
-            Sort::Total => row.exec_ms.total,
-            Sort::Mean => row.exec_ms.mean,
-            Sort::P95 => row.exec_ms.p95,
-            Sort::P99 => row.exec_ms.p99,
-            Sort::Max => row.exec_ms.max,
-            Sort::Calls => row.calls as f64,
-            Sort::Rows => row.rows as f64,
-            Sort::Errors => row.errors as f64,
-            Sort::Wait => row.pool_wait_ms,
+            let own = |found: Found<&RouteRecord>| {
+                let Found { name, record } = found;
+                Found { name, record: record.clone() }
+            };
+            (ranking.pick(found).map(own), all_micros, window, insight.since())
         };
-        routes.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| a.route.cmp(&b.route)));
-        let matching = routes.len();
-        routes.truncate(selection.limit);
-        for row in &mut routes {
-            row.time_share = if all > 0 { row.exec_ms.total / millis(all) } else { 0.0 };
-        }
-        Self { rel_error: ROUTE_ERROR, matching, routes }
+        let Picked { rows, matching, next_cursor } = picked;
+        let exact = window == Window::All;
+        Ok(Self {
+            window: past.word(),
+            stats_since: human::moment(since),
+            rel_error: if exact { ROUTE_ERROR } else { RELATIVE_ERROR },
+            matching,
+            routes: rows
+                .iter()
+                .map(|found| RouteRow::new(found, window, all_micros, now))
+                .collect(),
+            next_cursor,
+        })
     }
 
     /// Is there none?
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
+
+    /// What is said below the table.
+    fn rest(&self) -> String {
+        let past = match &*self.window {
+            "all" => format!("since {}", self.stats_since),
+            window => format!("window {window}"),
+        };
+        more(self.matching - self.routes.len(), self.next_cursor.as_deref()) + &past + "\n"
+    }
 }
 
 impl RouteRow {
-    fn new(route: &Arc<str>, record: &RouteRecord) -> Self {
-        let spread = record.spread();
-        let at = |share| millis(spread.quantile_micros(share).min(record.max_micros));
-        let total = millis(record.total_micros);
+    fn new(found: &Found<RouteRecord>, window: Window, all_micros: u64, now: SystemTime) -> Self {
+        let Found { name, record } = found;
+        let totals = record.totals(window, now);
+        let spread = has_percentiles(window).then(|| record.spread(window, now));
+        let at = |share| {
+            let micros = spread.as_ref().map(|spread| spread.quantile_micros(share));
+            micros.map(|micros| millis(micros.min(record.max_micros)))
+        };
+        let (total, all) = (millis(totals.total_micros), millis(all_micros));
         let mut statements: Vec<_> = record.statements.iter().collect();
         statements.sort_by_key(|statement| std::cmp::Reverse(statement.total_micros));
         Self {
-            route: route.to_string(),
+            route: name.to_string(),
             database: record.owner.database.to_string(),
             user: record.owner.user.to_string(),
-            calls: record.calls,
-            errors: record.errors,
-            rows: record.rows,
+            calls: totals.calls,
+            errors: totals.failed,
+            rows: totals.rows,
             exec_ms: Times {
                 total,
-                mean: if record.calls > 0 { total / record.calls as f64 } else { 0.0 },
+                mean: total / totals.calls.max(1) as f64,
                 p50: at(0.5),
                 p95: at(0.95),
                 p99: at(0.99),
-                max: millis(record.max_micros),
+                max: millis(totals.max_micros),
             },
-            pool_wait_ms: millis(record.wait_micros),
-            time_share: 0.0,
+            pool_wait_ms: millis(totals.wait_micros),
+            time_share: if all > 0.0 { total / all } else { 0.0 },
             last_seen: human::moment(record.last_seen),
             statements: statements.into_iter().map(StatementRow::from).collect(),
         }
@@ -240,19 +261,13 @@ impl View for RoutesView {
                 human::count(row.errors),
                 human::millis(row.exec_ms.total),
                 format!("{:.0}", row.time_share * 100.0),
-                human::millis(row.exec_ms.p50),
-                human::millis(row.exec_ms.p95),
-                human::millis(row.exec_ms.p99),
+                known(row.exec_ms.p50),
+                known(row.exec_ms.p95),
+                known(row.exec_ms.p99),
                 most.map_or_else(String::new, |most| most.text.clone()),
             ]);
         }
-        let hidden = self.matching.saturating_sub(self.routes.len());
-        let more = if hidden > 0 {
-            format!("and {hidden} more: ?limit={MOST_SHOWN}\n")
-        } else {
-            String::new()
-        };
-        table.text() + &more
+        table.text() + &self.rest()
     }
 }
 

@@ -1,12 +1,8 @@
-//! Which statements are asked for: filters, order, the part of the past, and the place in a list that is read
-//! page by page.
+//! Which statements are asked for: filters and the part of the past. Their order is left to [`super::ranking`].
 
-use std::cmp::Ordering;
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
+use super::ranking::{Ranking, Sort};
 use crate::admin::moment;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
@@ -14,46 +10,8 @@ use crate::sql::kind::Kind;
 use crate::stats::record::{Owner, Record};
 use crate::stats::window::{MINUTES, Minute, SPAN, Totals, Window};
 
-/// The most that are shown at once.
-pub(crate) const MOST_SHOWN: usize = 500;
-
-/// As many are shown unless asked otherwise.
-const SHOWN: usize = 20;
-
 /// What the sum of those that are not told apart is called.
 pub(crate) const OTHER: &str = "other";
-
-/// What they can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
-    Total,
-    Mean,
-    P95,
-    P99,
-    Calls,
-    Rows,
-    Errors,
-    Wait,
-    Max,
-}
-
-pub(super) const SORTS: [(&str, Sort); 9] = [
-    ("total", Sort::Total),
-    ("mean", Sort::Mean),
-    ("p95", Sort::P95),
-    ("p99", Sort::P99),
-    ("calls", Sort::Calls),
-    ("rows", Sort::Rows),
-    ("errors", Sort::Errors),
-    ("wait", Sort::Wait),
-    ("max", Sort::Max),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Descending,
-    Ascending,
-}
 
 /// Which kinds are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,17 +51,13 @@ pub(super) const WINDOWS: [(&str, Window); 3] =
 /// Which statements are asked for, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
-    pub(crate) sort: Sort,
-    pub(crate) order: Order,
-    pub(crate) limit: usize,
+    pub(crate) ranking: Ranking,
     pub(crate) kinds: Kinds,
     pub(crate) min_calls: u64,
     /// What the text must hold, in any case.
     pub(crate) part: Option<String>,
     pub(crate) owner: OwnerSelection,
     pub(crate) past: Past,
-    /// The last one that was shown before.
-    pub(crate) after: Option<Position>,
 }
 
 /// One statement, of some pools, in a part of the past.
@@ -120,26 +74,15 @@ pub(crate) struct OwnerSelection {
     pub(crate) user: Option<String>,
 }
 
-/// Where a statement stands in a list: what the list is sorted by, then what tells equals apart.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Position {
-    pub(crate) key: f64,
-    /// Fingerprint, database and user.
-    pub(crate) names: [String; 3],
-}
-
 impl Default for Selection {
     fn default() -> Self {
         Self {
-            sort: Sort::Total,
-            order: Order::Descending,
-            limit: SHOWN,
+            ranking: Ranking::default(),
             kinds: Kinds::Telling,
             min_calls: 0,
             part: None,
             owner: OwnerSelection::default(),
             past: Past::All,
-            after: None,
         }
     }
 }
@@ -161,13 +104,7 @@ impl Parameters for Selection {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         match name {
-            "sort" => self.sort = word("sort", value, &SORTS)?,
-            "order" => {
-                let orders = [("desc", Order::Descending), ("asc", Order::Ascending)];
-                self.order = word("order", value, &orders)?;
-            }
-            "limit" => self.limit = number("limit", value, 1..=MOST_SHOWN)?,
-            "cursor" => self.after = Some(Position::parse(value)?),
+            "sort" | "order" | "limit" | "cursor" => self.ranking.set(name, value)?,
             "kind" => self.kinds = word("kind", value, &KINDS)?,
             "min_calls" => self.min_calls = number("min_calls", value, 0..=usize::MAX)? as u64,
             "q" => self.part = Some(value.to_lowercase()),
@@ -274,9 +211,10 @@ impl OwnerSelection {
 }
 
 impl Selection {
-    /// The most expensive so many.
-    pub(crate) fn top(limit: usize) -> Self {
-        Self { limit, ..Self::default() }
+    /// The first so many of all.
+    pub(crate) fn top(sort: Sort, limit: usize) -> Self {
+        let ranking = Ranking { sort, limit, ..Ranking::default() };
+        Self { ranking, ..Self::default() }
     }
 
     /// Is it asked for, with what it did in the window?
@@ -287,85 +225,17 @@ impl Selection {
             Kinds::All => true,
             Kinds::One(one) => kind == one,
         };
-        let text = record.about.as_ref().map_or(OTHER, |about| &*about.text);
+        let text = || record.about.as_ref().map_or(OTHER, |about| &*about.text);
         wanted
             && totals.calls >= self.min_calls
             && self.owner.holds(record)
-            && self.part.as_ref().is_none_or(|part| text.to_lowercase().contains(part))
-    }
-
-    /// Can it be sorted so?
-    ///
-    /// # Errors
-    /// When the window has no percentiles.
-    pub(crate) fn check(&self, window: Window) -> Result<(), Problem> {
-        match self.sort {
-            Sort::P95 | Sort::P99 if !has_percentiles(window) => Err(Problem::Value {
-                name: "sort",
-                given: if self.sort == Sort::P95 { "p95" } else { "p99" }.to_owned(),
-                expected:
-                    "something else, as percentiles are known of window=5m and window=all only"
-                        .to_owned(),
-            }),
-            Sort::Total
-            | Sort::Mean
-            | Sort::P95
-            | Sort::P99
-            | Sort::Calls
-            | Sort::Rows
-            | Sort::Errors
-            | Sort::Wait
-            | Sort::Max => Ok(()),
-        }
-    }
-
-    /// Which of the two comes first in the list?
-    pub(crate) fn compare(&self, a: &Position, b: &Position) -> Ordering {
-        let ascending = a.key.total_cmp(&b.key).then_with(|| b.names.cmp(&a.names));
-        match self.order {
-            Order::Ascending => ascending,
-            Order::Descending => ascending.reverse(),
-        }
-    }
-}
-
-impl Position {
-    /// As a word for `cursor`.
-    pub(crate) fn word(&self) -> String {
-        let bits = self.key.to_bits().to_string();
-        let [fingerprint, database, user] = &self.names;
-        URL_SAFE_NO_PAD.encode([&bits, fingerprint, database, user].map(String::as_str).join("\0"))
-    }
-
-    fn parse(word: &str) -> Result<Self, Problem> {
-        let read = || {
-            let text = String::from_utf8(URL_SAFE_NO_PAD.decode(word).ok()?).ok()?;
-            let mut parts = text.split('\0').map(str::to_owned);
-            let key = f64::from_bits(parts.next()?.parse().ok()?);
-            let names = [parts.next()?, parts.next()?, parts.next()?];
-            parts.next().is_none().then_some(Self { key, names })
-        };
-        read().ok_or_else(|| {
-            let expected = "the next_cursor of the page before".to_owned();
-            Problem::Value { name: "cursor", given: word.to_owned(), expected }
-        })
+            && self.part.as_ref().is_none_or(|part| text().to_lowercase().contains(part))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_reads_back_and_nonsense_does_not() {
-        let position = Position { key: 12.75, names: ["2c34", "shop", "büro"].map(str::to_owned) };
-        assert_eq!(Position::parse(&position.word()).unwrap(), position);
-        for word in ["", "!", "AAAA", &URL_SAFE_NO_PAD.encode(["1", "2", "3", "4", "5"].join("\0"))]
-        {
-            let fault = Position::parse(word).unwrap_err().to_string();
-            assert!(fault.starts_with("cursor is the next_cursor of the page before"), "{fault}");
-        }
-    }
 
     #[test]
     fn since_is_a_window_of_minutes_within_the_last_hour() {

@@ -154,6 +154,15 @@ impl Pooler {
         std::fs::read_to_string(log_file(&self.folder)).unwrap_or_default()
     }
 
+    /// Waits until `/readyz` answers with this status.
+    #[track_caller]
+    pub(crate) fn wait_for_readiness(&self, status: u16) {
+        wait_for(START_LIMIT, &format!("/readyz {status}"), || {
+            let answer = self.admin().get("/readyz", "*/*");
+            if answer.status == status { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    }
+
     /// Waits until a line of the log holds the text.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
