@@ -50,8 +50,8 @@ impl SqlStatements {
 
     /// Those of ours that the other set has not, or under another text.
     fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let differs = |(name, text): &(&Box<str>, &Box<str>)| other.0.get(*name) != Some(*text);
-        self.0.iter().filter(differs).map(|(name, text)| (&**name, &**text))
+        let ours = self.0.iter().map(|(name, text)| (&**name, &**text));
+        ours.filter(|(name, text)| other.0.get(*name).is_none_or(|theirs| **theirs != **text))
     }
 }
 
