@@ -13,7 +13,7 @@ use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
-use crate::relay::replies::{Replies, ServerFault};
+use crate::relay::replies::{Failed, Replies, ServerFault};
 use crate::relay::requests::{Pinning, Requests, Wish};
 use crate::server::connection::{Body, poll_flush};
 use crate::sql::feature::Features;
@@ -229,7 +229,7 @@ impl Session {
                 meter: &mut meter,
                 now: nanos,
                 timed_out,
-                failed: Box::default(),
+                failed: Failed::default(),
             };
             replies.pass(input, &mut splice)
         };

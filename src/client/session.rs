@@ -215,6 +215,8 @@ impl Session {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.record.keep_waker(cx.waker());
+        // A reload may have changed it.
+        self.statements.strip_comments(self.handle.pool.rules.strip());
         let context = Rc::clone(&self.context);
         let mut buffers = context.buffers.borrow_mut();
         for _ in 0..TURN {

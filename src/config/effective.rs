@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::settings::{Database, PinPolicy, PoolMode, ServerReset, Unreadable, User};
+use super::statements::StripComments;
 use super::{Config, FALLBACK};
 
 /// The limits of the pool that serves a database and a user.
@@ -48,6 +49,8 @@ pub struct SessionRules {
     pub unreadable: Unreadable,
     /// When a server gets `DISCARD ALL`.
     pub reset: ServerReset,
+    /// Which comments are taken off statements.
+    pub strip: StripComments,
 }
 
 /// How long a client may take; `None` is without limit.
@@ -123,6 +126,7 @@ impl Config {
             max_pinned: database.max_pinned.unwrap_or(self.pool.max_pinned),
             unreadable: database.unreadable.unwrap_or(self.pool.unreadable),
             reset: self.pool.server_reset,
+            strip: database.strip_comments.unwrap_or(self.pool.strip_comments),
         })
     }
 

@@ -46,7 +46,7 @@ pub use settings::{
     Unreadable, User,
 };
 pub use shape::quoted;
-pub use statements::IgnoreRule;
+pub use statements::{IgnoreRule, StripComments};
 pub use table::Table;
 pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};

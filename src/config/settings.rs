@@ -16,7 +16,7 @@ use super::kind::{
 };
 use super::secret_text::SecretText;
 use super::size::Size;
-use super::statements::{IgnoreRule, IgnoreRules, TagKeys};
+use super::statements::{IgnoreRule, IgnoreRules, StripComments, TagKeys};
 use super::table::settings;
 use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -65,6 +65,8 @@ settings! {
         max_concurrent_connects: u32 = Whole(4) => Count { low: 1, high: 1000 }, Live;
         /// The prepared statements to keep on each server; 0 keeps none.
         max_prepared_statements: u32 = Whole(200) => Count { low: 0, high: 100_000 }, Live;
+        /// Whether comments with tags (SQLCommenter's, marginalia's, Datadog's) are taken off statements before Postgres gets them, so that prepared statements which differ only in tags are one: off or tags. They are counted all the same; Postgres' log and pg_stat_activity lose them.
+        strip_comments: StripComments = Text("off") => OneOf::words(), Live;
     }
 
     /// How many clients there may be.
@@ -273,6 +275,8 @@ settings! {
         unreadable: Option<Unreadable> = Unset { sample: "\"allow\"" } => Opt(OneOf::words()), Live;
         /// In place of the global max_pinned.
         max_pinned: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
+        /// In place of the global strip_comments.
+        strip_comments: Option<StripComments> = Unset { sample: "\"off\"" } => Opt(OneOf::words()), Live;
         /// In place of the global server_lifetime.
         server_lifetime: Option<Option<Duration>> = Unset { sample: "\"1h\"" } => Opt(FROM_ZERO), Live;
         /// In place of the global log_slow_statements.
@@ -474,6 +478,7 @@ mod tests {
         check::<PoolMode>();
         check::<PinPolicy>();
         check::<ServerReset>();
+        check::<StripComments>();
         check::<AuthType>();
         check::<LogFormat>();
         let words = |method| match method {

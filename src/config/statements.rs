@@ -2,7 +2,21 @@
 //! those who count.
 
 use super::fault::Problem;
-use super::kind::{Input, Kind, Literal};
+use super::kind::{Input, Kind, Literal, Word};
+
+/// Which comments are taken off statements before Postgres gets them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StripComments {
+    /// None.
+    #[default]
+    Off,
+    /// Those that a tool tagged a statement with.
+    Tags,
+}
+
+impl Word for StripComments {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("tags", Self::Tags)];
+}
 
 /// Keys of tags, with commas; empty for none.
 #[derive(Debug, Clone, Copy)]

@@ -35,7 +35,7 @@ enum End {
 /// A client with one statement, on a server that has room for two; and a statement of another client.
 fn prepared() -> (Rig, Client, Arc<Statement>) {
     let (mut rig, mut client) = (Rig::new(2), Client::default());
-    let foreign = client.statements.intern(&rig.registry, FOREIGN, None);
+    let foreign = client.statements.intern(&rig.registry, (FOREIGN, None), None);
     foreign.prove();
     rig.ask(&mut client, &all(&[&parse("s", "select $1"), &sync()]));
     rig.reply(&mut client, &all(&[&empty(b'1'), &ready(b'I')]));

@@ -3,6 +3,7 @@
 use crate::sql::effects::Effects;
 use crate::sql::fingerprint::{Extent, Fingerprinter};
 use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
+use crate::sql::strip::strip_tags;
 
 /// Longer texts teach nothing new, and take the fuzzer's time.
 const LONGEST: usize = 4 * 1024;
@@ -50,6 +51,23 @@ pub(super) fn sql(input: &[u8]) {
         }
     }
     effects(sql);
+    stripped(sql);
+}
+
+/// Without its tags a text is the same statements; what does not end does not end then either.
+fn stripped(sql: &[u8]) {
+    let Some(stripped) = strip_tags(sql) else { return };
+    assert!(sql[usize::from(stripped.lead)..].starts_with(stripped.text));
+    let seen = |sql| {
+        let all = read(sql, Backslashes::Literal);
+        let whole = all.iter().all(|seen| seen.whole);
+        (all.into_iter().map(|seen| (seen.hash, seen.text)).collect::<Vec<_>>(), whole)
+    };
+    let ((before, whole), (after, still)) = (seen(sql), seen(stripped.text));
+    assert_eq!(whole, still);
+    if whole {
+        assert_eq!(before, after);
+    }
 }
 
 fn covers(sql: &[u8], backslashes: Backslashes) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, Unreadable};
+use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, StripComments, Unreadable};
 use crate::sql::feature::{FEATURES, Feature, Features};
 
 /// The rules in force, how many clients are pinned, and how many were.
@@ -15,6 +15,7 @@ pub struct Rules {
     pin: AtomicU8,
     unreadable: AtomicU8,
     reset: AtomicU8,
+    strip: AtomicU8,
     max_pinned: AtomicU32,
     pinned: AtomicU32,
 }
@@ -22,6 +23,7 @@ pub struct Rules {
 const MODES: [PoolMode; 3] = [PoolMode::Transaction, PoolMode::Session, PoolMode::Statement];
 const POLICIES: [PinPolicy; 2] = [PinPolicy::Allow, PinPolicy::Reject];
 const UNREADABLE: [Unreadable; 3] = [Unreadable::Allow, Unreadable::Pin, Unreadable::Reject];
+const STRIPS: [StripComments; 2] = [StripComments::Off, StripComments::Tags];
 const RESETS: [ServerReset; 3] = [ServerReset::Auto, ServerReset::Always, ServerReset::Never];
 
 impl Rules {
@@ -33,6 +35,7 @@ impl Rules {
             pin: AtomicU8::new(0),
             unreadable: AtomicU8::new(0),
             reset: AtomicU8::new(0),
+            strip: AtomicU8::new(0),
             max_pinned: AtomicU32::new(0),
             pinned: AtomicU32::new(0),
             pins: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -48,6 +51,7 @@ impl Rules {
         self.pin.store(place(&POLICIES, rules.pin), Ordering::Relaxed);
         self.unreadable.store(place(&UNREADABLE, rules.unreadable), Ordering::Relaxed);
         self.reset.store(place(&RESETS, rules.reset), Ordering::Relaxed);
+        self.strip.store(place(&STRIPS, rules.strip), Ordering::Relaxed);
         self.max_pinned.store(rules.max_pinned, Ordering::Relaxed);
     }
 
@@ -73,6 +77,13 @@ impl Rules {
     #[must_use]
     pub fn reset(&self) -> ServerReset {
         RESETS[usize::from(self.reset.load(Ordering::Relaxed))]
+    }
+
+    /// `strip_comments`.
+    #[inline]
+    #[must_use]
+    pub fn strip(&self) -> StripComments {
+        STRIPS[usize::from(self.strip.load(Ordering::Relaxed))]
     }
 
     /// May one more client be pinned?
@@ -156,6 +167,7 @@ mod tests {
             max_pinned: 1,
             unreadable: Unreadable::Allow,
             reset: ServerReset::Auto,
+            strip: StripComments::Off,
         };
         let rules = Rules::new(wanted);
         for mode in MODES {
@@ -167,6 +179,10 @@ mod tests {
                 assert_eq!(rules.unreadable(), wanted);
                 assert_eq!((rules.mode(), rules.reset()), (mode, reset));
             }
+        }
+        for strip in STRIPS {
+            rules.set(SessionRules { strip, ..wanted });
+            assert_eq!(rules.strip(), strip);
         }
         assert!(rules.may_pin());
         let listen = [Feature::Listen].into_iter().collect();

@@ -112,8 +112,9 @@ impl Local<'_> {
     fn close(&mut self, target: Target, name: &[u8]) {
         match target {
             Target::Statement => {
+                let tagged = self.statements.untag(name);
                 if let Some(statement) = self.statements.remove(name) {
-                    self.statements.remember_closed(statement.id);
+                    self.statements.remember_closed(statement.id, tagged.as_ref());
                 }
             }
             Target::Portal => {}

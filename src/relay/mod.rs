@@ -7,12 +7,14 @@ pub mod buffers;
 pub mod local;
 pub mod names;
 mod permission;
+mod position;
 pub mod prepared;
 mod preparing;
 pub mod replies;
 pub mod requests;
 mod restoring;
 mod retrying;
+mod tagged;
 mod watch;
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+use super::tagged::Cuts;
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
 #[cfg(doc)]
 use crate::server::owed::Owed;
 use crate::server::owed::{Answer, Discarded, Request};
-use crate::server::statement::{Statement, StatementRegistry};
+use crate::server::statement::{Statement, StatementRegistry, Tagged};
 use crate::stats::queries::QueryLog;
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
@@ -33,7 +34,8 @@ pub struct ClientStatements {
     /// How often a name got the meaning of another. Then the shared name does not say which of them an error is about.
     twins: u32,
     unnamed: Option<Arc<Statement>>,
-    closed: Vec<u64>,
+    /// Their numbers, and hashes of their tags.
+    closed: Vec<(u64, u64)>,
     /// What names meant before they were prepared anew in other schemas.
     homes: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
     /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
@@ -47,6 +49,8 @@ pub struct ClientStatements {
     pub(super) restores: Option<Box<str>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
+    /// What was taken off their texts; none: nothing is to be.
+    pub(super) cuts: Option<Box<Cuts>>,
 }
 
 impl ClientStatements {
@@ -133,6 +137,7 @@ impl ClientStatements {
         if name.is_empty() {
             return self.unnamed.take();
         }
+        self.untag(name);
         self.leave_home(name);
         let removed = self.named.remove(name)?;
         self.held -= removed.body.len();
@@ -206,22 +211,22 @@ impl ClientStatements {
         }
     }
 
-    /// The client closed a statement: should it ask for the same again, that is a new one.
-    pub fn remember_closed(&mut self, id: u64) {
+    /// The client closed a statement: should it ask for the same again, that is a new one. With other tags it is not the same.
+    pub fn remember_closed(&mut self, id: u64, tagged: Option<&Tagged>) {
         if self.closed.len() == REMEMBERED_CLOSED {
             self.closed.remove(0);
         }
-        self.closed.push(id);
+        self.closed.push((id, hash(tagged)));
     }
 
     /// The shared statement for a Parse of this client.
     pub fn intern(
         &self,
         registry: &StatementRegistry,
-        body: &[u8],
+        (body, tagged): (&[u8], Option<&Tagged>),
         schemas: Option<&Arc<str>>,
     ) -> Arc<Statement> {
-        registry.intern(body, schemas, |found| self.closed.contains(&found.id))
+        registry.intern(body, schemas, |found| self.closed.contains(&(found.id, hash(tagged))))
     }
 
     /// Does a Parse of this client need no server, because Postgres has accepted the same text
@@ -235,8 +240,10 @@ impl ClientStatements {
         if name.is_empty() || self.named.contains_key(name) || self.is_full(body) {
             return false;
         }
-        match registry.proven(body, schemas) {
-            Some(statement) if !self.closed.contains(&statement.id) => {
+        let (body, tagged) = self.without_tags(body);
+        match registry.proven(&body, schemas) {
+            Some(statement) if !self.closed.contains(&(statement.id, hash(tagged.as_ref()))) => {
+                self.tag(name, statement.id, tagged);
                 self.define(name, statement);
                 true
             }
@@ -247,7 +254,8 @@ impl ClientStatements {
     /// `DEALLOCATE` of one statement was run.
     pub fn deallocated(&mut self, server: &ServerConnection) {
         if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
-            self.remember_closed(statement.id);
+            let tagged = self.untag(name);
+            self.remember_closed(statement.id, tagged.as_ref());
             self.remove(name);
         }
     }
@@ -291,6 +299,7 @@ impl ClientStatements {
                 | Undo::Optional => {}
             }
         }
+        self.untag_lost();
     }
 
     /// The client's name for a statement.
@@ -330,8 +339,9 @@ impl ClientStatements {
             Undo::Queried(before) | Undo::Deallocated { unnamed: Some(before), .. } => {
                 self.unnamed.get_or_insert(before);
             }
-            Undo::Closed { name, statement } => {
+            Undo::Closed { name, statement, tagged } => {
                 if self.get(&name).is_none() {
+                    self.tag(&name, statement.id, tagged);
                     self.define(&name, statement);
                 }
             }
@@ -345,4 +355,9 @@ impl ClientStatements {
             | Undo::Optional => {}
         }
     }
+}
+
+/// Tells apart what was taken off; nothing is 0.
+fn hash(tagged: Option<&Tagged>) -> u64 {
+    tagged.map_or(0, |tagged| tagged.hash)
 }

@@ -1,13 +1,14 @@
 //! Prepared statements on their way to a server: what a Parse becomes, and what the server must be told before
 //! a request names a statement that it lacks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::buffers::Splice;
 use super::requests::{Fate, NO_SUCH_PORTAL, Requests, Violation};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::{HEADER_LENGTH, server_tag};
-use crate::protocol::frontend::{self, Parse};
+use crate::protocol::frontend::{self, Parse, Target};
 use crate::server::connection::Undo;
 use crate::server::owed::{Answer, Request};
 use crate::server::statement::{SHARED_PREFIX, SharedName, Statement, Unnamed};
@@ -22,8 +23,7 @@ impl Requests<'_> {
             return self.plain(Request::Parse);
         };
         if parse.name.is_empty() {
-            self.parse_unnamed(parse.statement);
-            return Fate::Forward;
+            return self.parse_unnamed(parse.statement, splice);
         }
         if self.is_uncertain(parse.name) {
             return Fate::Uncertain;
@@ -39,23 +39,37 @@ impl Requests<'_> {
         if self.statements.is_full(parse.statement) {
             return Fate::Violation(Violation::TooMuchPrepared);
         }
-        let statement = self.statements.intern(self.registry, parse.statement, self.schemas());
+        let (body, tagged) = self.statements.without_tags(parse.statement);
+        let statement =
+            self.statements.intern(self.registry, (&body, tagged.as_ref()), self.schemas());
         if self.is_statement_uncertain(&statement) {
             return Fate::Uncertain;
         }
+        self.statements.tag(parse.name, statement.id, tagged);
         self.parse_named(parse.name, statement, splice);
         Fate::Drop
     }
 
     /// Always passed on: a statement that was planned for one value must not serve another.
-    fn parse_unnamed(&mut self, body: &[u8]) {
+    fn parse_unnamed(&mut self, body: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let (body, tagged) = self.statements.without_tags(body);
         let segment = self.server.owed.segment();
-        let statement = self.statements.intern(self.registry, body, self.schemas());
+        let statement =
+            self.statements.intern(self.registry, (&body, tagged.as_ref()), self.schemas());
         self.server.statements.set_unnamed(Unnamed::Known(statement.id), segment);
         let before = self.statements.remove(b"");
+        self.statements.tag(b"", statement.id, tagged);
         self.statements.define(b"", Arc::clone(&statement));
         self.statements.note_change(b"", segment);
         self.owe(Request::Parse, Answer::Forward, Undo::ParsedUnnamed { statement, before });
+        self.note_lead(b"");
+        match body {
+            Cow::Borrowed(_) => Fate::Forward,
+            Cow::Owned(body) => {
+                frontend::write_parse(splice.insert(), b"", &body);
+                Fate::Drop
+            }
+        }
     }
 
     /// A name that is taken: what is wrong with the text is said first, as Postgres does.
@@ -72,7 +86,6 @@ impl Requests<'_> {
         let segment = self.server.owed.segment();
         self.statements.define(name, Arc::clone(&statement));
         self.statements.note_change(name, segment);
-        let name = Box::from(name);
         let body = &*statement.body;
         let owed = &self.server.owed;
         let (failed, status_due) =
@@ -91,7 +104,8 @@ impl Requests<'_> {
             frontend::write_parse(splice.insert(), statement.shared_name().as_bytes(), body);
             (Answer::Forward, true)
         };
-        self.owe(Request::Parse, answer, Undo::Parsed { name, statement, sent });
+        self.owe(Request::Parse, answer, Undo::Parsed { name: name.into(), statement, sent });
+        self.note_lead(name);
     }
 
     /// The name the server is to be told in place of the client's; `None`: the client's own will
@@ -108,6 +122,7 @@ impl Requests<'_> {
                     self.server.statements.set_unnamed(known, self.server.owed.segment());
                     frontend::write_parse(splice.insert(), b"", &statement.body);
                     self.owe(Request::Parse, Answer::Swallow, Undo::InjectedUnnamed);
+                    self.note_lead(name);
                 }
                 None
             }
@@ -116,6 +131,7 @@ impl Requests<'_> {
                 if !self.server.statements.knows(statement.id) {
                     let statement = Arc::clone(statement);
                     self.inject(&statement, splice);
+                    self.note_lead(name);
                 }
                 Some(shared)
             }
@@ -225,6 +241,28 @@ impl Requests<'_> {
         self.statements.note_change(name, segment);
         let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
         self.owe(Request::Query, Answer::Forward, undo);
+        Fate::Drop
+    }
+
+    pub(super) fn close(&mut self, frame: &[u8]) -> Fate {
+        let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
+            return self.plain(Request::Close);
+        };
+        if self.is_uncertain(name) {
+            return Fate::Uncertain;
+        }
+        let answer = Answer::Fake(server_tag::CLOSE_COMPLETE);
+        let tagged = self.statements.untag(name);
+        match self.statements.remove(name) {
+            Some(statement) => {
+                self.statements.remember_closed(statement.id, tagged.as_ref());
+                self.statements.note_change(name, self.server.owed.segment());
+                let undo = Undo::Closed { name: name.into(), statement, tagged };
+                self.owe(Request::Close, answer, undo);
+            }
+            // Not an error: Postgres says CloseComplete too.
+            None => self.server.owed.push(Request::Close, answer, None, self.now),
+        }
         Fate::Drop
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::buffers::Splice;
 use super::names;
+use super::position::moved;
 use super::prepared::ClientStatements;
 use super::requests::continue_body;
 use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_status};
@@ -67,6 +68,15 @@ pub struct Passed {
     pub fatal: bool,
 }
 
+/// What an error is about.
+#[derive(Debug, Default)]
+pub struct Failed {
+    /// The client's name for its statement, where that is not clear; else empty.
+    name: Box<[u8]>,
+    /// How many characters were taken off the front of the client's text.
+    lead: u16,
+}
+
 /// What replies are checked against and noted in.
 #[derive(Debug)]
 pub struct Replies<'a> {
@@ -82,8 +92,8 @@ pub struct Replies<'a> {
     pub now: u64,
     /// Was the request that is being answered cancelled because of `query_timeout`?
     pub timed_out: bool,
-    /// The client's name for the statement that the last error is about, where that is not clear; else empty.
-    pub failed: Box<[u8]>,
+    /// What the last error is about.
+    pub failed: Failed,
 }
 
 impl Replies<'_> {
@@ -314,13 +324,14 @@ impl Replies<'_> {
             return Ok(self.send_again(cause));
         }
         self.watch_failure(code);
+        self.failed.lead = self.server.owed.front_lead();
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
             if how == Discarded::Failed
                 && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
             {
-                self.failed = name.clone();
+                self.failed.name.clone_from(name);
             }
             self.statements.undo(*undo, how);
         });
@@ -360,7 +371,7 @@ impl Replies<'_> {
             }
             ErrorVerdict::Unsolicited => Ok(Verdict::Forward),
             ErrorVerdict::DuplicateStatement => {
-                write_duplicate(splice.insert(), &self.failed);
+                write_duplicate(splice.insert(), &self.failed.name);
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Refused(feature) => {
@@ -382,15 +393,20 @@ impl Replies<'_> {
         }
     }
 
-    /// Passes on an error in the client's own names.
+    /// Passes on an error in the client's own names, and with places as in its text.
     fn name(&self, body: &[u8], splice: &mut Splice<'_>) -> Verdict {
         let closed = |id| self.server.owed.in_flight().find_map(|undo| undo.closed_name(id));
         let used = |id| {
-            let statement = self.statements.get(&self.failed)?;
-            (!self.failed.is_empty() && statement.id == id).then_some(&*self.failed)
+            let statement = self.statements.get(&self.failed.name)?;
+            (!self.failed.name.is_empty() && statement.id == id).then_some(&*self.failed.name)
         };
         let name_of = |id| used(id).or_else(|| self.statements.name_of(id)).or_else(|| closed(id));
-        match names::restore(body, name_of) {
+        let restored = names::restore(body, name_of);
+        let moved = match (self.failed.lead, &restored) {
+            (0, _) => None,
+            (lead, restored) => moved(restored.as_deref().unwrap_or(body), lead),
+        };
+        match moved.or(restored) {
             Some(restored) => {
                 frame::write_frame(splice.insert(), server_tag::ERROR, |out| {
                     out.extend_from_slice(&restored);

@@ -9,7 +9,7 @@ use super::prepared::ClientStatements;
 use crate::config::Unreadable;
 use crate::protocol::frame::{
     self, HEADER_LENGTH, Header, InvalidLength, LARGE_MESSAGE_LIMIT, SMALL_MESSAGE_LIMIT,
-    client_tag, server_tag,
+    client_tag,
 };
 use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
@@ -237,6 +237,9 @@ impl Requests<'_> {
             client_tag::QUERY if !whole && head.body as usize <= QUERY_READ_WHOLE => {
                 Fate::Incomplete
             }
+            client_tag::QUERY if self.strips() && whole => {
+                self.query_without_tags(head, frame, splice)
+            }
             client_tag::QUERY => self.query(head, frame, splice),
             client_tag::COPY_DATA => {
                 self.server.owed.feed();
@@ -267,7 +270,7 @@ impl Requests<'_> {
     }
 
     /// A simple Query, or as much of it as is there.
-    fn query(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+    pub(super) fn query(&mut self, head: Header, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         let text = &frame[HEADER_LENGTH..];
         if frame.len() == head.frame_length()
             && let Some(name) = Effects::deallocated(text)
@@ -302,6 +305,7 @@ impl Requests<'_> {
 
     fn execute(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
         self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
+        self.note_executed_lead();
         self.watch_execute(&frame[HEADER_LENGTH..]);
         match self.statements.restores.take() {
             Some(sql) => self.execute_and_restore(&sql, frame, splice),
@@ -405,6 +409,7 @@ impl Requests<'_> {
         let name = self.server_name(bind.statement, splice);
         let used = self.statements.used(bind.statement);
         self.server.owed.push(Request::Bind, Answer::Forward, used, self.now);
+        self.note_bound_lead(bind.statement);
         let values = body.get(bind.names_length..).unwrap_or_default();
         self.watch_bind(bind.portal, bind.statement, values);
         let Some(name) = name else { return Fate::Forward };
@@ -431,30 +436,11 @@ impl Requests<'_> {
             return fate;
         }
         let used = self.statements.used(name);
-        let name = self.server_name(name, splice);
+        let shared = self.server_name(name, splice);
         self.server.owed.push(Request::Describe, Answer::Forward, used, self.now);
-        let Some(name) = name else { return Fate::Forward };
+        self.note_lead(name);
+        let Some(name) = shared else { return Fate::Forward };
         frontend::write_describe_statement(splice.insert(), name.as_bytes());
-        Fate::Drop
-    }
-
-    fn close(&mut self, frame: &[u8]) -> Fate {
-        let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
-            return self.plain(Request::Close);
-        };
-        if self.is_uncertain(name) {
-            return Fate::Uncertain;
-        }
-        let answer = Answer::Fake(server_tag::CLOSE_COMPLETE);
-        match self.statements.remove(name) {
-            Some(statement) => {
-                self.statements.remember_closed(statement.id);
-                self.statements.note_change(name, self.server.owed.segment());
-                self.owe(Request::Close, answer, Undo::Closed { name: name.into(), statement });
-            }
-            // Not an error: Postgres says CloseComplete too.
-            None => self.server.owed.push(Request::Close, answer, None, self.now),
-        }
         Fate::Drop
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
-use super::replies::{Passed, Replies, ServerFault};
+use super::replies::{Failed, Passed, Replies, ServerFault};
 use super::requests::{Pinning, Requests, Taken, Violation, Wish};
 use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
@@ -153,7 +153,7 @@ impl Rig {
             meter: &mut self.meter,
             now: 0,
             timed_out: false,
-            failed: Box::default(),
+            failed: Failed::default(),
         };
         let passed = replies.pass(input, &mut splice);
         (passed, splice.finish())

@@ -11,6 +11,7 @@ use super::requests::Requests;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::sqlstate::SqlState;
 use crate::stats::queries::{Block, Manner, Outcome, Place, QueryLog, Run, Watched};
+use crate::stats::said::Said;
 
 /// Named portals that are remembered for a client: cursors of a driver that reads in portions.
 const MOST_PORTALS: usize = 16;
@@ -68,6 +69,11 @@ impl Watch {
         }
     }
 
+    /// What these comments say.
+    pub(super) fn said(&self, comments: &[&[u8]]) -> Option<Arc<Said>> {
+        self.log.said(comments)
+    }
+
     #[inline]
     fn bind(&mut self, portal: &[u8], run: Run) {
         if portal == [0] {
@@ -99,8 +105,13 @@ impl Requests<'_> {
     /// A simple Query was pushed.
     #[inline]
     pub(super) fn watch_query(&mut self, text: &[u8]) {
+        let tagged = self.statements.take_query_tags();
+        if let Some(tagged) = &tagged {
+            self.server.owed.note_lead(tagged.lead);
+        }
         let Some(watch) = &mut self.statements.watch else { return };
-        let run = watch.log.run(text);
+        let mut run = watch.log.run(text);
+        run.said = tagged.and_then(|tagged| tagged.said).or(run.said);
         self.server.owed.watch(Watched::new(run, std::mem::take(&mut watch.waited)));
     }
 
@@ -111,6 +122,7 @@ impl Requests<'_> {
         if self.statements.watch.is_none() {
             return;
         }
+        let said = self.statements.said(statement);
         let Some(statement) = self.statements.get(statement).map(Arc::clone) else { return };
         let Some(watch) = &mut self.statements.watch else { return };
         let run = statement.run.get_or_init(|| {
@@ -118,7 +130,9 @@ impl Requests<'_> {
             watch.log.run(text.unwrap_or_default())
         });
         let values = watch.log.hash(values);
-        let run = Run { values, manner: Manner::Extended, ..run.clone() };
+        let said = said.or_else(|| run.said.clone());
+        let query = Arc::clone(&run.query);
+        let run = Run { query, said, values, manner: Manner::Extended };
         watch.bind(portal, run.clone());
         // Should it fail, that is an error of the statement. What it waited for is told at its end.
         self.server.owed.watch(Watched::new(run, 0));

@@ -13,7 +13,7 @@ use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
 use super::sequences::Sequences;
 use super::sql_prepared::SqlStatements;
-use super::statement::{ServerStatements, Statement};
+use super::statement::{ServerStatements, Statement, Tagged};
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
@@ -61,6 +61,8 @@ pub enum Undo {
         name: Box<[u8]>,
         /// What it still means.
         statement: Arc<Statement>,
+        /// What was taken off its text.
+        tagged: Option<Tagged>,
     },
     /// A Parse of a name that the client has already: nothing to take back, but the name is said.
     Duplicate(Box<[u8]>),
@@ -79,7 +81,7 @@ impl Undo {
     #[must_use]
     pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
         match self {
-            Self::Closed { name, statement } if statement.id == id => Some(name),
+            Self::Closed { name, statement, .. } if statement.id == id => Some(name),
             Self::Closed { .. }
             | Self::Parsed { .. }
             | Self::ParsedUnnamed { .. }

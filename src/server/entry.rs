@@ -11,6 +11,8 @@ pub(super) struct Entry<U> {
     /// When it was sent, in the caller's clock (nanoseconds).
     pub(super) sent_at: u64,
     pub(super) undo: Option<Box<U>>,
+    /// How many characters were taken off the front of the text that it is about.
+    pub(super) lead: u16,
     /// Which statements it runs, if anybody counts them.
     pub(super) watched: Option<Watched>,
 }

@@ -212,7 +212,7 @@ impl<U> Owed<U> {
                 }
             }
         }
-        let entry = Entry { request, answer, sent_at: now, undo, watched: None };
+        let entry = Entry { request, answer, sent_at: now, undo, lead: 0, watched: None };
         self.outstanding += u32::from(!entry.is_silent());
         self.segments.sent += u64::from(entry.brings_ready());
         self.queue.push_back(entry);
@@ -224,6 +224,20 @@ impl<U> Owed<U> {
         if let Some(last) = self.queue.back_mut() {
             last.watched = Some(watched);
         }
+    }
+
+    /// So many characters were taken off the front of the text that the request is about that was pushed last.
+    #[inline]
+    pub fn note_lead(&mut self, lead: u16) {
+        if let Some(last) = self.queue.back_mut() {
+            last.lead = lead;
+        }
+    }
+
+    /// How many characters were taken off the front of the text that the request at the front is about.
+    #[must_use]
+    pub fn front_lead(&self) -> u16 {
+        self.queue.front().map_or(0, |front| front.lead)
     }
 
     /// The statements of the request at the front, and when it was sent, can have begun (see
@@ -245,19 +259,10 @@ impl<U> Owed<U> {
     /// message of the server, and where the client asked for a Flush.
     #[inline]
     pub fn next_fake(&mut self) -> Option<u8> {
-        match self.queue.front()?.answer {
-            Answer::Fake(tag) => {
-                self.queue.pop_front();
-                self.skip_copy_ends();
-                Some(tag)
-            }
-            Answer::Forward
-            | Answer::Swallow
-            | Answer::Continued
-            | Answer::Continuation
-            | Answer::DuplicateStatement
-            | Answer::Refused(_) => None,
-        }
+        let Answer::Fake(tag) = self.queue.front()?.answer else { return None };
+        self.queue.pop_front();
+        self.skip_copy_ends();
+        Some(tag)
     }
 
     /// Looks at a message of the server other than an error or `ReadyForQuery`.
@@ -379,13 +384,8 @@ impl<U> Owed<U> {
 
     /// An error was taken in: is the Sync behind it the only request? Then its `ReadyForQuery` is dropped.
     pub fn drop_ready(&mut self) -> bool {
-        match self.queue.front_mut() {
-            Some(sync) if sync.request == Request::Sync => {
-                sync.answer = Answer::Swallow;
-                true
-            }
-            Some(_) | None => false,
-        }
+        let sync = self.queue.front_mut().filter(|front| front.request == Request::Sync);
+        sync.map(|sync| sync.answer = Answer::Swallow).is_some()
     }
 
     /// What travels with the request that is being answered.

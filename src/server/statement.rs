@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3Builder;
 use super::sequences::Interest;
 use crate::sql::effects::Effects;
 use crate::stats::queries::Run;
+use crate::stats::said::Said;
 
 /// Every shared name starts with this; a client's own name that does is never sent as it is.
 pub const SHARED_PREFIX: &[u8] = b"pooler_";
@@ -44,6 +45,17 @@ pub struct Statement {
     pub run: OnceLock<Run>,
     /// Has Postgres accepted it?
     proven: AtomicBool,
+}
+
+/// What was taken off a client's text before its statement was looked up: see `strip_comments`.
+#[derive(Clone, Debug)]
+pub struct Tagged {
+    /// What it says, if anybody counts.
+    pub said: Option<Arc<Said>>,
+    /// How many characters of it stood in front.
+    pub lead: u16,
+    /// A hash of it.
+    pub hash: u64,
 }
 
 /// The name servers know a statement by.

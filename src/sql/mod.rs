@@ -8,6 +8,7 @@ pub mod lexer;
 pub mod prepare;
 pub mod query;
 pub mod role;
+pub mod strip;
 pub mod tags;
 pub mod trace;
 

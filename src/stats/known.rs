@@ -102,7 +102,7 @@ impl Known {
     #[inline]
     pub(super) fn text(&mut self, text: &[u8], sayings: &Sayings) -> (Text, u64) {
         let edges = Edges::of(text);
-        let said = if edges.is_bare() { None } else { self.comments(text, &edges, sayings) };
+        let said = if edges.is_bare() { None } else { self.at_ends(text, &edges, sayings) };
         let body = &text[edges.body];
         let body = body.get(..=SCAN_LIMIT).unwrap_or(body);
         let hash = xxh3_64_with_seed(body, self.seed);
@@ -146,12 +146,20 @@ impl Known {
     }
 
     /// What the comments at the ends say.
-    fn comments(&mut self, text: &[u8], edges: &Edges, sayings: &Sayings) -> Option<Arc<Said>> {
+    fn at_ends(&mut self, text: &[u8], edges: &Edges, sayings: &Sayings) -> Option<Arc<Said>> {
         let of = |range: &Option<Range<usize>>| range.clone().map(|range| &text[range]);
-        let (first, last) = (of(&edges.first), of(&edges.last));
-        let hash = |seed, bytes: Option<&[u8]>| xxh3_64_with_seed(bytes.unwrap_or_default(), seed);
-        let key = hash(hash(self.seed, first), last);
-        let read = || sayings.read([first, last].into_iter().flatten()).map(Arc::new);
+        match (of(&edges.first), of(&edges.last)) {
+            (Some(first), Some(last)) => self.comments(&[first, last], sayings),
+            (Some(one), None) | (None, Some(one)) => self.comments(&[one], sayings),
+            (None, None) => None,
+        }
+    }
+
+    /// What these comments say.
+    pub(super) fn comments(&mut self, comments: &[&[u8]], sayings: &Sayings) -> Option<Arc<Said>> {
+        let hash = |seed, comment: &&[u8]| xxh3_64_with_seed(comment, seed);
+        let key = comments.iter().fold(self.seed, hash);
+        let read = || sayings.read(comments.iter().copied()).map(Arc::new);
         self.comments.get_or_insert(key, read).clone()
     }
 }

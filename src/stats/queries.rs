@@ -238,6 +238,12 @@ impl QueryLog {
         Run { query, said, values, manner: Manner::Simple }
     }
 
+    /// What comments say that were taken off a text.
+    #[must_use]
+    pub fn said(&self, comments: &[&[u8]]) -> Option<Arc<Said>> {
+        self.known.borrow_mut().comments(comments, &self.ledger.sayings)
+    }
+
     /// A hash of values.
     #[inline]
     pub fn hash(&self, values: &[u8]) -> u64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Scenario, wait_for};
+use super::support::{Scenario, World, query, wait_for};
 use super::{SERVERS, python, run_many};
 
 /// How often each page is asked for among others, and again with nothing between.
@@ -52,11 +52,18 @@ fn text<'a>(row: &'a Value, key: &str) -> &'a str {
 }
 
 fn shop(settings: &[(&str, &str)]) {
+    shop_in(&scenario().start(), settings);
+}
+
+fn scenario() -> Scenario {
     let quiet = Scenario::new().set("log.log_connections", false);
-    let world = quiet.set("log.log_disconnections", false).pool_size(SERVERS).start();
+    quiet.set("log.log_disconnections", false).pool_size(SERVERS)
+}
+
+fn shop_in(world: &World, settings: &[(&str, &str)]) {
     let rounds = format!("--rounds={ROUNDS}");
     let mut program = python("django_shop/run.py");
-    run_many(&world, program.args([&*rounds, "--parcels=20000"]).envs(settings.iter().copied()));
+    run_many(world, program.args([&*rounds, "--parcels=20000"]).envs(settings.iter().copied()));
     let page = world.pooler.admin().json("/queries?limit=500");
     let rows = page["queries"].as_array().unwrap();
     for (part, each) in PAGES {
@@ -88,4 +95,19 @@ fn the_shop_asks_what_its_pages_are_made_to_ask() {
 #[test]
 fn a_trace_for_each_request_makes_no_statement_another_one() {
     shop(&[("CONN_MAX_AGE", "600"), ("SHOP_TRACEPARENT", "1")]);
+}
+
+#[test]
+fn prepared_statements_are_shared_by_requests_that_tell_their_traces() {
+    let world = scenario().set("pool.strip_comments", "tags").start();
+    let prepared = [("SHOP_PREPARED", "1"), ("SHOP_TRACEPARENT", "1"), ("CONN_MAX_AGE", "600")];
+    shop_in(&world, &prepared);
+    let rows = world
+        .client()
+        .run(&query("SELECT statement FROM pg_prepared_statements ORDER BY 1"))
+        .rows();
+    assert!(rows.iter().any(|row| row[0].contains("store_customer")), "{rows:?}");
+    assert!(rows.iter().all(|row| !row[0].contains("traceparent")), "{rows:?}");
+    let calls = world.pooler.admin().json("/queries?limit=500&q=store_")["queries"].clone();
+    assert!(rows.len() <= 2 * calls.as_array().unwrap().len(), "{}: {rows:?}", rows.len());
 }

@@ -36,6 +36,7 @@ mod session;
 mod shutdown;
 mod sql_prepare;
 mod startup;
+mod strip_comments;
 mod support;
 mod timeouts;
 mod tls_clients;

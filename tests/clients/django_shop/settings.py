@@ -10,6 +10,9 @@ MIDDLEWARE = ["store.tags.QueryTags"]
 ROOT_URLCONF = "store.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Django sends texts with their values unless told otherwise; so every statement is prepared, each text once a connection.
+PREPARED = {"server_side_binding": True, "prepare_threshold": 0}
+
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -21,6 +24,7 @@ DATABASES = {
         "CONN_MAX_AGE": int(os.environ.get("CONN_MAX_AGE", "0")),
         "ATOMIC_REQUESTS": os.environ.get("ATOMIC_REQUESTS") == "1",
         "DISABLE_SERVER_SIDE_CURSORS": True,
+        "OPTIONS": PREPARED if os.environ.get("SHOP_PREPARED") == "1" else {},
     }
 }
 
