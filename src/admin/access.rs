@@ -14,8 +14,8 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::config::{Config, Role};
 
-/// Wrong tokens that one address may show within [`WINDOW`]; after them it is not listened to for the
-/// rest of it. Nobody guesses 256 bits: this keeps the log and the processor for others.
+/// Wrong tokens that one address may show within [`WINDOW`]; more of them are neither counted nor logged for the rest of
+/// it. Nobody guesses 256 bits: this keeps the log for others. One that is right is let in all the same.
 const MOST_WRONG: u32 = 10;
 
 /// For how long wrong tokens are counted.
@@ -148,7 +148,7 @@ impl WrongTokens {
         strikes.count
     }
 
-    /// Were there too many, so that no token from there is looked at?
+    /// Were there too many, so that another from there is not worth a line?
     pub(super) fn is_over(&self, from: IpAddr, now: Instant) -> bool {
         self.0.lock().peek(&network(from)).is_some_and(|strikes| {
             strikes.count >= MOST_WRONG && now.saturating_duration_since(strikes.since) < WINDOW
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_is_not_listened_to_for_a_while_and_others_are() {
+    fn who_guesses_is_not_noted_for_a_while_and_others_are() {
         let wrong = WrongTokens::default();
         let now = Instant::now();
         let [one, other] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];

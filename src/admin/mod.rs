@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod connections;
+mod follow;
 mod format;
 mod guard;
 mod html;

@@ -61,7 +61,7 @@ const BODIES: [(&str, Make, Make); 3] = [
 ];
 
 /// What the parameters are; their values are checked where they are read.
-const PARAMETERS: [(&str, &str, &str); 18] = [
+const PARAMETERS: [(&str, &str, &str); 19] = [
     ("format", "string", "The form of the answer: text, json or html, in place of `Accept`."),
     ("limit", "integer", "The most rows."),
     ("sort", "string", "What rows are sorted by."),
@@ -80,6 +80,7 @@ const PARAMETERS: [(&str, &str, &str); 18] = [
     ("confidence", "string", "Only what is at least so sure: low, medium or high."),
     ("class", "string", "Only candidates of this class."),
     ("route", "string", "Only of this route."),
+    ("follow", "integer", "1: a stream of server-sent events, each with one of the list."),
 ];
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -146,6 +147,10 @@ fn page(path: &str, shows: &str, known: Option<Known>, generator: &mut SchemaGen
         None => json!({ "text/plain": { "schema": { "type": "string" } } }),
     };
     let mut responses = responses(&content);
+    if path == "/slow" {
+        let events = json!({ "schema": { "type": "string" } });
+        responses["200"]["content"]["text/event-stream"] = events;
+    }
     if path == "/readyz" {
         responses["503"] = json!({ "description": "not ready", "content": content });
     }

@@ -8,6 +8,7 @@ use maud::html;
 use serde_json::json;
 
 use super::access::WINDOW;
+use super::follow::MOST_FOLLOWERS;
 use super::format::Format;
 use super::html::Page;
 use super::html::pieces::alert;
@@ -84,7 +85,7 @@ pub(super) enum Problem {
     #[error("the token is not known here")]
     WrongToken,
     /// Its address showed too many of those.
-    #[error("too many wrong tokens from this address: no more are looked at for {} s", WINDOW.as_secs())]
+    #[error("too many wrong tokens from this address: wait for {} s, or show one that is known", WINDOW.as_secs())]
     TooManyWrong,
     /// The token's role is not enough.
     #[error("this needs a token with the role {needed}, which that of \"{who}\" has not")]
@@ -97,6 +98,9 @@ pub(super) enum Problem {
     /// `admin_pages = "metrics"`.
     #[error("admin_pages is metrics: there are /metrics, /healthz, /readyz and /version")]
     MetricsOnly,
+    /// Each follower holds a connection.
+    #[error("{MOST_FOLLOWERS} follow already, which is the most that can")]
+    TooManyFollowers,
     /// Workers did not answer, so that counters would seem to go back.
     #[error("workers {0:?} do not answer")]
     Silent(Vec<usize>),
@@ -125,7 +129,7 @@ impl Problem {
             Self::Parameter { .. } | Self::Value { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NotJson(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Host(_) | Self::Role { .. } => StatusCode::FORBIDDEN,
-            Self::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Silent(_) | Self::TooManyFollowers => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

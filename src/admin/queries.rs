@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::Sources;
 use super::answer::{View, answer};
+use super::follow::{Data, Followers, Pace};
 use super::format::Format;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
@@ -40,6 +41,7 @@ pub(super) fn router() -> Router<Arc<Sources>> {
         .route("/slow", get(slow))
         .route("/queries/reset", post(reset))
         .route("/fingerprint", post(fingerprint))
+        .layer(Extension(Followers::default()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
@@ -58,12 +60,8 @@ async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
 
 async fn query(State(sources): Source, Path(text): Path<String>, asked: Asked<One>) -> Response {
     let view = || {
-        let view = QueriesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
-        if view.is_empty() {
-            Err(Problem::NoFingerprint(text.clone()))
-        } else {
-            Ok(QueryView(view))
-        }
+        let view = QueryView::new(ledger(&sources)?, wanted(&text)?, &asked.parameters)?;
+        if view.is_empty() { Err(Problem::NoFingerprint(text.clone())) } else { Ok(view) }
     };
     answered(view(), asked.format)
 }
@@ -100,7 +98,23 @@ fn answered(view: Result<impl View, Problem>, format: Format) -> Response {
     }
 }
 
-async fn slow(State(sources): Source, asked: Asked<slow::Selection>) -> Response {
+async fn slow(
+    State(sources): Source,
+    Extension(followers): Extension<Followers>,
+    headers: HeaderMap,
+    asked: Asked<slow::Selection>,
+) -> Response {
+    if asked.parameters.follow == slow::Follow::Yes {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        // As browsers' EventSource asks.
+        let for_program = accept.is_some_and(|accept| accept.contains("text/event-stream"));
+        let is_json = asked.format == Format::Json || for_program;
+        let data = if is_json { Data::Json } else { Data::Line };
+        let follow = |_| followers.follow(&sources, asked.parameters, data, Pace::default());
+        return ledger(&sources)
+            .and_then(follow)
+            .unwrap_or_else(|problem| problem.answer(asked.format));
+    }
     match ledger(&sources) {
         Ok(ledger) => {
             answer(StatusCode::OK, &SlowView::new(ledger, &asked.parameters), asked.format)
@@ -130,12 +144,8 @@ async fn reset(
         let owner = OwnerSelection { database: db, user };
         let ledger = ledger(&sources)?;
         ledger.add_up();
-        let forgotten = ledger.forget(|record| {
-            let about = record.about.as_ref();
-            owner.holds(record)
-                && fingerprint.is_none_or(|wanted| about.is_some_and(|a| a.fingerprint == wanted))
-        });
-        Ok::<_, Problem>(ForgottenView { forgotten })
+        let forgotten = ledger.forget(fingerprint, |of| owner.owns(of));
+        Ok::<_, Problem>(ForgottenView::from(forgotten))
     };
     match forget() {
         Ok(view) => answer(StatusCode::OK, &view, asked.format),

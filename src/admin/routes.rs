@@ -23,12 +23,13 @@ use super::process;
 use super::queries;
 use super::views::clients::{self, ClientsView, WITH_SERVER};
 use super::views::compat::CompatView;
-use super::views::dashboard::{Dashboard, Shown, TOP_FINDINGS};
+use super::views::dashboard::{Dashboard, Shown, TOP_FINDINGS, TOP_ROUTES};
 use super::views::databases::DatabasesView;
 use super::views::idle::IdleView;
 use super::views::nplusone::FindingsView;
 use super::views::pools::PoolsView;
 use super::views::queries::QueriesView;
+use super::views::routes::RoutesView;
 use super::views::servers::ServersView;
 use super::views::state::{Alive, Ready, VERSION, Version};
 use crate::client::look::Wanted;
@@ -64,7 +65,10 @@ pub(super) const ENDPOINTS: [(&str, &str); 21] = [
 
 /// What is sent with POST, and what it does.
 pub(super) const ACTIONS: [(&str, &str); 3] = [
-    ("/queries/reset", "forgets what was counted: all, or of a `fingerprint`, `db`, `user`"),
+    (
+        "/queries/reset",
+        "forgets statements, routes, candidates and pauses: all, or of a `fingerprint`, `db`, `user`",
+    ),
     ("/nplusone/{id}/ignore", "lists a candidate no more, until the program ends"),
     ("/fingerprint", "gives hash and text of each statement in `sql`"),
 ];
@@ -123,6 +127,11 @@ async fn dashboard(State(sources): Source, asked: Asked<Shown>) -> Response {
             .ledger
             .as_ref()
             .map_or_else(Vec::new, |ledger| FindingsView::top(ledger, TOP_FINDINGS)),
+        routes: sources
+            .shared
+            .ledger
+            .as_ref()
+            .map_or_else(Vec::new, |ledger| RoutesView::top(ledger, TOP_ROUTES)),
         idle: sources.shared.ledger.as_ref().and_then(|ledger| IdleView::longest(ledger)),
         queries: sources.shared.ledger.as_ref().map_or_else(Vec::new, |ledger| {
             QueriesView::top(ledger, asked.parameters.sort, asked.parameters.limit)

@@ -89,6 +89,28 @@ fn routes_are_read_page_by_page_and_by_window() {
 }
 
 #[test]
+fn statements_of_a_route_are_chosen_and_name_it() {
+    run(async || {
+        let site = Site::new(Worker::Answers);
+        run_statement(&site.handle, "select a from t /*route='/a/'*/");
+        let (rows, json) = texts(&site, "/queries?route=/a/").await;
+        assert_eq!(rows, ["\"SELECT t\"select a from t"]);
+        let route = serde_json::json!([{"route": "/a/", "calls": 1}]);
+        assert_eq!(
+            (&json["queries"][0]["routes"], json["queries"][0]["flags"].as_array()),
+            (&route, Some(&vec![]))
+        );
+        assert_eq!(texts(&site, "/queries?route=/never/").await.0.len(), 0);
+        assert_eq!(texts(&site, "/queries?route=/a/&db=crm").await.0.len(), 0);
+        let text = site.get("/queries").await.body;
+        assert!(text.contains("ROUTE") && text.contains("  /a/  "), "{text}");
+        let one = format!("/queries/{}", json["queries"][0]["fingerprint"].as_str().unwrap());
+        let text = site.get(&one).await.body;
+        assert!(text.contains(", 1 on /a/\n"), "{text}");
+    });
+}
+
+#[test]
 fn a_window_shows_what_ran_in_it_as_far_as_it_is_known() {
     run(async || {
         let site = site();
@@ -124,7 +146,7 @@ fn what_cannot_be_asked_for_is_answered_with_what_can() {
         assert_eq!(
             fault("/queries?windows=5m").await,
             "there is no parameter \"windows\" here; there are format, sort, order, limit, cursor, db, \
-             user, kind, min_calls, q, window, since"
+             user, route, kind, min_calls, q, window, since"
         );
         assert_eq!(fault("/queries?window=2d").await, "window is one of 5m, 1h, all, not \"2d\"");
         assert!(fault("/queries?since=yesterday").await.starts_with("since is a moment such as"));

@@ -105,6 +105,11 @@ impl Site {
         self.sources.shared.ledger.as_deref().unwrap()
     }
 
+    /// What the API shows.
+    pub(super) fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
     /// Databases are not asked here.
     pub(super) fn expect_no_probes(&self) {
         self.sources.health.expect_nothing();
@@ -405,10 +410,15 @@ fn what_was_counted_can_be_forgotten() {
         let wrong = site.post("/queries/reset", json, "{\"database\": \"shop\"}").await;
         assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{wrong:?}");
         let none = site.post("/queries/reset", json, "{\"db\": \"crm\"}").await;
-        assert_eq!(none.body, "{\"forgotten\":0}\n");
+        let counts = |statements: u32, routes: u32, pauses: u32| {
+            format!(
+                "{{\"forgotten\":{statements},\"routes\":{routes},\"findings\":0,\"pauses\":{pauses}}}\n"
+            )
+        };
+        assert_eq!(none.body, counts(0, 0, 0));
         let one = format!("{{\"fingerprint\": \"{SELECT_1}\"}}");
-        assert_eq!(site.post("/queries/reset", json, &one).await.body, "{\"forgotten\":1}\n");
-        assert_eq!(site.post("/queries/reset", json, "{}").await.body, "{\"forgotten\":1}\n");
+        assert_eq!(site.post("/queries/reset", json, &one).await.body, counts(1, 0, 1));
+        assert_eq!(site.post("/queries/reset", json, "{}").await.body, counts(1, 2, 0));
         let got = site.get("/queries/reset").await;
         assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
         assert!(got.headers.contains(&"allow: POST".to_owned()), "{got:?}");

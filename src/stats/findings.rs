@@ -253,6 +253,13 @@ impl Findings {
         self.found.values().filter(|f| f.listed == Listed::Yes && !by_hand.contains(&f.id))
     }
 
+    /// Forgets those that `which` says, and gives how many those were.
+    pub(super) fn forget(&mut self, which: impl Fn(&Finding) -> bool) -> usize {
+        let before = self.found.len();
+        self.found.retain(|_, finding| !which(finding));
+        before - self.found.len()
+    }
+
     /// A finding is not told any more; gives it, if there is one.
     pub(super) fn ignore(&mut self, id: u64) -> Option<&Finding> {
         let finding = self.found.get(&id)?;

@@ -103,6 +103,13 @@ impl Idle {
         }
     }
 
+    /// Forgets the places that `which` says, and gives how many those were.
+    pub(super) fn forget(&mut self, which: impl Fn(&Pauses) -> bool) -> usize {
+        let before = self.places.len();
+        self.places.retain(|_, pauses| !which(pauses));
+        before - self.places.len()
+    }
+
     /// Where there were any.
     pub(super) fn places(&self) -> impl Iterator<Item = &Pauses> {
         self.places.values()

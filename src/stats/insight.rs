@@ -7,12 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use super::findings::{Finding, Findings, Ignored};
 use super::idle::{Idle, Pauses};
-use super::ledger::Batch;
+use super::ledger::{Batch, Forgotten};
 use super::record::Owner;
 use super::routes::{RouteRecord, Routes};
 use super::said::Sayings;
 use super::spread::Spread;
 use super::work::Work;
+use crate::sql::fingerprint::Fingerprint;
+use crate::sql::query::About;
 
 /// Pools that have a number; of more, statements are not looked at together.
 const MOST_OWNERS: usize = 10_000;
@@ -110,6 +112,24 @@ impl Insight {
     /// A finding is not told any more, up to the end of the program; gives it, if there is one.
     pub fn ignore(&mut self, id: u64) -> Option<Finding> {
         self.findings.as_mut()?.ignore(id).cloned()
+    }
+
+    /// As [`super::ledger::Ledger::forget`]. How the pauses of a pool are spread stays, as Prometheus reads it.
+    pub(super) fn forget(
+        &mut self,
+        fingerprint: Option<Fingerprint>,
+        owns: impl Fn(&Owner) -> bool,
+    ) -> Forgotten {
+        let is_it = |about: &About| fingerprint.is_none_or(|wanted| wanted == about.fingerprint);
+        let findings = self.findings.as_mut().map_or(0, |findings| {
+            findings.forget(|finding| owns(&finding.owner) && is_it(&finding.about))
+        });
+        let pauses = self.idle.forget(|pauses| owns(&pauses.owner) && is_it(&pauses.about));
+        let routes = self.routes.forget(fingerprint, &owns);
+        if self.routes.each().next().is_none() {
+            self.since = SystemTime::now();
+        }
+        Forgotten { routes, findings, pauses, ..Forgotten::default() }
     }
 
     /// Where clients pause in transactions.

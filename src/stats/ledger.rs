@@ -12,8 +12,9 @@ use super::queries::Event;
 use super::record::{Owner, Record};
 use super::said::Sayings;
 use super::series::Seen;
-use super::slow::{Slow, Thresholds};
+use super::slow::{Slow, SlowTail, Thresholds};
 use super::sums::{Room, Sums};
+use crate::sql::fingerprint::Fingerprint;
 
 /// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
 /// and counted.
@@ -45,6 +46,19 @@ pub struct LedgerState {
     pub dropped: u64,
     /// Memory that the records take.
     pub bytes: usize,
+}
+
+/// How much was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Records of statements.
+    pub statements: usize,
+    /// Routes.
+    pub routes: usize,
+    /// What repeated.
+    pub findings: usize,
+    /// Places where clients pause in transactions.
+    pub pauses: usize,
 }
 
 /// Everything that was counted.
@@ -170,6 +184,12 @@ impl Ledger {
         self.sums.lock().slow.latest().for_each(look);
     }
 
+    /// Of the statements that took long, those from this number on, at most so many.
+    #[must_use]
+    pub fn slow_tail(&self, from: u64, most: usize) -> SlowTail {
+        self.sums.lock().slow.tail(from, most)
+    }
+
     /// From now on, what takes as long as these say is kept one by one.
     pub fn look_for_slow(&self, thresholds: Thresholds) {
         self.sums.lock().slow.set(thresholds);
@@ -180,9 +200,19 @@ impl Ledger {
         self.sums.lock().slow.take_unlogged()
     }
 
-    /// Forgets the records that `which` says, and gives how many those were.
-    pub fn forget(&self, which: impl FnMut(&Record) -> bool) -> usize {
-        self.sums.lock().forget(which)
+    /// Forgets what is counted of the pools that `owns` says: all of it, or what belongs to one fingerprint. Routes
+    /// are sums over fingerprints and stay then, without it among their statements.
+    pub fn forget(
+        &self,
+        fingerprint: Option<Fingerprint>,
+        owns: impl Fn(&Owner) -> bool,
+    ) -> Forgotten {
+        let statements = self.sums.lock().forget(|record| {
+            let about = record.about.as_ref();
+            owns(&record.owner)
+                && fingerprint.is_none_or(|wanted| about.is_some_and(|a| a.fingerprint == wanted))
+        });
+        Forgotten { statements, ..self.insight.lock().forget(fingerprint, owns) }
     }
 
     /// How full it is.

@@ -148,9 +148,21 @@ fn what_is_forgotten_begins_anew() {
     counted.run("select a", &[ONE_ROW]);
     counted.run("select b", &[ONE_ROW]);
     assert_eq!(counted.records().len(), 2);
-    let is_a = |record: &Record| record.about.as_ref().is_some_and(|a| &*a.text == "select a");
-    assert_eq!(counted.ledger.forget(is_a), 1);
+    let fingerprint = |text: &str| {
+        let records = counted.records();
+        let mut abouts = records.iter().filter_map(|record| record.about.clone());
+        abouts.find(|about| &*about.text == text).unwrap().fingerprint
+    };
+    let a = Some(fingerprint("select a"));
+    let route = || counted.ledger.insight.lock().routes().map(|r| r.statements.len()).collect();
+    let forget = |fingerprint, yes| {
+        let Forgotten { statements, routes, .. } = counted.ledger.forget(fingerprint, |_| yes);
+        (statements, routes)
+    };
+    assert_eq!((forget(a, false), route()), ((0, 0), vec![2]));
+    assert_eq!((forget(a, true), route()), ((1, 0), vec![1]));
     assert_eq!(counted.records().len(), 1);
+    assert_eq!((forget(None, true), route()), ((1, 1), vec![]));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::record::Owner;
 use super::said::{MOST_ROUTES, RouteId};
 use super::spread::Spread;
 use super::window::{Minute, Recent, Totals, Window};
+use crate::sql::fingerprint::Fingerprint;
 use crate::sql::query::About;
 
 /// Routes of all databases and users that are told apart, up to 8 KB each; those beyond are not counted here.
@@ -245,6 +246,25 @@ impl Routes {
             record.note(event, about, wall);
             self.records.insert(key, record);
         }
+    }
+
+    /// Forgets those of the owners that `owns` says, and gives how many those were; or only that a statement was among
+    /// theirs.
+    pub(super) fn forget(
+        &mut self,
+        fingerprint: Option<Fingerprint>,
+        owns: impl Fn(&Owner) -> bool,
+    ) -> usize {
+        let before = self.records.len();
+        match fingerprint {
+            None => self.records.retain(|_, record| !owns(&record.owner)),
+            Some(wanted) => {
+                for record in self.records.values_mut().filter(|record| owns(&record.owner)) {
+                    record.statements.retain(|known| known.about.fingerprint != wanted);
+                }
+            }
+        }
+        before - self.records.len()
     }
 
     /// All of them.

@@ -40,17 +40,32 @@ pub struct Thresholds {
     pub others: Option<Duration>,
 }
 
+/// Some of those that are kept, the oldest first, by their numbers, which go up by one.
+#[derive(Clone, Debug)]
+pub struct SlowTail {
+    /// The number of the first that could be given: what is before it is gone.
+    pub first: u64,
+    /// Them.
+    pub slow: Vec<Slow>,
+    /// The number of the one behind them.
+    pub next: u64,
+    /// The number of the one behind all that there are.
+    pub end: u64,
+}
+
 /// The last of them.
 #[derive(Debug)]
 pub(super) struct SlowLog {
     thresholds: Thresholds,
     kept: VecDeque<Slow>,
+    /// How many there have been.
+    count: u64,
     unlogged: Vec<Slow>,
 }
 
 impl SlowLog {
     pub(super) fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, kept: VecDeque::new(), unlogged: Vec::new() }
+        Self { thresholds, kept: VecDeque::new(), count: 0, unlogged: Vec::new() }
     }
 
     /// From now on these count; what is kept stays.
@@ -89,6 +104,17 @@ impl SlowLog {
             self.kept.pop_front();
         }
         self.kept.push_back(slow);
+        self.count += 1;
+    }
+
+    /// Those from this number on, at most so many.
+    pub(super) fn tail(&self, from: u64, most: usize) -> SlowTail {
+        let oldest = self.count - self.kept.len() as u64;
+        let first = from.clamp(oldest, self.count);
+        // Within what is kept.
+        let slow: Vec<_> =
+            self.kept.iter().skip((first - oldest) as usize).take(most).cloned().collect();
+        SlowTail { first, next: first + slow.len() as u64, slow, end: self.count }
     }
 
     /// The latest first.

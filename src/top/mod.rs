@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
-use ask::Ask;
+use ask::{Ask, Silence};
 use screen::Screen;
 
 /// What statements can be sorted by: the key, the API's word.
@@ -59,6 +61,9 @@ pub enum Times {
     Again,
 }
 
+/// How often signals are looked for while keys are waited for.
+const BEAT: Duration = Duration::from_millis(100);
+
 /// What a key asks for.
 enum Wish {
     Nothing,
@@ -98,10 +103,67 @@ fn show(ask: &Ask, options: &Options) -> Result<(), String> {
             Ok(()) | Err(_) => Ok(()),
         };
     }
+    let end = runtime.block_on(async { End::new() });
+    let outside = Outside { ask, end: end.map_err(|error| error.to_string())?, runtime: &runtime };
     let screen = Screen::open().map_err(|error| error.to_string())?;
-    let shown = View::default().keep(ask, &runtime, &screen, options.interval);
+    let shown = View::default().keep(outside, &screen, options.interval);
     drop(screen);
     shown.map_err(|error| error.to_string())
+}
+
+/// What is heard beside keys.
+struct Outside<'a> {
+    ask: &'a Ask,
+    runtime: &'a Runtime,
+    end: End,
+}
+
+/// Signals that ask for the end: the terminal is given back first.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl End {
+    /// To be called within a runtime.
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of them. Cancel safe.
+    async fn come(&mut self) -> io::Error {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        };
+        io::Error::other(format!("ended by {name}"))
+    }
+}
+
+impl Outside<'_> {
+    /// The overview; an error of the outside is that it is time to end.
+    fn overview(&mut self, sort: &str, statements: usize) -> io::Result<Result<String, Silence>> {
+        let Self { ask, runtime, end } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                answer = ask.overview(sort, statements) => Ok(answer),
+                signal = end.come() => Err(signal),
+            }
+        })
+    }
+
+    /// Is it time to end?
+    fn check(&mut self) -> io::Result<()> {
+        let Self { runtime, end, .. } = self;
+        let come = runtime.block_on(async { timeout(Duration::ZERO, end.come()).await });
+        come.map_or(Ok(()), Err)
+    }
 }
 
 impl Default for View {
@@ -114,15 +176,14 @@ impl Default for View {
 impl View {
     fn keep(
         mut self,
-        ask: &Ask,
-        runtime: &Runtime,
+        mut outside: Outside<'_>,
         screen: &Screen,
         interval: Duration,
     ) -> io::Result<()> {
         loop {
             let now = Instant::now();
             if !self.paused {
-                match runtime.block_on(ask.overview(self.sort, self.statements)) {
+                match outside.overview(self.sort, self.statements)? {
                     Ok(text) => (self.text, self.silent) = (text, None),
                     Err(why) => {
                         let since = self.silent.take().map_or(now, |(since, _)| since);
@@ -133,8 +194,8 @@ impl View {
                     continue;
                 }
             }
-            screen.draw(&self.text, &self.last_line(ask))?;
-            match self.wait(now + interval, screen, ask)? {
+            screen.draw(&self.text, &self.last_line(outside.ask))?;
+            match self.wait(now + interval, screen, &mut outside)? {
                 Wish::Quit => return Ok(()),
                 Wish::Nothing | Wish::Look => {}
             }
@@ -169,11 +230,20 @@ impl View {
     }
 
     /// Hears keys until it is time for the next look.
-    fn wait(&mut self, until: Instant, screen: &Screen, ask: &Ask) -> io::Result<Wish> {
+    fn wait(
+        &mut self,
+        until: Instant,
+        screen: &Screen,
+        outside: &mut Outside<'_>,
+    ) -> io::Result<Wish> {
         loop {
+            outside.check()?;
             let left = until.saturating_duration_since(Instant::now());
-            if !event::poll(left)? {
-                return Ok(Wish::Nothing);
+            if !event::poll(left.min(BEAT))? {
+                if left <= BEAT {
+                    return Ok(Wish::Nothing);
+                }
+                continue;
             }
             let wish = match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => self.hear(key),
@@ -185,7 +255,7 @@ impl View {
                 _ => Wish::Nothing,
             };
             match wish {
-                Wish::Nothing => screen.draw(&self.text, &self.last_line(ask))?,
+                Wish::Nothing => screen.draw(&self.text, &self.last_line(outside.ask))?,
                 Wish::Look | Wish::Quit => return Ok(wish),
             }
         }

@@ -86,7 +86,7 @@ fn each_role_may_do_what_its_name_says_and_changes_are_logged() {
 
 #[test]
 fn without_the_right_token_there_is_only_what_probes_need() {
-    let (scenario, _) = with_token(Scenario::new(), "ann", "view");
+    let (scenario, right) = with_token(Scenario::new(), "ann", "view");
     let port = i64::from(free_port());
     let scenario =
         scenario.set("databases.down.host", "127.0.0.1").set("databases.down.port", port);
@@ -105,10 +105,12 @@ fn without_the_right_token_there_is_only_what_probes_need() {
         (503, "not ready\n"),
         "names nobody: {ready:?}"
     );
-    // Wrong ones, until nobody listens any more; probes go on.
+    // Wrong ones, until nobody counts any more; probes go on, and who has the right one.
     let statuses: Vec<_> = (0..12).map(|_| ask(&world, "GET", "/pools", "guess").status).collect();
     assert_eq!((statuses[0], statuses[9], statuses[10]), (401, 401, 429), "{statuses:?}");
     assert_eq!(admin.get("/healthz", "*/*").status, 200);
+    assert_eq!(ask(&world, "GET", "/pools", &right).status, 200);
+    assert_eq!(ask(&world, "GET", "/pools", "guess").status, 429, "that was no pardon");
     assert_eq!(world.pooler.log().matches("a wrong token").count(), 10, "{}", world.pooler.log());
 }
 

@@ -98,6 +98,49 @@ fn a_page_that_asks_for_each_row_is_a_candidate_and_can_be_ignored() {
 }
 
 #[test]
+fn a_statement_says_what_was_noticed_of_it_until_that_is_forgotten() {
+    let world = Scenario::new().start();
+    prepare(&world);
+    let mut client = world.client();
+    for _ in 0..4 {
+        client.query("BEGIN");
+        books(&mut client);
+        sleep(Duration::from_millis(150));
+        client.query("COMMIT");
+    }
+    drop(client);
+    let found = page(&world, "/nplusone", "candidates", |found| !found.is_empty());
+    let fingerprint = found[0]["fingerprint"].as_str().unwrap();
+    let flagged = |rows: &[Value]| rows.iter().any(|row| row["flags"] != serde_json::json!([]));
+    let rows = page(&world, "/queries?route=/books/", "queries", flagged);
+    let row = rows.iter().find(|row| row["fingerprint"] == fingerprint).expect("it");
+    assert_eq!(row["flags"], serde_json::json!(["idle_after", "n_plus_one"]), "{row}");
+    let text = world.pooler.admin().get("/queries", "*/*").body;
+    assert!(text.contains("FLAGS") && text.contains("  idle,n+1  "), "{text}");
+    let one = world.pooler.admin().json(&format!("/queries/{fingerprint}"));
+    assert_eq!(one["findings"][0]["id"], found[0]["id"], "{one}");
+    let text = world.pooler.admin().get(&format!("/queries/{fingerprint}"), "*/*").body;
+    assert!(text.contains("\nn_plus_one ") && text.contains("after 30 rows of "), "{text}");
+    let forget = |body: &str| {
+        let length = body.len();
+        let answer = world.pooler.admin().send(&format!(
+            "POST /queries/reset HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ));
+        answer.body
+    };
+    let said = forget(&format!("{{\"fingerprint\": \"{fingerprint}\"}}"));
+    assert_eq!(said, "1 statements, 0 routes, 1 findings, 1 pauses forgotten\n");
+    assert!(page(&world, "/nplusone", "candidates", |_| true).is_empty());
+    let routes = page(&world, "/routes?q=books", "routes", |routes| routes.len() == 1);
+    assert!(!routes[0]["statements"].to_string().contains(fingerprint), "{routes:?}");
+    let said = forget("{}");
+    assert!(said.contains(" routes, 0 findings, ") && !said.contains(", 0 routes"), "{said}");
+    assert!(page(&world, "/idle", "idle", |_| true).is_empty());
+    assert!(page(&world, "/routes?q=books", "routes", |_| true).is_empty());
+}
+
+#[test]
 fn nothing_is_looked_for_when_that_is_switched_off() {
     let world = Scenario::new().set("admin.nplusone", false).start();
     prepare(&world);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::{
-    Batch, PATIENCE, RawClient, Scenario, World, fingerprint, has_pg_stat_statements, query,
-    seen_by_postgres, wait_for,
+    Batch, PATIENCE, RawClient, Scenario, Signal, World, fingerprint, has_pg_stat_statements,
+    query, seen_by_postgres, wait_for,
 };
 
 const ALL: &str = "/queries?kind=all&limit=500";
@@ -147,6 +147,24 @@ fn a_slow_statement_is_logged_and_listed_without_its_values() {
     let [slow] = &page["slow"].as_array().unwrap()[..] else { panic!("one: {page}") };
     assert_eq!((&slow["text"], &slow["rows"]), (&"select $1, pg_sleep($2)".into(), &1.into()));
     assert!(!page.to_string().contains("secret") && !world.pooler.log().contains("secret value"));
+}
+
+#[test]
+fn slow_statements_can_be_followed_until_the_end() {
+    let mut world = Scenario::new().set("log.log_slow_statements", "30ms").start();
+    world.skip_rest_check();
+    let mut client = world.client();
+    client.query("SELECT 'secret value', pg_sleep(0.04)");
+    let mut follower = world.pooler.admin().follow("/slow?follow=1&limit=5");
+    follower.wait_for("took");
+    client.query("SELECT 'secret value', 'later', pg_sleep(0.04)");
+    let heard = follower.wait_for("select $1, $2, pg_sleep($3)");
+    assert!(heard.contains("\r\ncontent-type: text/event-stream"), "{heard}");
+    assert!(heard.contains("event: slow\ndata: ") && !heard.contains("secret"), "{heard}");
+    // It waits for the transaction, and its followers do not wait for that.
+    client.query("BEGIN");
+    world.pooler.signal(Signal::Terminate);
+    follower.wait_for("event: end\ndata: the pooler is shutting down\n\n");
 }
 
 #[test]

@@ -31,10 +31,21 @@ struct Terminal {
 
 impl Terminal {
     fn open(world: &World, arguments: &[&str]) -> Terminal {
+        Terminal::open_then(world, arguments, "")
+    }
+
+    /// The same, and another command after it.
+    fn open_then(world: &World, arguments: &[&str], after: &str) -> Terminal {
         let folder = TempDir::new();
         let typed = top(&url(world), arguments);
         let words: Vec<_> = typed.get_args().map(|word| word.to_str().unwrap()).collect();
-        let line = format!("stty rows 24 cols 90; {} {}", program().display(), words.join(" "));
+        let pid = folder.path().join("pid");
+        let line = format!(
+            "stty rows 24 cols 90; sh -c 'echo $$ > {}; exec {} {}'{after}",
+            pid.display(),
+            program().display(),
+            words.join(" ")
+        );
         let mut script = Command::new("script");
         isolate(&mut script);
         script.args(["--quiet", "--flush", "--return", "--command", &line]);
@@ -91,6 +102,25 @@ fn it_shows_the_overview_sorts_by_a_key_and_gives_the_terminal_back() {
     // The other screen, and back; the cursor too.
     assert!(shown.contains("\x1b[?1049h") && shown.contains("\x1b[?1049l"), "{shown:?}");
     assert!(shown.contains("\x1b[?25h"), "{shown:?}");
+}
+
+#[test]
+fn a_signal_ends_it_with_the_terminal_as_it_was() {
+    let world = Scenario::new().start();
+    for signal in ["TERM", "HUP", "INT"] {
+        let mut terminal = Terminal::open_then(&world, &["--interval", "60"], "; stty -a");
+        terminal.wait_for(STATUS);
+        let pid = std::fs::read_to_string(terminal.folder.path().join("pid")).unwrap();
+        let sent = Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap();
+        assert!(sent.success());
+        terminal.wait_for(&format!("pooler top: ended by SIG{signal}"));
+        wait_for(PATIENCE, "its end", || {
+            terminal.child.try_wait().unwrap().ok_or_else(|| terminal.shown())
+        });
+        let shown = terminal.shown();
+        assert!(shown.contains("\x1b[?1049l") && shown.contains("\x1b[?25h"), "{shown:?}");
+        assert!(shown.contains(" icanon ") && shown.contains(" echo "), "{shown:?}");
+    }
 }
 
 #[test]

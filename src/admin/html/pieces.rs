@@ -131,6 +131,13 @@ pub(crate) fn encoded(part: &str) -> String {
     part.bytes().map(byte).collect()
 }
 
+/// A route with a link to it; one that is not known has none.
+pub(crate) fn route_link(route: &str) -> Markup {
+    html! {
+        @if route.is_empty() { span.dim { "-" } } @else { a href={ "/routes/" (encoded(route)) } { (route) } }
+    }
+}
+
 /// Something that somebody should look at.
 pub(crate) fn alert(text: &str) -> Markup {
     html! { div.alert role="status" { (text) } }

@@ -9,6 +9,7 @@ use super::nplusone::{self, FindingRow};
 use super::pools::{self, PoolRow, PoolsView};
 use super::queries::{self, QueryRow};
 use super::ranking::{SORTS, Sort};
+use super::routes::RouteRow;
 use super::{silence, wrapped};
 use crate::admin::answer::View;
 use crate::admin::html::Page;
@@ -61,6 +62,9 @@ impl Parameters for Shown {
 /// Candidates that fit on the screen.
 pub(crate) const TOP_FINDINGS: usize = 5;
 
+/// Routes that are shown.
+pub(crate) const TOP_ROUTES: usize = 5;
+
 /// Everything in short.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Dashboard {
@@ -80,6 +84,8 @@ pub(crate) struct Dashboard {
     pub(crate) queries: Vec<QueryRow>,
     /// What repeats within a request and would save the most.
     pub(crate) nplusone: Vec<FindingRow>,
+    /// Routes that took the most time.
+    pub(crate) routes: Vec<RouteRow>,
     /// Where a transaction was open longest while its client asked nothing.
     pub(crate) idle: Option<IdleRow>,
     #[serde(skip)]
@@ -239,6 +245,7 @@ mod tests {
             databases: vec![database("crm", None), database("shop", Some("connection refused"))],
             queries: Vec::new(),
             nplusone: Vec::new(),
+            routes: Vec::new(),
             idle: None,
             shown: Shown::default(),
         }

@@ -9,9 +9,12 @@ use crate::admin::html::Page;
 use crate::admin::html::pieces::{alert, card};
 use crate::admin::human;
 use crate::admin::views::databases::{self, DatabaseRow};
+use crate::admin::views::idle::IdleRow;
+use crate::admin::views::nplusone::html::table as finding_table;
 use crate::admin::views::pools::PoolRow;
 use crate::admin::views::pools::html::{missing, table as pool_table};
 use crate::admin::views::queries::html::table as query_table;
+use crate::admin::views::routes::html::table as route_table;
 use crate::config::FALLBACK;
 use crate::control::history::WINDOW;
 
@@ -30,6 +33,18 @@ pub(super) fn page(view: &Dashboard) -> Page {
         (pool_table(&shown))
         h2 { "statements that took the most time" a href="/queries" { "all" } }
         (query_table(&view.queries, None))
+        @if !view.nplusone.is_empty() {
+            h2 { "what repeats within a request" a href="/nplusone" { "all" } }
+            (finding_table(&view.nplusone))
+        }
+        @if view.routes.iter().any(|row| row.is_named()) {
+            h2 { "routes that took the most time" a href="/routes" { "all" } }
+            (route_table(&view.routes, None))
+        }
+        @if let Some(line) = view.idle.as_ref().and_then(IdleRow::line) {
+            h2 { "idle in a transaction" a href="/idle" { "all" } }
+            p { (line) }
+        }
         h2 { "databases" (more(urgent.len(), MOST_DATABASES, "/databases")) }
         (database_table(urgent.iter().copied().take(MOST_DATABASES)))
         footer {

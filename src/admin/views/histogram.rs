@@ -15,7 +15,7 @@ use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint, Fingerprinter};
 use crate::sql::lexer::Backslashes;
-use crate::stats::ledger::Ledger;
+use crate::stats::ledger::{Forgotten, Ledger};
 use crate::stats::record::RELATIVE_ERROR;
 use crate::stats::spread::Spread;
 
@@ -221,11 +221,27 @@ impl View for FingerprintsView {
 /// What was forgotten.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ForgottenView {
-    pub(crate) forgotten: usize,
+    /// Statements.
+    forgotten: usize,
+    routes: usize,
+    /// What repeats.
+    findings: usize,
+    /// Where transactions waited for their client.
+    pauses: usize,
+}
+
+impl From<Forgotten> for ForgottenView {
+    fn from(forgotten: Forgotten) -> Self {
+        let Forgotten { statements, routes, findings, pauses } = forgotten;
+        Self { forgotten: statements, routes, findings, pauses }
+    }
 }
 
 impl View for ForgottenView {
     fn text(&self) -> String {
-        format!("{} forgotten\n", self.forgotten)
+        let Self { forgotten, routes, findings, pauses } = self;
+        format!(
+            "{forgotten} statements, {routes} routes, {findings} findings, {pauses} pauses forgotten\n"
+        )
     }
 }

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::flags::LONG_PAUSE_MICROS;
 use super::numbers::millis;
 use super::selection::OwnerSelection;
 use crate::admin::answer::View;
@@ -163,7 +164,7 @@ impl IdleRow {
         let clean = |text: &str| text.replace(|c: char| c.is_control(), "?");
         let place = if self.route.is_empty() { &self.user } else { &self.route };
         let short: String = clean(&self.text).chars().take(40).collect();
-        (self.max_ms >= 100.0).then(|| {
+        (self.max_ms >= millis(LONG_PAUSE_MICROS)).then(|| {
             let max = human::millis(self.max_ms);
             format!("longest idle in a transaction: {max} {} after {short}\n", clean(place))
         })

@@ -4,6 +4,7 @@ pub(super) mod clients;
 pub(super) mod compat;
 pub(super) mod dashboard;
 pub(super) mod databases;
+pub(super) mod flags;
 pub(super) mod histogram;
 pub(super) mod idle;
 pub(super) mod nplusone;

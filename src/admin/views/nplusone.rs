@@ -9,13 +9,18 @@ use super::numbers::millis;
 use super::selection::OwnerSelection;
 use super::wrapped;
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
+use crate::sql::fingerprint::Fingerprint;
 use crate::stats::findings::{Finding, MOST_FINDINGS};
 use crate::stats::ledger::Ledger;
 use crate::stats::units::{Class, Confidence};
+
+#[path = "nplusone_html.rs"]
+pub(super) mod html;
 
 /// As many are shown unless asked otherwise.
 const SHOWN: usize = 20;
@@ -23,7 +28,7 @@ const SHOWN: usize = 20;
 const CONFIDENCES: [(&str, Confidence); 3] =
     [("low", Confidence::Low), ("medium", Confidence::Medium), ("high", Confidence::High)];
 
-const CLASSES: [(&str, Class); 3] = [
+pub(super) const CLASSES: [(&str, Class); 3] = [
     ("n_plus_one", Class::NPlusOne),
     ("duplicate", Class::Duplicate),
     ("loop_write", Class::LoopWrite),
@@ -48,6 +53,8 @@ pub(crate) struct FindingsView {
     /// How many more there are that are less sure than was asked for.
     less_sure: usize,
     candidates: Vec<FindingRow>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 /// One of them.
@@ -147,7 +154,22 @@ impl FindingsView {
         found.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
         let matching = found.len();
         let candidates = found.into_iter().take(selection.limit).map(|(_, row)| row).collect();
-        Self { matching, less_sure, candidates }
+        Self { matching, less_sure, candidates, selection: selection.clone() }
+    }
+
+    /// Those of one statement, however sure.
+    pub(crate) fn about(
+        ledger: &Ledger,
+        fingerprint: Fingerprint,
+        owner: &OwnerSelection,
+    ) -> Vec<FindingRow> {
+        let mut insight = ledger.insight.lock();
+        let found = insight.findings(Instant::now());
+        let found = found.filter(|found| found.about.fingerprint == fingerprint);
+        let mut found: Vec<_> =
+            found.filter(|found| owner.owns(&found.owner)).map(FindingRow::from).collect();
+        found.sort_by(|a, b| b.saved_ms.total_cmp(&a.saved_ms).then_with(|| a.id.cmp(&b.id)));
+        found
     }
 
     /// The most expensive so many.
@@ -224,16 +246,9 @@ impl View for FindingsView {
             table(&self.candidates)
         };
         for row in &self.candidates {
-            let clean = |text: &str| text.replace(|c: char| c.is_control(), "?");
-            let after = row.source.as_ref().map(|source| {
-                format!("{} rows of {}: {}", source.rows, source.fingerprint, clean(&source.text))
-            });
             text.push_str(&format!("\n{} {}\n", row.class, row.id));
             text.push_str(&wrapped(&words(&clean(&row.text)), " "));
-            if let Some(after) = after {
-                text.push_str(&wrapped(&words(&format!("  after {after}")), " "));
-            }
-            text.push_str(&wrapped(&words(&format!("  {}", row.advice)), " "));
+            text.push_str(&row.reasons());
         }
         let hidden = self.matching.saturating_sub(self.candidates.len());
         if hidden > 0 {
@@ -244,6 +259,45 @@ impl View for FindingsView {
         }
         text
     }
+
+    fn html(&self) -> Page {
+        html::list(self)
+    }
+}
+
+impl FindingRow {
+    /// It in some lines, where its statement is known.
+    pub(crate) fn text(&self) -> String {
+        let head = format!(
+            "{} {}, {} confidence, {} requests, {} times (most {}), saves {} each{}",
+            self.class,
+            self.id,
+            self.confidence,
+            human::count(self.units),
+            self.n.p50,
+            self.n.max,
+            human::millis(self.saved_ms),
+            if self.route.is_empty() {
+                String::new()
+            } else {
+                format!(", on {}", clean(&self.route))
+            },
+        );
+        wrapped(&words(&head), " ") + &self.reasons()
+    }
+
+    /// Why it is one, and what may help.
+    fn reasons(&self) -> String {
+        let after = self.source.as_ref().map_or_else(String::new, |source| {
+            let Source { fingerprint, rows, text } = source;
+            wrapped(&words(&format!("  after {rows} rows of {fingerprint}: {}", clean(text))), " ")
+        });
+        after + &wrapped(&words(&format!("  {}", self.advice)), " ")
+    }
+}
+
+fn clean(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "?")
 }
 
 fn words(text: &str) -> Vec<String> {

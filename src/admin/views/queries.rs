@@ -2,12 +2,14 @@
 //! unless asked otherwise. The page for browsers is in `queries_html`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::flags::{self, Flags};
+use super::nplusone::{FindingRow, FindingsView};
 use super::numbers::{known, millis};
 use super::ranking::{MOST_SHOWN, Named, Picked, Sort, more};
 use super::selection::{OTHER, One, Selection, has_percentiles};
@@ -17,11 +19,12 @@ use crate::admin::html::Page;
 use crate::admin::html::pieces::Bars;
 use crate::admin::human;
 use crate::admin::problem::Problem;
-use crate::admin::table::{Table, name, number as column};
+use crate::admin::table::{Column, Table, name, number as column};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::stats::ledger::{Ledger, LedgerState};
 use crate::stats::record::{RELATIVE_ERROR, Record};
+use crate::stats::said::{RouteId, Sayings};
 use crate::stats::spread::Spread;
 use crate::stats::sums::MOST_TRACKED;
 use crate::stats::window::{Totals, Window};
@@ -74,9 +77,19 @@ pub(crate) struct QueryRow {
     time_share: f64,
     first_seen: String,
     last_seen: String,
+    /// Where it ran most, since the start.
+    routes: Vec<RouteCalls>,
+    /// What was noticed: `n_plus_one`, `duplicate` and `loop_write` as in /nplusone, `idle_after` as in /idle.
+    flags: Vec<&'static str>,
     /// What is known of all that is counted only, not of a window.
     #[serde(flatten)]
     whole: Option<Whole>,
+}
+
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+struct RouteCalls {
+    route: String,
+    calls: u64,
 }
 
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -125,7 +138,11 @@ impl QueriesView {
     /// # Errors
     /// When the window is not remembered, or cannot be sorted so.
     pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Result<Self, Problem> {
-        Self::gather(ledger, selection, |record, totals| selection.holds(record, totals))
+        let route = selection.route.as_ref().map(|name| ledger.sayings.find(name));
+        Self::gather(ledger, selection, |record, totals| {
+            let there = |route: Option<RouteId>| route.is_some_and(|id| record.routes.holds(id));
+            route.is_none_or(there) && selection.holds(record, totals)
+        })
     }
 
     /// The first so many of all that is counted.
@@ -138,7 +155,7 @@ impl QueriesView {
     ///
     /// # Errors
     /// When the window is not remembered.
-    pub(crate) fn of(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
+    fn of(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
         let selection =
             Selection { past: one.past.clone(), ..Selection::top(Sort::Total, MOST_SHOWN) };
         Self::gather(ledger, &selection, |record, _| {
@@ -173,7 +190,11 @@ impl QueriesView {
             let picked = selection.ranking.pick(found).map(Clone::clone);
             (picked, all_micros, window, records.since())
         };
-        let row = |record| QueryRow::new(&record, window, now).with_share_of(all_micros);
+        let flags = Flags::of(ledger);
+        let row = |record| {
+            let row = QueryRow::new(&record, window, now).with_share_of(all_micros);
+            row.with_signs(&record, &ledger.sayings, &flags)
+        };
         let Picked { rows: queries, matching, next_cursor } = picked.map(row);
         let LedgerState { tracked, evictions, dropped, .. } = ledger.state();
         Ok(Self {
@@ -189,11 +210,6 @@ impl QueriesView {
             next_cursor,
             selection: selection.clone(),
         })
-    }
-
-    /// Is there none?
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queries.is_empty()
     }
 }
 
@@ -223,8 +239,17 @@ impl QueryRow {
             time_share: 0.0,
             first_seen: human::moment(record.first_seen),
             last_seen: human::moment(record.last_seen),
+            routes: Vec::new(),
+            flags: Vec::new(),
             whole: whole.then(|| Whole::from(record)),
         }
+    }
+
+    fn with_signs(mut self, record: &Record, sayings: &Sayings, flags: &Flags) -> Self {
+        let named = |(route, calls)| RouteCalls { route: sayings.name(route).to_string(), calls };
+        self.routes = record.routes.sorted().into_iter().map(named).collect();
+        self.flags = flags.get(record);
+        self
     }
 
     fn with_share_of(mut self, all_micros: u64) -> Self {
@@ -283,11 +308,13 @@ impl Times {
     }
 }
 
-/// The table of these statements; whose they are is said if they are not all of one pool.
+/// What a column says of a statement.
+type Cell = fn(&QueryRow) -> String;
+
+/// The table of these statements. Whose they are, where they ran and what was noticed is said if it tells anything.
 pub(crate) fn table(queries: &[QueryRow]) -> String {
-    let owner = |row: &QueryRow| format!("{}@{}", row.user, row.database);
-    let mut owners: Vec<_> = queries.iter().map(owner).collect();
-    owners.dedup();
+    let differ =
+        |of: fn(&QueryRow) -> String| queries.iter().map(of).collect::<BTreeSet<_>>().len() > 1;
     let mut columns = vec![
         name("FINGERPRINT", 16),
         column("calls"),
@@ -298,14 +325,18 @@ pub(crate) fn table(queries: &[QueryRow]) -> String {
         column("p99"),
         column("rows/c"),
     ];
-    if owners.len() > 1 {
-        columns.push(name("USER@DB", 8));
-    }
+    let flagged = queries.iter().any(|row| !row.flags.is_empty());
+    let optional: [(bool, Column, Cell); 3] = [
+        (flagged, name("FLAGS", 5), |row| flags::short(&row.flags)),
+        (differ(QueryRow::owner), name("USER@DB", 8), QueryRow::owner),
+        (differ(QueryRow::route), name("ROUTE", 7), QueryRow::route),
+    ];
+    let told = optional.into_iter().filter(|(tells, ..)| *tells).collect::<Vec<_>>();
+    columns.extend(told.iter().map(|(_, column, _)| *column));
     columns.push(name("TEXT", 20));
     let mut table = Table::new(columns);
     for row in queries {
         let rows = if row.calls > 0 { row.rows as f64 / row.calls as f64 } else { 0.0 };
-        let owner = (owners.len() > 1).then(|| owner(row));
         let cells = [
             row.fingerprint.clone(),
             human::count(row.calls),
@@ -316,7 +347,8 @@ pub(crate) fn table(queries: &[QueryRow]) -> String {
             known(row.exec_ms.p99),
             human::rate(rows),
         ];
-        table.row(cells.into_iter().chain(owner).chain([row.text.clone()]));
+        let more = told.iter().map(|(.., cell)| cell(row));
+        table.row(cells.into_iter().chain(more).chain([row.text.clone()]));
     }
     table.text()
 }
@@ -345,31 +377,65 @@ impl View for QueriesView {
 
 /// One fingerprint in full.
 #[derive(Debug, JsonSchema, Serialize)]
-#[serde(transparent)]
-pub(crate) struct QueryView(pub(crate) QueriesView);
+pub(crate) struct QueryView {
+    #[serde(flatten)]
+    list: QueriesView,
+    /// What repeats within a request and need not, as in /nplusone, of every confidence.
+    findings: Vec<FindingRow>,
+}
+
+impl QueryView {
+    /// Of what is known of it.
+    ///
+    /// # Errors
+    /// When the window is not remembered.
+    pub(crate) fn new(ledger: &Ledger, wanted: Fingerprint, one: &One) -> Result<Self, Problem> {
+        let list = QueriesView::of(ledger, wanted, one)?;
+        Ok(Self { list, findings: FindingsView::about(ledger, wanted, &one.owner) })
+    }
+
+    /// Is there none?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.queries.is_empty()
+    }
+}
 
 impl View for QueryView {
     fn text(&self) -> String {
         let mut text = String::new();
-        if let Some(row) = self.0.queries.first() {
+        if let Some(row) = self.list.queries.first() {
             let clean = row.text.replace(|c: char| c.is_control(), "?");
             let words: Vec<_> = clean.split(' ').map(str::to_owned).collect();
             text = format!("{}  {}  {}\n\n", row.fingerprint, row.kind, row.summary)
                 + &wrapped(&words, " ")
                 + "\n";
         }
-        for row in &self.0.queries {
+        for row in &self.list.queries {
             text.push_str(&wrapped(&row.words(), ", "));
+        }
+        for finding in &self.findings {
+            text.push('\n');
+            text.push_str(&finding.text());
         }
         text
     }
 
     fn html(&self) -> Page {
-        html::one(&self.0)
+        html::one(&self.list, &self.findings)
     }
 }
 
 impl QueryRow {
+    fn owner(&self) -> String {
+        format!("{}@{}", self.user, self.database)
+    }
+
+    /// Where it ran most.
+    fn route(&self) -> String {
+        let most = self.routes.first().map_or("", |most| &most.route);
+        if most.is_empty() { "-".to_owned() } else { most.to_owned() }
+    }
+
     /// All of it.
     fn words(&self) -> Vec<String> {
         let Times { total, mean, min, p50, p95, p99, max } = self.exec_ms;
@@ -400,6 +466,10 @@ impl QueryRow {
             words.extend(whole.errors.iter().map(|(code, count)| format!("{count} errors {code}")));
         }
         words.push(format!("seen {} to {}", self.first_seen, self.last_seen));
+        let clean = |text: &str| text.replace(|c: char| c.is_control(), "?");
+        let named = self.routes.iter().filter(|row| !row.route.is_empty());
+        words.extend(named.map(|row| format!("{} on {}", row.calls, clean(&row.route))));
+        words.extend(self.flags.iter().map(|flag| (*flag).to_owned()));
         words
     }
 }

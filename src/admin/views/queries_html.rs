@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 
+use super::super::nplusone::{self, CLASSES, FindingRow};
 use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
 use super::super::selection::{KINDS, OTHER, OwnerSelection, Selection, WINDOWS};
 use super::{QueriesView, QueryRow};
 use crate::admin::html::Page;
-use crate::admin::html::pieces::{Bars, alert, share};
+use crate::admin::html::pieces::{Bars, alert, encoded, route_link, share};
 use crate::admin::human;
 use crate::admin::views::numbers::known;
 
@@ -118,6 +119,10 @@ fn row(query: &QueryRow) -> Markup {
                 }
                 small {
                     (query.user) "@" (query.database) " · " (query.kind)
+                    @if let Some(most) = query.routes.iter().find(|most| !most.route.is_empty()) {
+                        " · " a.inline href={ "/routes/" (encoded(&most.route)) } { (most.route) }
+                    }
+                    @for flag in &query.flags { " " (flag_link(flag)) }
                     @if failed > 0 { " · " span.bad { (human::count(failed)) " failed" } }
                 }
             }
@@ -134,8 +139,14 @@ fn row(query: &QueryRow) -> Markup {
     }
 }
 
+/// What was noticed, with a link to where it is explained.
+fn flag_link(flag: &str) -> Markup {
+    let page = if CLASSES.iter().any(|(class, _)| *class == flag) { "/nplusone" } else { "/idle" };
+    html! { a.inline.flag href=(page) { (flag) } }
+}
+
 /// One statement in full: its text, how its times are spread, and what it did for whom.
-pub(super) fn one(view: &QueriesView) -> Page {
+pub(super) fn one(view: &QueriesView, findings: &[FindingRow]) -> Page {
     let mut bars = Bars::default();
     view.queries.iter().for_each(|query| bars.add(&query.bars));
     let first = view.queries.first();
@@ -165,9 +176,38 @@ pub(super) fn one(view: &QueriesView) -> Page {
                 tbody { @for query in &view.queries { (owner(query)) } }
             }
         }
-        footer { "Percentiles are off by " (format!("{:.0}", view.rel_error * 100.0)) " % at most." }
+        (routes(&view.queries))
+        @if !findings.is_empty() {
+            h2 { "what repeats" a href="/nplusone" { "all" } }
+            (nplusone::html::items(findings))
+        }
+        footer {
+            "Percentiles are off by " (format!("{:.0}", view.rel_error * 100.0)) " % at most. "
+            a href={ "/queries/" (title) "/samples" } { "Single calls" } ", "
+            a href={ "/queries/" (title) "/histogram" } { "times in numbers" } "."
+        }
     };
     Page::new(title, live)
+}
+
+/// Where it ran most.
+fn routes(queries: &[QueryRow]) -> Markup {
+    let routes = || queries.iter().flat_map(|query| &query.routes);
+    html! {
+        @if routes().any(|row| !row.route.is_empty()) {
+            h2 { "by route" a href="/routes" { "all" } }
+            div.wide {
+                table {
+                    thead { tr { th.l { "route" } th { "calls" } } }
+                    tbody {
+                        @for row in routes() {
+                            tr { td.l { (route_link(&row.route)) } td { (human::count(row.calls)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn owner(query: &QueryRow) -> Markup {

@@ -12,6 +12,7 @@ use super::numbers::{known, millis};
 use super::ranking::{Named, Picked, Ranking, more};
 use super::selection::{OwnerSelection, Past, has_percentiles};
 use crate::admin::answer::View;
+use crate::admin::html::Page;
 use crate::admin::human;
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
@@ -20,6 +21,9 @@ use crate::stats::ledger::Ledger;
 use crate::stats::record::{Owner, RELATIVE_ERROR};
 use crate::stats::routes::{ROUTE_ERROR, RouteRecord, RouteStatement};
 use crate::stats::window::Window;
+
+#[path = "routes_html.rs"]
+pub(super) mod html;
 
 /// Which routes are asked for, and how.
 #[derive(Clone, Debug, Default)]
@@ -45,11 +49,13 @@ pub(crate) struct RoutesView {
     routes: Vec<RouteRow>,
     /// What `cursor` gets for the next page; `null` on the last.
     next_cursor: Option<String>,
+    #[serde(skip)]
+    selection: Selection,
 }
 
 /// One route of a database and user.
 #[derive(Debug, JsonSchema, Serialize)]
-struct RouteRow {
+pub(crate) struct RouteRow {
     route: String,
     database: String,
     user: String,
@@ -125,6 +131,13 @@ impl RoutesView {
         })
     }
 
+    /// Those that took the most time.
+    pub(crate) fn top(ledger: &Ledger, limit: usize) -> Vec<RouteRow> {
+        let ranking = Ranking { limit, ..Ranking::default() };
+        let top = Self::new(ledger, &Selection { ranking, ..Selection::default() });
+        top.map_or_else(|_| Vec::new(), |view| view.routes)
+    }
+
     /// One route, of each database and user that has it.
     ///
     /// # Errors
@@ -174,6 +187,7 @@ impl RoutesView {
                 .map(|found| RouteRow::new(found, window, all_micros, now))
                 .collect(),
             next_cursor,
+            selection: selection.clone(),
         })
     }
 
@@ -227,6 +241,13 @@ impl RouteRow {
     }
 }
 
+impl RouteRow {
+    /// Is it known where its statements come from?
+    pub(crate) fn is_named(&self) -> bool {
+        !self.route.is_empty()
+    }
+}
+
 impl From<&RouteStatement> for StatementRow {
     fn from(statement: &RouteStatement) -> Self {
         Self {
@@ -269,6 +290,10 @@ impl View for RoutesView {
         }
         table.text() + &self.rest()
     }
+
+    fn html(&self) -> Page {
+        html::list(self)
+    }
 }
 
 /// One route in full.
@@ -297,5 +322,8 @@ impl View for RouteView {
             text.push_str(&format!("\n{}@{}\n{}", row.user, row.database, table.text()));
         }
         text
+    }
+    fn html(&self) -> Page {
+        html::one(&self.0)
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Selection {
     pub(crate) min_calls: u64,
     /// What the text must hold, in any case.
     pub(crate) part: Option<String>,
+    /// One of the routes that it ran on most.
+    pub(crate) route: Option<String>,
     pub(crate) owner: OwnerSelection,
     pub(crate) past: Past,
 }
@@ -81,6 +83,7 @@ impl Default for Selection {
             kinds: Kinds::Telling,
             min_calls: 0,
             part: None,
+            route: None,
             owner: OwnerSelection::default(),
             past: Past::All,
         }
@@ -95,6 +98,7 @@ impl Parameters for Selection {
         "cursor",
         "db",
         "user",
+        "route",
         "kind",
         "min_calls",
         "q",
@@ -108,6 +112,7 @@ impl Parameters for Selection {
             "kind" => self.kinds = word("kind", value, &KINDS)?,
             "min_calls" => self.min_calls = number("min_calls", value, 0..=usize::MAX)? as u64,
             "q" => self.part = Some(value.to_lowercase()),
+            "route" => self.route = Some(value.to_owned()),
             "window" | "since" => self.past.set(name, value)?,
             _ => self.owner.set(name, value)?,
         }

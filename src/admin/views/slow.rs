@@ -7,7 +7,7 @@ use super::numbers::millis;
 use super::selection::OwnerSelection;
 use crate::admin::answer::View;
 use crate::admin::human;
-use crate::admin::parameters::{Parameters, number};
+use crate::admin::parameters::{Parameters, number, word};
 use crate::admin::problem::Problem;
 use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
@@ -25,7 +25,16 @@ const SHOWN: usize = 20;
 pub(crate) struct Selection {
     limit: usize,
     min_millis: usize,
+    pub(crate) follow: Follow,
     owner: OwnerSelection,
+}
+
+/// Is one list wanted, or also what comes?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Follow {
+    #[default]
+    No,
+    Yes,
 }
 
 /// Some of them, the latest first.
@@ -35,7 +44,7 @@ pub(crate) struct SlowView {
 }
 
 #[derive(Debug, JsonSchema, Serialize)]
-struct SlowRow {
+pub(crate) struct SlowRow {
     seen: String,
     fingerprint: String,
     database: String,
@@ -51,20 +60,37 @@ struct SlowRow {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { limit: SHOWN, min_millis: 0, owner: OwnerSelection::default() }
+        let follow = Follow::No;
+        Self { limit: SHOWN, min_millis: 0, follow, owner: OwnerSelection::default() }
     }
 }
 
 impl Parameters for Selection {
-    const NAMES: &'static [&'static str] = &["limit", "min_ms", "db", "user"];
+    const NAMES: &'static [&'static str] = &["limit", "min_ms", "db", "user", "follow"];
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         match name {
             "limit" => self.limit = number("limit", value, 1..=MOST_SHOWN)?,
             "min_ms" => self.min_millis = number("min_ms", value, 0..=usize::MAX)?,
+            "follow" => {
+                self.follow = word("follow", value, &[("0", Follow::No), ("1", Follow::Yes)])?;
+            }
             _ => self.owner.set(name, value)?,
         }
         Ok(())
+    }
+}
+
+impl Selection {
+    /// The most of the past.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Is it one of those?
+    pub(crate) fn holds(&self, slow: &Slow) -> bool {
+        let least = (self.min_millis as u64).saturating_mul(1_000);
+        slow.micros >= least && self.owner.owns(&slow.owner)
     }
 }
 
@@ -72,11 +98,9 @@ impl SlowView {
     /// Those asked for.
     pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
         ledger.add_up();
-        let least = (selection.min_millis as u64).saturating_mul(1_000);
         let mut slow = Vec::new();
         ledger.each_slow(|one| {
-            let wanted = one.micros >= least && selection.owner.owns(&one.owner);
-            if wanted && slow.len() < selection.limit {
+            if selection.holds(one) && slow.len() < selection.limit {
                 slow.push(SlowRow::from(one));
             }
         });
@@ -101,6 +125,27 @@ impl From<&Slow> for SlowRow {
             error,
             text: slow.about.text.to_string(),
         }
+    }
+}
+
+impl SlowRow {
+    /// It in one line.
+    pub(crate) fn line(&self) -> String {
+        let line = format!(
+            "{}  took {}  waited {}  {}  {}  {}@{}  {}",
+            self.seen,
+            human::millis(self.exec_ms),
+            human::millis(self.pool_wait_ms),
+            match (&self.error, self.rows) {
+                (Some(code), _) => format!("error {code}"),
+                (None, rows) => format!("{} rows", human::count(rows.unwrap_or(0))),
+            },
+            self.fingerprint,
+            self.user,
+            self.database,
+            self.text,
+        );
+        line.replace(|c: char| c.is_control(), "?")
     }
 }
 

@@ -38,6 +38,26 @@ pub(crate) struct Admin {
     port: u16,
 }
 
+/// An answer that does not end, read as it comes.
+pub(crate) struct Follower {
+    socket: TcpStream,
+    heard: String,
+}
+
+impl Follower {
+    /// All that was heard, once it has this.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        while !self.heard.contains(text) {
+            let mut piece = [0; 4096];
+            let length = self.socket.read(&mut piece).expect("it goes on");
+            assert!(length > 0, "it ended without {text:?}: {}", self.heard);
+            self.heard.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        self.heard.clone()
+    }
+}
+
 impl Admin {
     pub(crate) fn new(port: u16) -> Admin {
         Admin { port }
@@ -67,6 +87,16 @@ impl Admin {
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status in {head:?}"));
         Http { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// GET of what does not end.
+    #[track_caller]
+    pub(crate) fn follow(&self, path: &str) -> Follower {
+        let mut socket = TcpStream::connect(self.address()).expect("the admin API listens");
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        Follower { socket, heard: String::new() }
     }
 
     #[track_caller]
