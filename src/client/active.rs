@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::record::{Kick, Phase};
 use super::report::Report;
-use super::session::{Attached, Carried, End, HeldBy, Saying, Session, State, Step};
+use super::session::{Carried, End, Saying, Session, State, Step};
 use super::stock::Stock;
 use super::unfit::Fit;
 use crate::config::PoolMode;
-use crate::pool::handle::{LAST_WORDS, Leave, PooledServer};
+use crate::pool::handle::{LAST_WORDS, Leave};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
 use crate::relay::replies::{Failed, Replies, ServerFault};
 use crate::relay::requests::{Pinning, Requests, Wish};
-use crate::server::connection::{Body, Sent, poll_flush};
+use crate::server::connection::{Body, poll_flush};
 use crate::sql::feature::Features;
 
 /// Requests that may wait for their replies before no more are read from the client.
@@ -25,27 +25,6 @@ const MOST_OWED: usize = 65_536;
 const PROBE: (&str, &str) = ("pooler.probe", "");
 
 impl Session {
-    /// Takes a server for a transaction: it gets the client's settings. The client's first request goes
-    /// with them only where nothing depends on them.
-    pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) -> Attached {
-        let now = self.context.nanos(now);
-        let connection = server.connection();
-        connection.taken_at = now;
-        connection.schemas = None;
-        connection.kept.keep(&[]);
-        let attached = match connection.apply(&self.settings, now) {
-            Sent::Nothing | Sent::Harmless => Attached::Ready,
-            Sent::OfFresh => Attached::Becoming(HeldBy::Own),
-            Sent::OfUsed => Attached::Becoming(HeldBy::Others),
-        };
-        self.record.server_pid.set(connection.key.pid);
-        self.record.transaction_since.set(now);
-        self.record.enter(Phase::Running, now);
-        self.handle.meter.borrow_mut().assignments += 1;
-        self.state = State::Active(server);
-        attached
-    }
-
     /// One round of both directions.
     pub(super) fn active(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Step {
         let blocked = !self.unsent.is_empty();
@@ -135,6 +114,7 @@ impl Session {
             settings: &self.settings,
             initial: &self.initial,
             pinning,
+            unreadable: self.handle.pool.rules.unreadable(),
             refused: Features::NONE,
             now,
         };

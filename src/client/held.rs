@@ -6,15 +6,38 @@ use std::time::Instant;
 
 use super::record::Phase;
 use super::report::Report;
-use super::session::{Carried, End, HeldBy, Session, State, Step};
+use super::session::{Attached, Carried, End, HeldBy, Session, State, Step};
 use super::unfit::Fit;
-use crate::pool::handle::Leave;
+use crate::pool::handle::{Leave, PooledServer};
 use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::Buffers;
 use crate::relay::replies::ServerFault;
-use crate::server::connection::Body;
+use crate::server::connection::{Body, Sent};
 
 impl Session {
+    /// Takes a server for a transaction: it gets the client's settings. The client's first request goes
+    /// with them only where nothing depends on them.
+    pub(super) fn attach(&mut self, mut server: PooledServer, now: Instant) -> Attached {
+        let now = self.context.nanos(now);
+        let connection = server.connection();
+        connection.taken_at = now;
+        connection.schemas = None;
+        connection.kept.keep(&[]);
+        let interest = self.handle.pool.database.registry.sequences();
+        let attached = match connection.apply(&self.settings, now) {
+            Sent::Nothing | Sent::Harmless => Attached::Ready,
+            Sent::OfFresh => Attached::Becoming(HeldBy::Own),
+            Sent::OfUsed => Attached::Becoming(HeldBy::Others),
+        };
+        connection.take_sequences(self.record.id, interest, now);
+        self.record.server_pid.set(connection.key.pid);
+        self.record.transaction_since.set(now);
+        self.record.enter(Phase::Running, now);
+        self.handle.meter.borrow_mut().assignments += 1;
+        self.state = State::Active(server);
+        attached
+    }
+
     /// Does its request wait for the server to take its settings?
     pub(super) fn is_held(&self) -> bool {
         matches!(self.carried, Carried::Held(_))

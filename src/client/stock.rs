@@ -53,7 +53,8 @@ impl Session {
         let State::Active(server) = &mut self.state else { return Stock::Known };
         let connection = server.connection();
         let Some(effects) = connection.touched.take() else { return Stock::Known };
-        if !effects.settings.is_empty() || effects.scope != Scope::Named {
+        let more = effects.asks_sequences || effects.touches.contains(Feature::Prepare);
+        if !effects.settings.is_empty() || effects.scope != Scope::Named || more {
             let application = self.record.application.borrow();
             self.handle.pool.database.compat.carried(&application, &effects);
         }
@@ -91,7 +92,11 @@ impl Session {
         let unseen = effects.begins.without(Features::visible());
         // A library that was loaded has said so.
         *pins = pins.union(unseen.without([Feature::Load].into_iter().collect()));
-        effects.touches = effects.touches.union(effects.ends.common(*pins));
+        let mut there = *pins;
+        if !self.settings.prepared().is_empty() {
+            there.insert(Feature::Prepare);
+        }
+        effects.touches = effects.touches.union(effects.ends.common(there));
         match effects.scope {
             Scope::Named => {
                 let base = self.handle.pool.base().unwrap_or_default();
@@ -116,14 +121,20 @@ impl Session {
     /// What Postgres says is there is the client's from now on.
     fn learn(&mut self, answer: &Inventory) {
         let State::Active(server) = &mut self.state else { return };
+        let (connection, effects) = (server.connection(), &answer.effects);
+        connection.pins = connection.pins.without(effects.touches).union(answer.left);
+        let before = Arc::clone(&self.settings);
+        if !answer.settings.is_empty() || effects.scope != Scope::Named {
+            self.learn_settings(answer);
+        }
+        self.learn_prepared(answer, &before);
+    }
+
+    fn learn_settings(&mut self, answer: &Inventory) {
+        let State::Active(server) = &mut self.state else { return };
         let pool = &self.handle.pool;
         let (login, interner) = (&*pool.key.user, &pool.interner);
-        let connection = server.connection();
-        let effects = &answer.effects;
-        connection.pins = connection.pins.without(effects.touches).union(answer.left);
-        if answer.settings.is_empty() && effects.scope == Scope::Named {
-            return;
-        }
+        let (connection, effects) = (server.connection(), &answer.effects);
         let now = answer.settings.iter().map(|(name, value)| {
             let value = value.as_deref().filter(|value| {
                 !is_nobody_else(name, value, login)
@@ -163,6 +174,22 @@ impl Session {
                 self.settings = interner.with(&self.initial, now);
                 connection.applied = Applied::Known(real);
             }
+        }
+    }
+
+    /// Statements prepared with SQL's `PREPARE` go with the settings: those that Postgres knows, or else the ones
+    /// of before.
+    fn learn_prepared(&mut self, answer: &Inventory, before: &Settings) {
+        let State::Active(server) = &mut self.state else { return };
+        let (connection, interner) = (server.connection(), &self.handle.pool.interner);
+        let asked = answer.effects.touches.contains(Feature::Prepare);
+        let prepared = if asked { &answer.prepared } else { before.prepared() };
+        self.settings = interner.preparing(&self.settings, prepared);
+        if let Applied::Known(known) = &connection.applied {
+            connection.applied = Applied::Known(interner.preparing(known, prepared));
+        }
+        if asked {
+            connection.prepared = answer.prepared.clone();
         }
     }
 

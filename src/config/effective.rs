@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::{Database, PinPolicy, PoolMode, ServerReset, User};
+use super::settings::{Database, PinPolicy, PoolMode, ServerReset, Unreadable, User};
 use super::statements::StripComments;
 use super::{Config, FALLBACK};
 
@@ -45,6 +45,8 @@ pub struct SessionRules {
     pub pin: PinPolicy,
     /// The most clients of a pool that do; `u32::MAX` is no limit.
     pub max_pinned: u32,
+    /// May a text run whose effects cannot be read?
+    pub unreadable: Unreadable,
     /// When a server gets `DISCARD ALL`.
     pub reset: ServerReset,
     /// Which comments are taken off statements.
@@ -122,6 +124,7 @@ impl Config {
                 .unwrap_or(self.pool.pool_mode),
             pin: database.pin.unwrap_or(self.pool.pin),
             max_pinned: database.max_pinned.unwrap_or(self.pool.max_pinned),
+            unreadable: database.unreadable.unwrap_or(self.pool.unreadable),
             reset: self.pool.server_reset,
             strip: database.strip_comments.unwrap_or(self.pool.strip_comments),
         })

@@ -45,7 +45,7 @@ pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
     Otel, PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls,
-    Token, User,
+    Token, Unreadable, User,
 };
 pub use shape::quoted;
 pub use statements::{IgnoreRule, StripComments};

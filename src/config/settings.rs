@@ -42,10 +42,12 @@ settings! {
     "pool" => PoolDefaults {
         /// When a server goes back to its pool: after each transaction, when its client leaves (session), or after each statement (statement, which forbids BEGIN).
         pool_mode: PoolMode = Text("transaction") => OneOf::words(), Live;
-        /// Whether a client may keep its server for state that no other server has: LISTEN, session advisory locks, temporary tables, cursors WITH HOLD, PREPARE, LOAD. allow or reject, which answers with an error.
+        /// Whether a client may keep its server for state that no other server has: LISTEN, session advisory locks, temporary tables, cursors WITH HOLD, LOAD. allow or reject, which answers with an error.
         pin: PinPolicy = Text("allow") => OneOf::words(), Live;
         /// The most clients of a pool that keep a server so; 0 is no limit.
         max_pinned: u32 = Whole(0) => Cap, Live;
+        /// What becomes of a text whose effects on the session cannot be read: DO, CALL, set_config of any name, a simple query over 64 KiB. allow (Postgres is asked afterwards what it left), pin (the client keeps its server until DISCARD ALL) or reject, which answers with an error.
+        unreadable: Unreadable = Text("allow") => OneOf::words(), Live;
         /// Whether a server gets DISCARD ALL before its next client: auto (only where something may be left that cannot be read), always, or never.
         server_reset: ServerReset = Text("auto") => OneOf::words(), Live;
         /// The most servers of a pool; 0 is no limit.
@@ -298,6 +300,8 @@ settings! {
         pool_mode: Option<PoolMode> = Unset { sample: "\"transaction\"" } => Opt(OneOf::words()), Live;
         /// In place of the global pin.
         pin: Option<PinPolicy> = Unset { sample: "\"allow\"" } => Opt(OneOf::words()), Live;
+        /// In place of the global unreadable.
+        unreadable: Option<Unreadable> = Unset { sample: "\"allow\"" } => Opt(OneOf::words()), Live;
         /// In place of the global max_pinned.
         max_pinned: Option<u32> = Unset { sample: "0" } => Opt(Cap), Live;
         /// In place of the global strip_comments.
@@ -361,6 +365,17 @@ pub enum PinPolicy {
     Reject,
 }
 
+/// What becomes of a text whose effects on the session cannot be read?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It runs, and Postgres is asked what it left.
+    Allow,
+    /// It runs, and its client keeps the server until `DISCARD ALL`.
+    Pin,
+    /// It is an error.
+    Reject,
+}
+
 /// When a server gets `DISCARD ALL` before its next client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerReset {
@@ -420,6 +435,11 @@ impl Word for PoolMode {
 impl Word for PinPolicy {
     const WORDS: &'static [(&'static str, Self)] =
         &[("allow", Self::Allow), ("reject", Self::Reject)];
+}
+
+impl Word for Unreadable {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("allow", Self::Allow), ("pin", Self::Pin), ("reject", Self::Reject)];
 }
 
 impl Word for ServerReset {

@@ -14,6 +14,9 @@ const MOST_APPLICATIONS: usize = 256;
 /// The most settings that are told apart for each of them.
 const MOST_SETTINGS: usize = 64;
 
+/// SQL's `PREPARE`, among the settings, whose names are in lower case.
+pub const PREPARE: &str = "PREPARE";
+
 /// What those are called that are not told apart.
 const OTHERS: &str = "(others)";
 
@@ -26,12 +29,14 @@ pub struct Compat {
 /// What one application does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
-    /// How often each setting was changed, and carried.
+    /// How often each setting was changed, and carried; statements prepared in SQL, too.
     pub settings: BTreeMap<Box<str>, u64>,
     /// How often each feature made the client keep its server.
     pub pinned: [u64; FEATURES.len()],
     /// How often each feature was refused.
     pub refused: [u64; FEATURES.len()],
+    /// How often it asked for what sequences gave last.
+    pub sequences: u64,
     /// How often something ran whose effects cannot be read (DO, CALL).
     pub unreadable: u64,
 }
@@ -43,7 +48,11 @@ impl Compat {
             for (name, _) in &effects.settings {
                 *entry(&mut uses.settings, name, MOST_SETTINGS) += 1;
             }
+            uses.sequences += u64::from(effects.asks_sequences);
             match effects.scope {
+                Scope::Named if effects.touches.contains(Feature::Prepare) => {
+                    *entry(&mut uses.settings, PREPARE, MOST_SETTINGS) += 1;
+                }
                 Scope::Named => {}
                 Scope::All | Scope::ResetAndAll => uses.unreadable += 1,
                 Scope::Reset => *entry(&mut uses.settings, "(all)", MOST_SETTINGS) += 1,
@@ -96,7 +105,11 @@ mod tests {
     #[test]
     fn counts_are_kept_by_application_and_bounded() {
         let compat = Compat::default();
-        let effects = Effects::read(b"SET search_path = a; DO 'x'").expect("it has effects");
+        let read = |sql: &[u8]| Effects::read(sql).expect("it has effects");
+        compat.carried("prepares", &read(b"PREPARE a AS SELECT 1"));
+        assert_eq!(compat.uses()[0].1.settings["PREPARE"], 1);
+        let compat = Compat::default();
+        let effects = read(b"SET search_path = a; DO 'x'");
         compat.carried("web", &effects);
         compat.carried("web", &effects);
         compat.pinned("web", [Feature::Listen].into_iter().collect());

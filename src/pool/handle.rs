@@ -445,7 +445,7 @@ async fn tidy(server: &mut ServerConnection, reset: ServerReset) -> Result<bool,
         return Ok(false);
     }
     if sql.contains(FORGETS_ALL[0]) || sql.contains(FORGETS_ALL[1]) {
-        server.statements.clear();
+        server.forget_all_statements();
     }
     // A cancelled or rolled back SET is not worth telling apart from one that was not.
     server.applied = Applied::Unknown;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, StripComments};
+use crate::config::{PinPolicy, PoolMode, ServerReset, SessionRules, StripComments, Unreadable};
 use crate::sql::feature::{FEATURES, Feature, Features};
 
 /// The rules in force, how many clients are pinned, and how many were.
@@ -13,6 +13,7 @@ pub struct Rules {
     micros: [AtomicU64; FEATURES.len()],
     mode: AtomicU8,
     pin: AtomicU8,
+    unreadable: AtomicU8,
     reset: AtomicU8,
     strip: AtomicU8,
     max_pinned: AtomicU32,
@@ -21,6 +22,7 @@ pub struct Rules {
 
 const MODES: [PoolMode; 3] = [PoolMode::Transaction, PoolMode::Session, PoolMode::Statement];
 const POLICIES: [PinPolicy; 2] = [PinPolicy::Allow, PinPolicy::Reject];
+const UNREADABLE: [Unreadable; 3] = [Unreadable::Allow, Unreadable::Pin, Unreadable::Reject];
 const STRIPS: [StripComments; 2] = [StripComments::Off, StripComments::Tags];
 const RESETS: [ServerReset; 3] = [ServerReset::Auto, ServerReset::Always, ServerReset::Never];
 
@@ -31,6 +33,7 @@ impl Rules {
         let this = Self {
             mode: AtomicU8::new(0),
             pin: AtomicU8::new(0),
+            unreadable: AtomicU8::new(0),
             reset: AtomicU8::new(0),
             strip: AtomicU8::new(0),
             max_pinned: AtomicU32::new(0),
@@ -46,6 +49,7 @@ impl Rules {
     pub fn set(&self, rules: SessionRules) {
         self.mode.store(place(&MODES, rules.mode), Ordering::Relaxed);
         self.pin.store(place(&POLICIES, rules.pin), Ordering::Relaxed);
+        self.unreadable.store(place(&UNREADABLE, rules.unreadable), Ordering::Relaxed);
         self.reset.store(place(&RESETS, rules.reset), Ordering::Relaxed);
         self.strip.store(place(&STRIPS, rules.strip), Ordering::Relaxed);
         self.max_pinned.store(rules.max_pinned, Ordering::Relaxed);
@@ -56,6 +60,16 @@ impl Rules {
     #[must_use]
     pub fn mode(&self) -> PoolMode {
         MODES[usize::from(self.mode.load(Ordering::Relaxed))]
+    }
+
+    /// `unreadable`. In session mode every client has its server anyway.
+    #[inline]
+    #[must_use]
+    pub fn unreadable(&self) -> Unreadable {
+        if self.mode() == PoolMode::Session {
+            return Unreadable::Allow;
+        }
+        UNREADABLE[usize::from(self.unreadable.load(Ordering::Relaxed))]
     }
 
     /// `server_reset`.
@@ -151,14 +165,18 @@ mod tests {
             mode: PoolMode::Transaction,
             pin: PinPolicy::Allow,
             max_pinned: 1,
+            unreadable: Unreadable::Allow,
             reset: ServerReset::Auto,
             strip: StripComments::Off,
         };
         let rules = Rules::new(wanted);
         for mode in MODES {
-            for reset in RESETS {
-                wanted = SessionRules { mode, reset, ..wanted };
+            for (reset, unreadable) in RESETS.into_iter().zip(UNREADABLE) {
+                wanted = SessionRules { mode, reset, unreadable, ..wanted };
                 rules.set(wanted);
+                let of_session = mode == PoolMode::Session;
+                let wanted = if of_session { Unreadable::Allow } else { unreadable };
+                assert_eq!(rules.unreadable(), wanted);
                 assert_eq!((rules.mode(), rules.reset()), (mode, reset));
             }
         }

@@ -6,6 +6,7 @@
 pub mod buffers;
 pub mod local;
 pub mod names;
+mod permission;
 mod position;
 pub mod prepared;
 mod preparing;

@@ -294,7 +294,9 @@ impl ClientStatements {
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
-                | Undo::Evicted(_) => {}
+                | Undo::Evicted(_)
+                | Undo::SqlPrepared(_)
+                | Undo::Optional => {}
             }
         }
         self.untag_lost();
@@ -348,7 +350,9 @@ impl ClientStatements {
             | Undo::Injected(_)
             | Undo::InjectedUnnamed
             | Undo::Duplicate(_)
-            | Undo::Evicted(_) => {}
+            | Undo::Evicted(_)
+            | Undo::SqlPrepared(_)
+            | Undo::Optional => {}
         }
     }
 }

@@ -379,6 +379,7 @@ impl Replies<'_> {
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Nobody => Ok(Verdict::Swallow),
+            ErrorVerdict::OurQuery if self.server.is_without(code) => Ok(Verdict::Swallow),
             ErrorVerdict::OurQuery => match &mut self.server.asked {
                 Some(inventory) => {
                     inventory.fail();

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::buffers::Splice;
+pub use super::permission::Pinning;
 use super::prepared::ClientStatements;
+use crate::config::Unreadable;
 use crate::protocol::frame::{
     self, HEADER_LENGTH, Header, InvalidLength, LARGE_MESSAGE_LIMIT, SMALL_MESSAGE_LIMIT,
     client_tag,
@@ -15,7 +17,7 @@ use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Settings;
 use crate::server::statement::{Statement, StatementRegistry, Unnamed, forgets};
 use crate::sql::effects::{Effects, MOST_READ};
-use crate::sql::feature::{Feature, Features};
+use crate::sql::feature::Features;
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -30,9 +32,6 @@ const MOST_PUT_TOGETHER: usize = 1024 * 1024;
 /// A Query up to this length is passed on only when it is there in full, so that what it does to the
 /// session can be read. A longer one may do anything.
 const QUERY_READ_WHOLE: usize = MOST_READ;
-
-/// A Query that is sure to fail; the server's log shows it.
-const REFUSED: &str = "refused by pooler: pin = reject, or max_pinned is reached";
 
 /// A portal that nobody opens: executing it is sure to fail.
 pub(super) const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
@@ -102,19 +101,12 @@ pub struct Requests<'a> {
     pub initial: &'a Settings,
     /// May the client bind state to its server?
     pub pinning: Pinning,
+    /// May it run what cannot be read?
+    pub unreadable: Unreadable,
     /// What it was refused.
     pub refused: Features,
     /// The relay's clock, nanoseconds.
     pub now: u64,
-}
-
-/// May a client have session state that keeps its server to it?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pinning {
-    /// Yes.
-    Allowed,
-    /// No: what makes some is refused.
-    Refused,
 }
 
 /// Checks a client's header against the limits of Postgres' `SocketBackend`.
@@ -297,13 +289,9 @@ impl Requests<'_> {
         };
         let mut restores = None;
         if let Some(effects) = effects {
-            if let Some(feature) = Self::forbidden(self.pinning, &effects, self.server.pins) {
-                self.refused.insert(feature);
-                frontend::write_query(splice.insert(), REFUSED);
-                self.server.owed.push(Request::Query, Answer::Refused(feature), undo, self.now);
-                return Fate::Drop;
+            if let Some(feature) = self.touch(&effects, splice) {
+                return self.refuse_query(feature, undo, splice);
             }
-            self.server.touch(&effects);
             restores = self.restores(&effects, text);
         }
         let answer = if restores.is_some() { Answer::Continued } else { Answer::Forward };
@@ -322,14 +310,6 @@ impl Requests<'_> {
         match self.statements.restores.take() {
             Some(sql) => self.execute_and_restore(&sql, frame, splice),
             None => Fate::Forward,
-        }
-    }
-
-    /// What a rule forbids of what these effects would make.
-    fn forbidden(pinning: Pinning, effects: &Effects, pins: Features) -> Option<Feature> {
-        match pinning {
-            Pinning::Allowed => None,
-            Pinning::Refused => effects.begins.without(pins).iter().next(),
         }
     }
 
@@ -442,22 +422,6 @@ impl Requests<'_> {
         out.extend_from_slice(name.as_bytes());
         out.push(0);
         Fate::Rewritten(HEADER_LENGTH + bind.names_length)
-    }
-
-    /// Notes what executing a statement may do to the session; if that is refused, what becomes of its Bind.
-    #[cold]
-    fn note_bound(&mut self, statement: &Statement, splice: &mut Splice<'_>) -> Option<Fate> {
-        let effects = statement.effects.as_deref()?;
-        if let Some(feature) = Self::forbidden(self.pinning, effects, self.server.pins) {
-            self.refused.insert(feature);
-            frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
-            let answer = Answer::Refused(feature);
-            self.server.owed.push(Request::Execute, answer, None, self.now);
-            return Some(Fate::Drop);
-        }
-        self.server.touch(effects);
-        self.restore_after_execute(effects);
-        None
     }
 
     fn describe(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {

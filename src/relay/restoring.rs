@@ -11,7 +11,7 @@ use crate::server::parameters::restoration;
 use crate::sql::effects::Effects;
 
 /// A statement and a portal of ours, gone as soon as they were used.
-const RESTORE: &[u8] = b"pooler_restore";
+const OURS: &[u8] = b"pooler_ours";
 
 impl Requests<'_> {
     /// What is to be sent behind a simple Query with these effects.
@@ -58,17 +58,23 @@ impl Requests<'_> {
     ) -> Fate {
         let out = splice.insert();
         out.extend_from_slice(frame);
+        self.run_ours(sql, out);
+        Fate::Drop
+    }
+
+    /// Runs a statement of ours within a batch.
+    #[cold]
+    pub(super) fn run_ours(&mut self, sql: &str, out: &mut Vec<u8>) {
         let statement = [sql.as_bytes(), b"\0\0\0"].concat();
-        frontend::write_parse(out, RESTORE, &statement);
-        frontend::write_bind(out, RESTORE, RESTORE);
-        frontend::write_execute(out, RESTORE);
-        frontend::write_close_portal(out, RESTORE);
-        frontend::write_close_statement(out, RESTORE);
+        frontend::write_parse(out, OURS, &statement);
+        frontend::write_bind(out, OURS, OURS);
+        frontend::write_execute(out, OURS);
+        frontend::write_close_portal(out, OURS);
+        frontend::write_close_statement(out, OURS);
         for request in
             [Request::Parse, Request::Bind, Request::Execute, Request::Close, Request::Close]
         {
             self.server.owed.push(request, Answer::Swallow, None, self.now);
         }
-        Fate::Drop
     }
 }

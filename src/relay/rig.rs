@@ -12,12 +12,15 @@ use super::buffers::Splice;
 use super::prepared::ClientStatements;
 use super::replies::{Failed, Passed, Replies, ServerFault};
 use super::requests::{Pinning, Requests, Taken, Violation, Wish};
+use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::kept::Kept;
 use crate::server::owed::Owed;
 use crate::server::parameters::{Applied, Settings};
+use crate::server::sequences::Sequences;
+use crate::server::sql_prepared::SqlStatements;
 use crate::server::statement::{ServerStatements, StatementRegistry};
 use crate::sql::feature::Features;
 use crate::stats::meter::Meter;
@@ -73,6 +76,8 @@ impl Rig {
             unsent: Vec::new(),
             statements: ServerStatements::new(max_statements),
             applied: Applied::Unknown,
+            prepared: SqlStatements::default(),
+            sequences: Sequences::default(),
             reported: Vec::new(),
             dirt: Dirt::Known,
             touched: None,
@@ -107,6 +112,7 @@ impl Rig {
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             pinning: self.pinning,
+            unreadable: Unreadable::Allow,
             refused: Features::NONE,
             statements: &mut client.statements,
             body: &mut client.body,

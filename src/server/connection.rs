@@ -11,6 +11,8 @@ use super::inventory::Inventory;
 use super::kept::Kept;
 use super::owed::{Answer, Owed, Request};
 use super::parameters::{Applied, Settings, transition};
+use super::sequences::Sequences;
+use super::sql_prepared::SqlStatements;
 use super::statement::{ServerStatements, Statement, Tagged};
 use crate::net::stream::Stream;
 use crate::protocol::frame::client_tag;
@@ -68,6 +70,10 @@ pub enum Undo {
     Evicted(u64),
     /// A Bind or Describe: nothing to take back, but this is the client's name for the statement.
     Used(Box<[u8]>),
+    /// A `PREPARE` of ours, which is for the client: the statement's name.
+    SqlPrepared(Box<str>),
+    /// A Query of ours that a session can be without: `DEALLOCATE` of what another client prepared.
+    Optional,
 }
 
 impl Undo {
@@ -85,7 +91,9 @@ impl Undo {
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
-            | Self::Used(_) => None,
+            | Self::Used(_)
+            | Self::SqlPrepared(_)
+            | Self::Optional => None,
         }
     }
 }
@@ -151,6 +159,10 @@ pub struct ServerConnection {
     pub statements: ServerStatements,
     /// Its settings.
     pub applied: Applied,
+    /// What clients prepared there with SQL's `PREPARE`: with known settings, mostly what those say.
+    pub prepared: SqlStatements,
+    /// Whose sequence values it remembers.
+    pub sequences: Sequences,
     /// Settings it reported while the present client has it.
     pub reported: Vec<(Box<str>, Box<str>)>,
     /// What is known of what the present client may have left behind.
@@ -250,9 +262,10 @@ impl ServerConnection {
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         let sql = transition(&self.applied, settings);
+        let same = self.prepared == *settings.prepared();
         let change = match &self.applied {
-            _ if sql.is_empty() => Sent::Nothing,
-            Applied::Known(known) if known.is_alike(settings) => Sent::Harmless,
+            _ if sql.is_empty() && same => Sent::Nothing,
+            Applied::Known(known) if same && known.is_alike(settings) => Sent::Harmless,
             Applied::Known(known) if known.is_empty() => Sent::OfFresh,
             Applied::Known(_) | Applied::Unknown => Sent::OfUsed,
         };
@@ -261,6 +274,9 @@ impl ServerConnection {
             frontend::write_query(&mut self.unsent, &sql);
             self.statements.doubt_unnamed();
             self.owed.push(Request::Query, Answer::Swallow, None, now);
+        }
+        if !same {
+            self.change_prepared(settings.prepared(), now);
         }
         change
     }
@@ -307,7 +323,9 @@ impl ServerConnection {
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
                 | Undo::Evicted(_)
-                | Undo::Used(_) => {}
+                | Undo::Used(_)
+                | Undo::SqlPrepared(_)
+                | Undo::Optional => {}
             }
         }
     }
@@ -410,7 +428,9 @@ impl ServerStatements {
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_)
-            | Undo::Used(_) => {}
+            | Undo::Used(_)
+            | Undo::SqlPrepared(_)
+            | Undo::Optional => {}
         }
     }
 }

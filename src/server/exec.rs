@@ -235,6 +235,9 @@ fn one(
                 Cause::of(Some(code))
             };
             let verdict = server.owed.received_error(cause, |undo, _| statements.undo(&undo));
+            if server.is_without(Some(code)) {
+                return Ok(());
+            }
             let message = String::from_utf8_lossy(fields.message).into_owned();
             heard.error = Some((code, message));
             if verdict == ErrorVerdict::Unsolicited || fields.is_fatal() {

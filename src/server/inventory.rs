@@ -4,8 +4,10 @@
 use std::fmt::Write as _;
 
 use super::parameters::quote;
+use super::sql_prepared::{MOST_STATEMENTS, SqlStatements};
 use crate::sql::effects::{Effects, OF_TRANSACTION, Scope};
 use crate::sql::feature::{Feature, Features};
+use crate::sql::prepare::{MOST_TEXT, preparing};
 
 /// Two settings that `pg_settings` does not list.
 const HIDDEN: [&str; 2] = ["role", "session_authorization"];
@@ -13,6 +15,9 @@ const HIDDEN: [&str; 2] = ["role", "session_authorization"];
 /// How often a session is asked that answers with an error (a cancel request that came late, a
 /// `statement_timeout` shorter than the question).
 const TRIES: u8 = 3;
+
+/// Where the text of a row's first column begins: behind the count of columns, and its length.
+const COLUMN: usize = 6;
 
 /// A question that is on its way, and its answer.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct Inventory {
     pub settings: Vec<(Box<str>, Option<Box<str>>)>,
     /// State that is left in the session.
     pub left: Features,
+    /// Statements that are prepared with SQL's `PREPARE` and can be elsewhere.
+    pub prepared: SqlStatements,
     outcome: Outcome,
     tries: u8,
 }
@@ -52,6 +59,7 @@ impl Inventory {
             effects,
             settings: Vec::new(),
             left: Features::NONE,
+            prepared: SqlStatements::default(),
             outcome: Outcome::Answered,
             tries: 1,
         }
@@ -86,7 +94,9 @@ impl Inventory {
             }
         }
         for feature in self.effects.touches.iter() {
-            if let Some(source) = source(feature) {
+            if feature == Feature::Prepare {
+                statements(&mut sql);
+            } else if let Some(source) = source(feature) {
                 begin(&mut sql);
                 let _ = write!(
                     sql,
@@ -101,11 +111,24 @@ impl Inventory {
     /// Takes in the body of one `DataRow`; false: it cannot be read (text that is not UTF-8, or too long to
     /// be looked at).
     pub fn row(&mut self, body: &[u8]) -> bool {
-        let Some([Some(what), Some(name), value]) = columns(body) else { return false };
+        let Some([Some(what), Some(name), value]) = columns(body) else {
+            // A name or text that cannot be read here stays where it is.
+            let stays = body.get(COLUMN..).is_some_and(|b| b.starts_with(b"prepare"));
+            if stays {
+                self.left.insert(Feature::Prepare);
+            }
+            return stays;
+        };
         if OF_TRANSACTION.contains(&name) {
             return true;
         }
         match Feature::by_name(what) {
+            Some(Feature::Prepare) => {
+                let text = value.and_then(|value| preparing(value, name));
+                if !text.is_some_and(|text| self.prepared.add(name, text)) {
+                    self.left.insert(Feature::Prepare);
+                }
+            }
             Some(feature) => {
                 if value.is_some_and(|count| count != "0") {
                     self.left.insert(feature);
@@ -147,14 +170,25 @@ fn source(feature: Feature) -> Option<&'static str> {
              WHERE n OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
         }
         Feature::HoldCursor => "FROM pg_catalog.pg_cursors WHERE is_holdable",
-        Feature::Prepare => "FROM pg_catalog.pg_prepared_statements WHERE from_sql",
         // A library does not go again; a session is for as long as its client.
-        Feature::Load | Feature::Session | Feature::Unreadable => return None,
+        Feature::Prepare | Feature::Load | Feature::Session | Feature::Unreadable => return None,
     })
 }
 
 fn begin(sql: &mut String) {
     sql.push_str(if sql.is_empty() { "SELECT " } else { " UNION ALL SELECT " });
+}
+
+/// Of more than there is room for, it does not matter which are seen.
+fn statements(sql: &mut String) {
+    begin(sql);
+    let _ = write!(
+        sql,
+        "'prepare',name,CASE WHEN pg_catalog.octet_length(statement) OPERATOR(pg_catalog.<=) {MOST_TEXT} \
+         THEN statement END FROM (SELECT name,statement FROM pg_catalog.pg_prepared_statements \
+         WHERE from_sql LIMIT {}) AS p",
+        MOST_STATEMENTS + 1
+    );
 }
 
 fn setting(sql: &mut String, name: &str) {

@@ -13,6 +13,8 @@ use super::dial::{Attempt, DialError, attempts, dial};
 use super::kept::Kept;
 use super::owed::Owed;
 use super::parameters::{Applied, Settings};
+use super::sequences::Sequences;
+use super::sql_prepared::SqlStatements;
 use super::statement::ServerStatements;
 use crate::auth::scram::client::{self, ClientError};
 use crate::auth::scram::{Binding, Derivation, KeyCache, LoginKeys, MECHANISM, ScramKeys};
@@ -207,6 +209,8 @@ async fn open_by(
         unsent: Vec::new(),
         statements: ServerStatements::new(target.max_statements),
         applied: Applied::Known(Arc::clone(none)),
+        prepared: SqlStatements::default(),
+        sequences: Sequences::default(),
         reported: Vec::new(),
         dirt: Dirt::Known,
         touched: None,

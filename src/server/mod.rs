@@ -14,6 +14,8 @@ pub mod login;
 pub mod owed;
 pub mod parameters;
 pub mod request;
+pub mod sequences;
+pub mod sql_prepared;
 pub mod statement;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::sql_prepared::SqlStatements;
 use crate::sql::effects::Effects;
 
 /// Settings that differ from the server's own, by name in lower case. Equal sets are one object,
@@ -16,6 +17,8 @@ pub struct Settings {
     values: BTreeMap<Box<str>, Box<str>>,
     /// What of them says which schemas names are looked up in.
     schemas: Option<Arc<str>>,
+    /// Statements prepared with SQL's `PREPARE`, which go with them.
+    prepared: SqlStatements,
 }
 
 /// What a server's settings are known to be.
@@ -49,7 +52,13 @@ impl Settings {
     /// Is it the server's own set?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.values.is_empty() && self.prepared.is_empty()
+    }
+
+    /// Statements prepared with SQL's `PREPARE`.
+    #[must_use]
+    pub fn prepared(&self) -> &SqlStatements {
+        &self.prepared
     }
 
     /// The settings, by name.
@@ -119,7 +128,17 @@ impl Interner {
             };
         }
         let schemas = schemas(&values);
-        self.intern(Settings { values, schemas })
+        self.intern(Settings { values, schemas, prepared: base.prepared.clone() })
+    }
+
+    /// The set `base` with these statements in place of its own.
+    #[must_use]
+    pub fn preparing(&self, base: &Arc<Settings>, prepared: &SqlStatements) -> Arc<Settings> {
+        if base.prepared == *prepared {
+            return Arc::clone(base);
+        }
+        let (values, schemas) = (base.values.clone(), base.schemas.clone());
+        self.intern(Settings { values, schemas, prepared: prepared.clone() })
     }
 
     fn intern(&self, set: Settings) -> Arc<Settings> {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
+use super::sequences::Interest;
 use crate::sql::effects::Effects;
 use crate::sql::fingerprint::Fingerprint;
 use crate::stats::queries::Run;
@@ -69,6 +70,8 @@ pub struct SharedName {
 pub struct StatementRegistry {
     known: Mutex<Known>,
     epoch: AtomicU64,
+    /// Does anybody ask for what sequences gave last?
+    asks_sequences: AtomicBool,
 }
 
 struct Known {
@@ -200,6 +203,7 @@ impl StatementRegistry {
                 sweep_at_bytes: KEEP_UNUSED_BYTES,
             }),
             epoch: AtomicU64::new(0),
+            asks_sequences: AtomicBool::new(false),
         }
     }
 
@@ -263,6 +267,18 @@ impl StatementRegistry {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Somebody asks for what sequences gave last.
+    pub fn note_sequences(&self) {
+        self.asks_sequences.store(true, Ordering::Relaxed);
+    }
+
+    /// Did anybody ask for what sequences gave last?
+    #[inline]
+    #[must_use]
+    pub fn sequences(&self) -> Interest {
+        if self.asks_sequences.load(Ordering::Relaxed) { Interest::Some } else { Interest::None }
     }
 
     /// How many statements are known.

@@ -8,6 +8,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::feature::{Feature, Features};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::prepare::portable;
 use super::tokens::{Words, finds};
 
 /// What a text may do to its session.
@@ -23,6 +24,8 @@ pub struct Effects {
     pub scope: Scope,
     /// Settings that are named, in lower case, and what was last done to each.
     pub settings: Vec<(Box<str>, Change)>,
+    /// Does it ask for what sequences gave last (`lastval`, `currval`)?
+    pub asks_sequences: bool,
     /// What it says of the schemas that names are looked up in from then on, be it for its transaction only;
     /// nothing: what they are then cannot be told.
     pub schemas: Option<Box<str>>,
@@ -198,6 +201,7 @@ impl Effects {
         self.touches = self.touches.union(later.touches);
         self.ends = self.ends.union(later.ends);
         self.widen(later.scope);
+        self.asks_sequences |= later.asks_sequences;
         if later.schemas.is_some() {
             self.schemas.clone_from(&later.schemas);
         }
@@ -219,6 +223,12 @@ impl Effects {
         let named =
             |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
+    }
+
+    /// May it do anything, for all that is known?
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.scope, Scope::All | Scope::ResetAndAll)
     }
 
     /// Must the answer to what is left be known before the client goes on? Settings that it names are
@@ -347,7 +357,11 @@ impl Effects {
 
     /// What the statement itself does is done when it is executed, and its name says nothing then.
     fn prepare(&mut self, words: &Words<'_, '_>) {
-        self.begin(Feature::Prepare);
+        if portable(words).is_some() {
+            self.touches.insert(Feature::Prepare);
+        } else {
+            self.begin(Feature::Prepare);
+        }
         let mut inner = Self::default();
         inner.functions(words);
         if inner != Self::default() {
@@ -385,6 +399,7 @@ impl Effects {
                 Some(
                     "pg_advisory_unlock" | "pg_advisory_unlock_shared" | "pg_advisory_unlock_all",
                 ) => self.ends.insert(Feature::AdvisoryLock),
+                Some("lastval" | "currval") => self.asks_sequences = true,
                 Some(_) | None => {}
             }
         }
@@ -446,6 +461,8 @@ fn is_suspect(text: &[u8]) -> bool {
         || finds(text, b"set_config", 7)
         || finds(text, b"temp", 2)
         || finds(text, b"pg_settings", 1)
+        || finds(text, b"lastval", 4)
+        || finds(text, b"currval", 4)
         || pairs(text, b'&', b'"')
         || pairs(text, b'\\', b'\'')
 }

@@ -137,7 +137,7 @@ fn state_that_is_bound_to_the_connection_is_seen() {
         ),
         ("select set_config($1, $2, false)", Feature::Unreadable),
         ("declare c scroll cursor with hold for select 1", Feature::HoldCursor),
-        ("prepare p as select 1", Feature::Prepare),
+        ("prepare p as select 'é'", Feature::Prepare),
         ("load 'auto_explain'", Feature::Load),
     ] {
         assert_eq!(begins(sql), [feature], "{sql}");
@@ -258,5 +258,19 @@ fn what_is_said_of_the_schemas_is_told() {
         ("SELECT set_config('work_mem', '1MB', false)", None),
     ] {
         assert_eq!(said(sql).as_deref(), wanted, "{sql}");
+    }
+}
+
+#[test]
+fn who_asks_for_sequences_is_seen() {
+    for (sql, asks) in [
+        ("SELECT lastval()", true),
+        ("select CurrVal('a')", true),
+        ("INSERT INTO t VALUES (pg_catalog.lastval ())", true),
+        ("SELECT nextval('a')", false),
+        ("SELECT lastval FROM t", false),
+        ("SELECT 'lastval()'", false),
+    ] {
+        assert_eq!(read(sql).asks_sequences, asks, "{sql}");
     }
 }

@@ -11,7 +11,7 @@ pub enum Feature {
     TemporaryTable,
     /// `DECLARE … WITH HOLD`.
     HoldCursor,
-    /// SQL-level `PREPARE`.
+    /// SQL-level `PREPARE`, of what does not follow its client.
     Prepare,
     /// `LOAD`.
     Load,
@@ -74,7 +74,7 @@ impl Feature {
                 "Declare the cursor without WITH HOLD, within a transaction; in Django set DISABLE_SERVER_SIDE_CURSORS."
             }
             Self::Prepare => {
-                "Let the driver prepare by protocol, which the pooler carries from server to server."
+                "Let the driver prepare by protocol; or prepare few statements, in ASCII, without backslashes and up to 8 KiB each."
             }
             Self::Load => "Load the library with session_preload_libraries.",
             Self::Session => "Set pool_mode = \"transaction\".",

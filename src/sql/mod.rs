@@ -6,6 +6,7 @@ pub mod fingerprint;
 pub mod kind;
 pub mod lexer;
 pub mod plannable;
+pub mod prepare;
 pub mod query;
 pub mod role;
 pub mod strip;

@@ -56,7 +56,7 @@ const KINDS: [Kind; 16] = [
         "SELECT count(*) FROM pg_cursors WHERE name = 'kept'",
         "CLOSE kept",
     ),
-    pinned(
+    carried(
         "PREPARE mine AS SELECT 1",
         "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'",
         "DEALLOCATE mine",

@@ -82,7 +82,7 @@ fn what_is_rejected_is_an_error_that_says_what_to_do() {
         "SELECT pg_advisory_lock(1)",
         "CREATE TEMP TABLE t (n int)",
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-        "PREPARE p AS SELECT 1",
+        "PREPARE p AS SELECT 'é'",
         "LOAD 'auto_explain'",
         "SELECT 1; LISTEN a",
     ] {
@@ -352,4 +352,52 @@ fn a_statement_follows_its_clients_schema() {
         }
         holder.query("ROLLBACK");
     }
+}
+
+const LOCK: &str = "DO $$ BEGIN PERFORM pg_advisory_xact_lock(1); END $$";
+
+/// What cannot be read is allowed, and then Postgres is asked what it left.
+#[test]
+fn what_cannot_be_read_keeps_the_server_only_for_what_it_left() {
+    let world = tight().set("pool.pin", "reject").start();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query(LOCK);
+    is_free(&world);
+    one.query("DO $$ BEGIN PERFORM pg_advisory_lock(1); END $$");
+    two.send(&query("SELECT 1"));
+    world.wait_for_waiting(1);
+    one.query("SELECT pg_advisory_unlock(1)");
+    assert_eq!(two.read_readies(1).value(), "1");
+}
+
+#[test]
+fn what_cannot_be_read_can_be_refused() {
+    let world = tight().set("pool.unreadable", "reject").start();
+    let mut one = world.client();
+    for sql in [LOCK, "SELECT set_config('a' || '.b', 'c', false)", "CALL nothing()"] {
+        let reply = one.run(&query(sql));
+        assert_eq!(reply.shape(), "E(0A000) Z(I)", "{sql}");
+        assert!(reply.error().message.contains("unreadable"), "{:?}", reply.error());
+        if !sql.starts_with("CALL") {
+            let batch = Batch::new().parse("", sql).run("", &[]).sync();
+            assert_eq!(one.run(&batch).shape(), "1 E(0A000) Z(I)", "{sql}");
+        }
+        is_free(&world);
+    }
+    one.query("SET work_mem = '5MB'; LISTEN a");
+    one.query("DISCARD ALL");
+}
+
+#[test]
+fn what_cannot_be_read_can_keep_the_server() {
+    let world = tight().set("pool.unreadable", "pin").set("pool.max_pinned", 1).start();
+    let (mut one, mut two, mut three) = (world.client(), world.client(), world.client());
+    one.query(LOCK);
+    two.send(&query("SELECT 2"));
+    world.wait_for_waiting(1);
+    one.query("DISCARD ALL");
+    assert_eq!(two.read_readies(1).value(), "2");
+    one.query(LOCK);
+    one.query("DISCARD ALL");
+    assert_eq!(three.value("SELECT 3"), "3");
 }

@@ -11,7 +11,7 @@ use crate::admin::answer::View;
 use crate::admin::html::Page;
 use crate::admin::sheet::Sheet;
 use crate::admin::table::{Table, name, number};
-use crate::pool::compat::{Uses, counted};
+use crate::pool::compat::{PREPARE, Uses, counted};
 use crate::pool::shared::Pool;
 use crate::sql::feature::Feature;
 
@@ -29,12 +29,14 @@ struct UseRow {
     /// The feature, or the setting that is changed.
     feature: String,
     /// `carried`: it follows the client. `pinned`: the client kept its server for it. `refused`: by `pin` or
-    /// `max_pinned`. `unreadable`: DO or CALL, which may do anything.
+    /// `max_pinned`. `transaction`: it holds within a transaction, and may be an error later. `unreadable`: DO or CALL, which may do anything.
     outcome: &'static str,
     count: u64,
     /// What the application can do instead; empty where nothing needs to be done.
     advice: &'static str,
 }
+
+const SEQUENCES: &str = "Use INSERT ... RETURNING, or ask within the transaction that inserts.";
 
 impl CompatView {
     /// Of these pools' databases.
@@ -66,8 +68,13 @@ fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Use
         let advice = Feature::Unreadable.advice();
         row("DO, CALL, set_config of any name".to_owned(), "unreadable", uses.unreadable, advice);
     }
+    if uses.sequences > 0 {
+        row("lastval(), currval()".to_owned(), "transaction", uses.sequences, SEQUENCES);
+    }
     for (setting, count) in &uses.settings {
-        row(format!("SET {setting}"), "carried", *count, "");
+        let feature =
+            if **setting == *PREPARE { PREPARE.to_owned() } else { format!("SET {setting}") };
+        row(feature, "carried", *count, "");
     }
 }
 

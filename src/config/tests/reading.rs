@@ -25,7 +25,7 @@ fn every_default_of_a_database_and_a_user_can_be_read() {
     let mut keys = 0;
     check::<Database>(&mut keys);
     check::<User>(&mut keys);
-    assert_eq!(keys, 37);
+    assert_eq!(keys, 38);
 }
 
 #[test]
