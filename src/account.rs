@@ -94,7 +94,7 @@ impl Connections {
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let config = account.config(&self.purpose);
-        let manager = Manager::from_config(config, MakeTls::new(&account.tls), manager);
+        let manager = Manager::from_config(config, MakeTls::new(account.tls.config()), manager);
         let builder = Pool::builder(manager).max_size(self.purpose.most).runtime(Runtime::Tokio1);
         let pool = builder.build().map_err(|_| AccountError::Pool)?;
         pools.insert(name.to_owned(), (account.clone(), pool.clone()));

@@ -426,7 +426,7 @@ impl Session {
                 Step::Over(End::Kicked(kick))
             }
             (Kick::IdleTransaction | Kick::Transaction, State::Active(_))
-            | (Kick::Killed | Kick::ShutdownNow, _) => Step::Over(End::Kicked(kick)),
+            | (Kick::ShutdownNow, _) => Step::Over(End::Kicked(kick)),
             // Too late: the client has moved on.
             (
                 Kick::Cancel

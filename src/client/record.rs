@@ -47,8 +47,6 @@ pub enum Kick {
     Shutdown,
     /// The database is gone from the configuration: end at the next boundary.
     DatabaseGone,
-    /// End now.
-    Killed,
     /// End now, because the program does.
     ShutdownNow,
 }
@@ -87,7 +85,6 @@ impl std::fmt::Display for Kick {
             Self::Transaction => "transaction_timeout",
             Self::Shutdown => "the pooler is shutting down",
             Self::DatabaseGone => "the configuration of the database has changed",
-            Self::Killed => "ended by an administrator",
             Self::ShutdownNow => "the pooler is shutting down at once",
         })
     }

@@ -88,8 +88,6 @@ pub enum Report<'a> {
     ClientIdleTimeout,
     /// The program ends.
     Shutdown,
-    /// An administrator ends the session.
-    Killed,
     /// The database was taken out of the configuration.
     DatabaseGone,
     /// The client broke the protocol.
@@ -138,7 +136,6 @@ impl Report<'_> {
             Self::TransactionTimeout => "transaction_timeout",
             Self::ClientIdleTimeout => "client_idle_timeout",
             Self::Shutdown => "shutdown",
-            Self::Killed => "killed",
             Self::DatabaseGone => "database_gone",
             Self::Violation(_) => "protocol_violation",
             Self::TransactionBlock => "transaction_block",
@@ -181,10 +178,6 @@ impl Report<'_> {
             Self::Shutdown => fatal(
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the pooler is shutting down",
-            ),
-            Self::Killed => fatal(
-                SqlState::ADMIN_SHUTDOWN,
-                "terminating connection due to administrator command",
             ),
             Self::DatabaseGone => fatal(
                 SqlState::ADMIN_SHUTDOWN,

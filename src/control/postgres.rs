@@ -35,7 +35,8 @@ pub async fn run(
         if matches!(error, ProbeError::Timeout(_)) {
             // Postgres would go on with it: at each probe one more.
             let cancelling = connection.cancel_token();
-            let _ = timeout(limit, cancelling.cancel_query(MakeTls::new(&account.tls))).await;
+            let tls = MakeTls::new(account.tls.config());
+            let _ = timeout(limit, cancelling.cancel_query(tls)).await;
         }
         drop(Object::take(connection));
     }

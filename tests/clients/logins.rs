@@ -1,12 +1,15 @@
 //! Every way to log in, by the clients people use: what comes of it through the pooler is what comes of it at Postgres, with the
 //! same rules, users and certificates on both sides.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use pooler::net::tls::driver::MakeTls;
 use tokio::runtime::Builder;
 use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
 
 use super::support::{Age, Authority, Cluster, Papers, Scenario, World, query, speak_tls};
 use super::{installed, postgres_program, root, run};
@@ -53,7 +56,8 @@ struct Place {
     world: World,
 }
 
-fn place() -> Place {
+/// Postgres and a pooler before it, with the same rules; both show a server's certificate of this age.
+fn place(age: Age) -> Place {
     let (authority, mut scenario) = (Authority::new(), Scenario::on_cluster(Cluster::start()));
     let (cluster, behind) = (scenario.cluster(), scenario.database().to_owned());
     let mut superuser = cluster.superuser("postgres");
@@ -61,7 +65,7 @@ fn place() -> Place {
     for database in DATABASES {
         superuser.query(&format!("CREATE DATABASE {database}"));
     }
-    let papers = authority.server("server", &["localhost"], Age::Current);
+    let papers = authority.server("server", &["localhost"], age);
     let port = i64::from(cluster.port());
     let mut rules = RULES.to_owned();
     for (user, method) in USERS.into_iter().zip(["scram-sha-256", "md5", "password", "trust"]) {
@@ -95,22 +99,26 @@ fn place() -> Place {
     Place { authority, world: scenario.start() }
 }
 
+const PLAIN: Attempt = Attempt {
+    host: "localhost",
+    database: "m_scram",
+    user: "u_scram",
+    password: "secret",
+    mode: "disable",
+    own: None,
+};
+
+/// What clients can ask for.
+const MODES: [&str; 4] = ["disable", "prefer", "require", "verify-full"];
+
 /// Each method with each mode and password for one user, and with less of them for the others; then certificates and names.
 fn attempts(authority: &Authority) -> Vec<Attempt> {
-    let mut all = Vec::new();
-    let plain = Attempt {
-        host: "localhost",
-        database: "m_scram",
-        user: "u_scram",
-        password: "secret",
-        mode: "disable",
-        own: None,
-    };
+    let (mut all, plain) = (Vec::new(), PLAIN);
     for database in DATABASES {
         // Of a password stored as md5 Postgres knows nothing that SCRAM needs; the pooler has it in clear.
         let user = if database == "m_md5" { "u_md5" } else { "u_scram" };
         let by_scram = ["m_scram", "m_tls", "m_clear"].contains(&database);
-        for mode in ["disable", "prefer", "require", "verify-full"] {
+        for mode in MODES {
             for password in ["secret", "wrong", ""] {
                 all.push(Attempt { database, user, mode, password, ..plain.clone() });
             }
@@ -177,18 +185,35 @@ fn essence(said: &str) -> String {
     }
 }
 
-/// The same attempts at Postgres and through the pooler; gives how many were let in.
-fn compare(run: impl Fn(&World, &str) -> Vec<String>) {
-    let Place { authority, world } = place();
-    let attempts = attempts(&authority);
+/// Everything that is tried, with certificates that are good, and a few with one of the server's that is not.
+fn compare(run: impl Fn(&Place, &str) -> Vec<String>) {
+    let good = place(Age::Current);
+    let kinds = compare_at(&good, &attempts(&good.authority), &run);
+    assert!(
+        kinds["let in"] > 20 && kinds["let in, verified"] > 10 && kinds.len() > 4,
+        "{kinds:#?}"
+    );
+    let attempts = MODES.map(|mode| Attempt { mode, ..PLAIN });
+    let kinds = compare_at(&place(Age::Expired), &attempts, &run);
+    // Those who look are not let in by themselves; how many look at which mode is the client's way.
+    assert!(kinds["refused by the client"] > 0 && kinds["let in"] > 0, "{kinds:#?}");
+}
+
+/// The same attempts at Postgres and through the pooler; gives how many came out in which way.
+fn compare_at(
+    place: &Place,
+    attempts: &[Attempt],
+    run: impl Fn(&Place, &str) -> Vec<String>,
+) -> BTreeMap<String, usize> {
+    let Place { authority, world } = place;
     let outcomes = |port: u16| {
-        let said = run(&world, &lines(&attempts, port, &authority));
+        let said = run(place, &lines(attempts, port, authority));
         assert_eq!(said.len(), attempts.len(), "{said:#?}");
         let port = format!("port {port}");
         said.into_iter().map(|said| said.replace(&port, "port")).collect::<Vec<_>>()
     };
     let (direct, pooled) = (outcomes(world.cluster().port()), outcomes(world.pooler.port()));
-    let mut kinds = std::collections::BTreeMap::<_, usize>::new();
+    let mut kinds = BTreeMap::<_, usize>::new();
     let mut differing = String::new();
     for ((attempt, direct), pooled) in attempts.iter().zip(&direct).zip(&pooled) {
         if essence(direct) != essence(pooled) {
@@ -196,14 +221,17 @@ fn compare(run: impl Fn(&World, &str) -> Vec<String>) {
             let own = own.is_some();
             writeln!(differing, "{host} {database} {user} {password:?} {mode} {own}\n  Postgres: {direct}\n  pooler:   {pooled}").unwrap();
         }
-        *kinds.entry(essence(direct)).or_default() += 1;
+        let verified = attempt.mode == "verify-full" && essence(direct) == "let in";
+        let kind = if verified { "let in, verified".to_owned() } else { essence(direct) };
+        *kinds.entry(kind).or_default() += 1;
     }
     assert!(differing.is_empty(), "{differing}");
-    assert!(kinds["let in"] > 20 && kinds.len() > 3, "{kinds:#?}");
+    kinds
 }
 
 /// Runs a program that takes the lines in a file; gives the lines that it prints.
-fn program(world: &World, lines: &str, command: &mut Command) -> Vec<String> {
+fn program(place: &Place, lines: &str, command: &mut Command) -> Vec<String> {
+    let world = &place.world;
     let file = world.pooler.folder().join("attempts");
     std::fs::write(&file, lines).unwrap();
     run(world, command.arg(file)).lines().map(str::to_owned).collect()
@@ -253,15 +281,15 @@ fn psql_logs_in_as_it_does_at_postgres() {
 
 #[test]
 fn psycopg_logs_in_as_it_does_at_postgres() {
-    compare(|world, lines| program(world, lines, &mut super::python("python/logins.py")));
+    compare(|place, lines| program(place, lines, &mut super::python("python/logins.py")));
 }
 
 #[test]
 fn node_postgres_logs_in_as_it_does_at_postgres() {
     let folder = root().join("tests/clients/node");
     installed(folder.join("node_modules/pg"));
-    compare(|world, lines| {
-        program(world, lines, Command::new("node").arg(folder.join("logins.js")))
+    compare(|place, lines| {
+        program(place, lines, Command::new("node").arg(folder.join("logins.js")))
     });
 }
 
@@ -269,46 +297,55 @@ fn node_postgres_logs_in_as_it_does_at_postgres() {
 fn pgjdbc_logs_in_as_it_does_at_postgres() {
     let driver = installed("/usr/share/java/postgresql.jar".into());
     let source = root().join("tests/clients/jdbc/Logins.java");
-    compare(|world, lines| {
-        program(world, lines, Command::new("java").arg("--class-path").arg(&driver).arg(&source))
+    compare(|place, lines| {
+        program(place, lines, Command::new("java").arg("--class-path").arg(&driver).arg(&source))
     });
+}
+
+/// What tokio-postgres says of a login. It always looks whether a certificate is good: there is no `require` here.
+async fn by_tokio_postgres(attempt: &[&str], authority: &Authority) -> String {
+    let [host, port, database, user, password, mode, _, cert, key] = attempt[..] else {
+        panic!("{attempt:?}")
+    };
+    let mut config = tokio_postgres::Config::new();
+    config.host(host).port(port.parse().unwrap()).dbname(database).user(user).password(password);
+    let connected = match mode {
+        "disable" => config.ssl_mode(SslMode::Disable).connect(NoTls).await.map(|(client, run)| {
+            tokio::spawn(run);
+            client
+        }),
+        "verify-full" => {
+            let own = Papers { cert: cert.into(), key: key.into() };
+            let own = (!cert.is_empty()).then_some(&own);
+            let tls = MakeTls::new(authority.trusting(&[], own));
+            config.ssl_mode(SslMode::Require).connect(tls).await.map(|(client, run)| {
+                tokio::spawn(run);
+                client
+            })
+        }
+        _ => return "not tried".to_owned(),
+    };
+    let answer = match connected {
+        Ok(client) => client.query_one("SELECT 1", &[]).await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(row) if row.get::<_, i32>(0) == 1 => "let in".to_owned(),
+        Ok(_) => "a wrong answer".to_owned(),
+        Err(error) => match error.as_db_error() {
+            Some(said) => format!("FATAL: {}", said.message()),
+            None => error.to_string(),
+        },
+    }
 }
 
 #[test]
 fn tokio_postgres_logs_in_as_it_does_at_postgres() {
-    compare(|_, lines| {
+    compare(|place, lines| {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let log_in = |line: &str| {
-            let settings: Vec<_> = line.split('\t').collect();
-            let [host, port, database, user, password, mode, ..] = settings[..] else {
-                panic!("{line}")
-            };
-            if mode != "disable" {
-                return "not tried".to_owned();
-            }
-            let mut config = tokio_postgres::Config::new();
-            config
-                .host(host)
-                .port(port.parse().unwrap())
-                .dbname(database)
-                .user(user)
-                .password(password);
-            let outcome = runtime.block_on(async {
-                let (client, connection) = config.connect(NoTls).await?;
-                let connection = tokio::spawn(connection);
-                let row = client.query_one("SELECT 1", &[]).await?;
-                drop(client);
-                let _ended = connection.await;
-                Ok::<i32, tokio_postgres::Error>(row.get(0))
-            });
-            match outcome {
-                Ok(1) => "let in".to_owned(),
-                Ok(other) => format!("a wrong answer: {other}"),
-                Err(error) => match error.as_db_error() {
-                    Some(said) => format!("FATAL: {}", said.message()),
-                    None => error.to_string(),
-                },
-            }
+            let attempt: Vec<_> = line.split('\t').collect();
+            runtime.block_on(by_tokio_postgres(&attempt, &place.authority))
         };
         lines.lines().map(log_in).collect()
     });

@@ -32,8 +32,8 @@ pub struct Session<S>(tokio_rustls::client::TlsStream<S>);
 impl MakeTls {
     /// By these rules.
     #[must_use]
-    pub fn new(connector: &Connector) -> Self {
-        Self(connector.config())
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        Self(config)
     }
 }
 
