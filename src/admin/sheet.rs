@@ -80,7 +80,7 @@ fn table_for_browsers(table: &Table) -> Markup {
 
 fn cell_of(title: &str, class: &str, cell: &str) -> Markup {
     if FINGERPRINTS.contains(&title) {
-        html! { td.l.sql { (linked(cell)) } }
+        html! { td.l { span.sql { (linked(cell)) } } }
     } else if title == "ROUTE" {
         html! { td.l { (route_link(if cell == "-" { "" } else { cell })) } }
     } else if LONG.contains(&title) {
