@@ -118,11 +118,11 @@ struct Outside<'a> {
     end: End,
 }
 
-/// Signals that ask for the end: the terminal is given back first.
+/// Signals that ask for the end: the terminal is given back first. SIGHUP is none of them: the terminal is gone then, of which
+/// crossterm hears no end while it waits for a key, and the signal itself ends the program.
 struct End {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 impl End {
@@ -131,7 +131,6 @@ impl End {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -140,7 +139,6 @@ impl End {
         let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
         };
         io::Error::other(format!("ended by {name}"))
     }
