@@ -13,7 +13,7 @@ use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
-use crate::relay::replies::{Failed, Replies, ServerFault};
+use crate::relay::replies::{Failed, Replies};
 use crate::relay::requests::{Pinning, Requests, Wish};
 use crate::server::connection::{Body, poll_flush};
 use crate::sql::feature::Features;
@@ -104,7 +104,8 @@ impl Session {
         let now = self.context.nanos(now);
         let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
-        let between = self.body == Body::Boundary;
+        // What is sent again must be all of its transaction.
+        let alone = self.body == Body::Boundary && connection.owed.is_free();
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             statements: &mut self.statements,
@@ -120,7 +121,7 @@ impl Session {
         };
         let taken = requests.take(input, &mut splice);
         let whole = taken.as_ref().is_ok_and(|taken| taken.consumed == input.len());
-        connection.kept.keep(if between && whole { input } else { &[] });
+        connection.kept.keep(if alone && whole { input } else { &[] });
         let sent = connection.send(cx, splice.finish());
         self.note_sent(now);
         if let Err(error) = sent.or_else(|error| self.server_lost_words(error)) {
@@ -220,7 +221,7 @@ impl Session {
         let nanos = self.context.nanos(now);
         let timed_out = self.record.has_cancelled(connection.owed.oldest());
         let mut splice = Splice::new(input, out);
-        let passed = {
+        let (passed, refused) = {
             let mut meter = self.handle.meter.borrow_mut();
             let mut replies = Replies {
                 statements: &mut self.statements,
@@ -230,16 +231,14 @@ impl Session {
                 now: nanos,
                 timed_out,
                 failed: Failed::default(),
+                refused: None,
             };
-            replies.pass(input, &mut splice)
+            (replies.pass(input, &mut splice), replies.refused)
         };
         let bytes = splice.finish();
         let told = self.tell(cx, bytes);
         let passed = match passed {
             Ok(passed) => passed,
-            Err(ServerFault::SettingsRefused { code, message }) if self.is_held() => {
-                return self.not_become(code, &message, cx, buffers);
-            }
             Err(fault) => return Step::Over(End::ServerFault(fault)),
         };
         if passed.consumed < input.len() {
@@ -254,6 +253,9 @@ impl Session {
         }
         if passed.fatal {
             return Step::Over(End::ServerFatal);
+        }
+        if let Some((code, message)) = refused {
+            return self.not_become(code, message, cx, buffers);
         }
         self.go_on(now, cx, buffers)
     }

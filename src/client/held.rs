@@ -13,6 +13,7 @@ use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::Buffers;
 use crate::relay::replies::ServerFault;
 use crate::server::connection::{Body, Sent};
+use crate::server::parameters::Applied;
 
 impl Session {
     /// Takes a server for a transaction: it gets the client's settings. The client's first request goes
@@ -22,6 +23,7 @@ impl Session {
         let connection = server.connection();
         connection.taken_at = now;
         connection.schemas = None;
+        connection.bound_forgets = false;
         connection.kept.keep(&[]);
         let interest = self.handle.pool.database.registry.sequences();
         let attached = match connection.apply(&self.settings, now) {
@@ -47,12 +49,14 @@ impl Session {
     pub(super) fn not_become(
         &mut self,
         code: SqlState,
-        message: &str,
+        message: String,
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Step {
-        if let State::Active(server) = std::mem::replace(&mut self.state, State::Idle) {
-            server.unfit(message);
+        if let State::Active(mut server) = std::mem::replace(&mut self.state, State::Idle) {
+            // A Query that fails changes nothing: the server is as it was, which its next client does not rely on.
+            server.connection().applied = Applied::Unknown;
+            server.leave(Leave::Finish, Body::Boundary);
         }
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
@@ -62,16 +66,16 @@ impl Session {
                 self.refuse_ahead(&Report::Cancelled, cx, buffers)
             }
             Carried::Held(HeldBy::Others) => {
-                // What another client left cannot be taken back there. A fresh server will do.
+                // What another client left cannot be taken back there, one setting at a time: all of it will be.
                 self.carried = Carried::Uncertain;
                 Step::Moved
             }
             Carried::Held(HeldBy::Own) => {
+                self.take_back();
                 self.fit = Fit::Refused;
-                self.refuse_ahead(&Report::SettingsRefused { code, message }, cx, buffers)
+                self.refuse_ahead(&Report::SettingsRefused { code, message: &message }, cx, buffers)
             }
             Carried::Incomplete | Carried::Uncertain => {
-                let message = message.to_owned();
                 Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))
             }
         }

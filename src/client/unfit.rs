@@ -31,9 +31,17 @@ impl Session {
         }
     }
 
+    /// What was left out and never replaced is the client's still.
+    #[cold]
+    pub(super) fn take_back(&mut self) {
+        if let Fit::Replacing(before) = std::mem::replace(&mut self.fit, Fit::Good) {
+            self.settings = before;
+        }
+    }
+
     #[cold]
     fn leave_out(&mut self, input: &[u8]) {
-        self.fit = Fit::Good;
+        self.take_back();
         let Some((text, alone)) = first_text(input) else { return };
         let Some(effects) = Effects::read(text).filter(|_| Effects::is_single(text)) else {
             return;

@@ -289,13 +289,6 @@ impl PooledServer {
         Some(more)
     }
 
-    /// Closes the connection, whose session does not become what its client needs.
-    pub fn unfit(self, why: &str) {
-        let key = &self.handle.pool.key;
-        info!(database = %key.database, user = %key.user, %why, "closed a server that refuses settings");
-        self.part(Parting::Unclean);
-    }
-
     /// Its client does something that may keep the server: it counts for `max_pinned` from now on.
     pub fn may_be_kept(&mut self) {
         if self.pin.is_none() {

@@ -19,7 +19,10 @@ use crate::stats::queries::QueryLog;
 /// analysed anew by Postgres, and so it is here. More than a driver closes between the two.
 const REMEMBERED_CLOSED: usize = 16;
 
-/// The most bytes of named statements of one client, texts and types.
+/// What a table needs for an entry, in bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// The most bytes of named statements of one client: names, texts and types.
 pub const MOST_HELD: usize = 128 * 1024 * 1024;
 
 /// Up to so many statements, a client's new one is compared with the others: see `twins`.
@@ -29,7 +32,7 @@ const MOST_COMPARED: usize = 1_024;
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     named: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
-    /// Bytes of the named ones.
+    /// Bytes of the named ones, with their names.
     held: usize,
     /// How often a name got the meaning of another. Then the shared name does not say which of them an error is about.
     twins: u32,
@@ -108,9 +111,9 @@ impl ClientStatements {
         {
             self.twins = self.twins.saturating_add(1);
         }
-        self.held += statement.body.len();
+        self.held += weight(name, &statement.body);
         if let Some(before) = self.named.insert(name.into(), statement) {
-            self.held -= before.body.len();
+            self.held -= weight(name, &before.body);
         }
     }
 
@@ -140,14 +143,17 @@ impl ClientStatements {
         self.untag(name);
         self.leave_home(name);
         let removed = self.named.remove(name)?;
-        self.held -= removed.body.len();
+        self.held -= weight(name, &removed.body);
+        if self.named.len() < 2 {
+            self.twins = 0;
+        }
         Some(removed)
     }
 
-    /// Is a statement with this body more than one client may have?
+    /// Is a statement with this name and body more than one client may have?
     #[must_use]
-    pub fn is_full(&self, body: &[u8]) -> bool {
-        self.held + body.len() > MOST_HELD
+    pub fn is_full(&self, name: &[u8], body: &[u8]) -> bool {
+        self.held + weight(name, body) > MOST_HELD
     }
 
     /// What goes with a request that uses the statement of this name, where an error would not say which it was.
@@ -237,7 +243,7 @@ impl ClientStatements {
         schemas: Option<&Arc<str>>,
         (name, body): (&[u8], &[u8]),
     ) -> bool {
-        if name.is_empty() || self.named.contains_key(name) || self.is_full(body) {
+        if name.is_empty() || self.named.contains_key(name) || self.is_full(name, body) {
             return false;
         }
         let (body, tagged) = self.without_tags(body);
@@ -263,13 +269,14 @@ impl ClientStatements {
     /// What Postgres has discarded was taken back, and what was sent behind it will still happen: that decides what the
     /// unnamed statement is. (What a name means is not changed while that of an earlier request is open.)
     pub fn look_ahead(&mut self, server: &ServerConnection) {
-        for (request, answer, undo) in server.owed.ahead() {
+        // The last of them decides.
+        for (request, answer, undo) in server.owed.ahead().rev() {
             if request == Request::Query && answer != Answer::Swallow {
-                self.unnamed = None;
+                return self.unnamed = None;
             } else if let Some(Undo::ParsedUnnamed { statement, .. }) = undo {
-                self.unnamed = Some(Arc::clone(statement));
+                return self.unnamed = Some(Arc::clone(statement));
             } else if matches!(undo, Some(Undo::Closed { name, .. }) if name.is_empty()) {
-                self.unnamed = None;
+                return self.unnamed = None;
             }
         }
     }
@@ -355,6 +362,11 @@ impl ClientStatements {
             | Undo::Optional => {}
         }
     }
+}
+
+/// What a named statement counts for: its name, its body, and the entry.
+fn weight(name: &[u8], body: &[u8]) -> usize {
+    name.len() + body.len() + ENTRY_BYTES
 }
 
 /// Tells apart what was taken off; nothing is 0.

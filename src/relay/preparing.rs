@@ -36,7 +36,7 @@ impl Requests<'_> {
             self.parse_taken(parse, splice);
             return Fate::Drop;
         }
-        if self.statements.is_full(parse.statement) {
+        if self.statements.is_full(parse.name, parse.statement) {
             return Fate::Violation(Violation::TooMuchPrepared);
         }
         let (body, tagged) = self.statements.without_tags(parse.statement);

@@ -94,6 +94,8 @@ pub struct Replies<'a> {
     pub timed_out: bool,
     /// What the last error is about.
     pub failed: Failed,
+    /// The server refused the client's settings.
+    pub refused: Option<(SqlState, String)>,
 }
 
 impl Replies<'_> {
@@ -326,8 +328,10 @@ impl Replies<'_> {
         self.watch_failure(code);
         self.failed.lead = self.server.owed.front_lead();
         let ServerConnection { owed, statements, .. } = &mut *self.server;
+        let mut unnamed = false;
         let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
+            unnamed |= undo.is_of_unnamed();
             if how == Discarded::Failed
                 && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
             {
@@ -335,7 +339,9 @@ impl Replies<'_> {
             }
             self.statements.undo(*undo, how);
         });
-        self.statements.look_ahead(self.server);
+        if unnamed {
+            self.statements.look_ahead(self.server);
+        }
         self.meter.count_error(code);
         if fields.is_fatal() {
             // Postgres' last words, whatever was asked.
@@ -385,10 +391,11 @@ impl Replies<'_> {
                     inventory.fail();
                     Ok(Verdict::Swallow)
                 }
-                None => Err(ServerFault::SettingsRefused {
-                    code: code.unwrap_or(SqlState::INTERNAL_ERROR),
-                    message: String::from_utf8_lossy(fields.message).into_owned(),
-                }),
+                None => {
+                    let message = String::from_utf8_lossy(fields.message).into_owned();
+                    self.refused = Some((code.unwrap_or(SqlState::INTERNAL_ERROR), message));
+                    Ok(Verdict::Swallow)
+                }
             },
         }
     }

@@ -90,19 +90,15 @@ fn what_the_settings_bring_is_ours() {
 }
 
 #[test]
-fn settings_that_are_refused_end_the_session() {
+fn settings_that_are_refused_are_nothing_to_the_client() {
     let (mut rig, mut client) = with_settings();
     let mut out = Vec::new();
     let input = error("22023", "no such zone");
     let (passed, told) = rig.pass(&mut client, &input, &mut out);
-    assert_eq!(
-        passed.unwrap_err(),
-        ServerFault::SettingsRefused {
-            code: SqlState::parse(b"22023").unwrap(),
-            message: "no such zone".into()
-        }
-    );
+    assert_eq!(passed.map(|passed| passed.consumed), Ok(input.len()));
     assert!(told.is_empty());
+    let refused = (SqlState::parse(b"22023").unwrap(), "no such zone".into());
+    assert_eq!(rig.refused, Some(refused));
 }
 
 #[test]

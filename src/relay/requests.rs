@@ -259,7 +259,10 @@ impl Requests<'_> {
                 self.execute(frame, splice)
             }
             client_tag::EXECUTE => self.execute(frame, splice),
-            client_tag::SYNC => self.plain(Request::Sync),
+            client_tag::SYNC => {
+                self.statements.restores = None;
+                self.plain(Request::Sync)
+            }
             client_tag::FLUSH => Fate::Forward,
             client_tag::COPY_DONE | client_tag::COPY_FAIL => self.plain(Request::CopyEnd),
             client_tag::PARSE => self.parse(frame, splice),
@@ -397,6 +400,8 @@ impl Requests<'_> {
         if let Some(fate) = self.too_much(bind.statement, splice) {
             return fate;
         }
+        // What was bound before and not executed is not executed any more.
+        self.statements.restores = None;
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
             if statement.effects.is_some() {

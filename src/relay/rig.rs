@@ -15,6 +15,7 @@ use super::requests::{Pinning, Requests, Taken, Violation, Wish};
 use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
+use crate::protocol::sqlstate::SqlState;
 use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
 use crate::server::kept::Kept;
 use crate::server::owed::Owed;
@@ -40,6 +41,8 @@ pub(crate) struct Rig {
     pub(crate) registry: Arc<StatementRegistry>,
     pub(crate) meter: Meter,
     pub(crate) pinning: Pinning,
+    /// Settings that the server refused.
+    pub(crate) refused: Option<(SqlState, String)>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) initial: Settings,
     _peer: UnixStream,
@@ -95,6 +98,7 @@ impl Rig {
             registry,
             meter: Meter::default(),
             pinning: Pinning::Allowed,
+            refused: None,
             settings: Arc::default(),
             initial: Settings::default(),
             _peer: peer,
@@ -154,8 +158,10 @@ impl Rig {
             now: 0,
             timed_out: false,
             failed: Failed::default(),
+            refused: None,
         };
         let passed = replies.pass(input, &mut splice);
+        self.refused = replies.refused;
         (passed, splice.finish())
     }
 

@@ -77,6 +77,24 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// Does taking it back change what the client's unnamed statement is?
+    #[must_use]
+    pub fn is_of_unnamed(&self) -> bool {
+        match self {
+            Self::ParsedUnnamed { .. } | Self::Queried(_) => true,
+            Self::Closed { name, .. } => name.is_empty(),
+            Self::Deallocated { unnamed, .. } => unnamed.is_some(),
+            Self::Parsed { .. }
+            | Self::Injected(_)
+            | Self::InjectedUnnamed
+            | Self::Duplicate(_)
+            | Self::Evicted(_)
+            | Self::Used(_)
+            | Self::SqlPrepared(_)
+            | Self::Optional => false,
+        }
+    }
+
     /// The name that the client gave the statement with this id, if this is its Close.
     #[must_use]
     pub fn closed_name(&self, id: u64) -> Option<&[u8]> {
@@ -266,8 +284,9 @@ impl ServerConnection {
         let change = match &self.applied {
             _ if sql.is_empty() && same => Sent::Nothing,
             Applied::Known(known) if same && known.is_alike(settings) => Sent::Harmless,
-            Applied::Known(known) if known.is_empty() => Sent::OfFresh,
-            Applied::Known(_) | Applied::Unknown => Sent::OfUsed,
+            Applied::Known(known) if known.is_default() => Sent::OfFresh,
+            Applied::Unknown => Sent::OfFresh,
+            Applied::Known(_) => Sent::OfUsed,
         };
         self.applied = Applied::Known(Arc::clone(settings));
         if !sql.is_empty() {

@@ -400,7 +400,7 @@ impl<U> Owed<U> {
     }
 
     /// The requests that are still to be answered, oldest first, with what travels with them.
-    pub fn ahead(&self) -> impl Iterator<Item = (Request, Answer, Option<&U>)> {
+    pub fn ahead(&self) -> impl DoubleEndedIterator<Item = (Request, Answer, Option<&U>)> {
         self.queue.iter().map(|entry| (entry.request, entry.answer, entry.undo.as_deref()))
     }
 
@@ -486,8 +486,8 @@ impl<U> Owed<U> {
         if sync.is_none() {
             self.batch = Batch::Skipping;
         }
-        let rest = self.queue.split_off(sync.unwrap_or(self.queue.len()));
-        let discarded = std::mem::replace(&mut self.queue, rest);
+        // What is behind stays where it is: there may be thousands.
+        let discarded: Vec<_> = self.queue.drain(..sync.unwrap_or(self.queue.len())).collect();
         for (at, entry) in discarded.into_iter().enumerate().rev() {
             self.gone(&entry);
             let how = if at == 0 { Discarded::Failed } else { Discarded::Skipped };

@@ -55,6 +55,12 @@ impl Settings {
         self.values.is_empty() && self.prepared.is_empty()
     }
 
+    /// Is no setting another than the server's own?
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Statements prepared with SQL's `PREPARE`.
     #[must_use]
     pub fn prepared(&self) -> &SqlStatements {

@@ -237,3 +237,21 @@ fn what_looks_like_a_goodbye_within_a_message_is_none() {
     holder.query("COMMIT");
     assert_eq!(waiting.read_readies(1).shape(), format!("1 2 D({}) C(SELECT 1) Z(I)", value.len()));
 }
+
+/// Each error concerns its own batch, however many stand behind it.
+#[test]
+fn many_batches_that_fail_take_no_longer_than_they_must() {
+    const BATCHES: usize = 20_000;
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    client.patience(std::time::Duration::from_secs(20));
+    let failing = batch().describe('P', "no such portal").sync();
+    let bytes = failing.bytes.repeat(BATCHES);
+    let mut writer = client.writer();
+    let sending = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &bytes));
+    let began = std::time::Instant::now();
+    let reply = client.read_readies(BATCHES);
+    assert!(reply.shape().starts_with("E(34000) Z(I) E(34000) Z(I)"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
+    sending.join().unwrap().unwrap();
+}

@@ -416,42 +416,6 @@ fn deallocating_and_parsing_again_in_one_segment_keeps_the_new_statement() {
     pair.expect(&batch().run("s", &[]).sync(), "2 D(third) C(SELECT 1) Z(I)");
 }
 
-/// A statement as drivers of libpq's family run it: its results are described each time.
-fn run_described(name: &str) -> Batch {
-    Batch::new().bind("", name, &[]).describe('P', "").execute("").sync()
-}
-
-/// Where a client has its results described, it never hears that a prepared statement's result has changed, whoever
-/// changed it; within a transaction, and where it does not, it does, as without a pooler.
-#[test]
-fn a_changed_result_is_described_anew() {
-    let world = Scenario::new().pool_size(1).start();
-    world.prepare("CREATE TABLE item (a int); INSERT INTO item VALUES (1)");
-    let parse = Batch::new().parse("s", "SELECT * FROM item").sync();
-    let (mut one, mut two, mut three) = (world.client(), world.client(), world.client());
-    for client in [&mut one, &mut two, &mut three] {
-        client.run(&parse);
-        assert_eq!(client.run(&run_described("s")).shape(), "2 T D(1) C(SELECT 1) Z(I)");
-    }
-    world.prepare("ALTER TABLE item ADD b text DEFAULT 'x'");
-    for client in [&mut one, &mut two] {
-        assert_eq!(client.run(&run_described("s")).shape(), "2 T D(1|x) C(SELECT 1) Z(I)");
-    }
-    assert_eq!(three.run(&run_described("s")).shape(), "2 T D(1|x) C(SELECT 1) Z(I)");
-    world.prepare("ALTER TABLE item DROP b");
-    one.query("BEGIN");
-    assert_eq!(one.run(&run_described("s")).shape(), "E(0A000) Z(E)");
-    one.query("ROLLBACK");
-    assert_eq!(one.run(&run_described("s")).shape(), "2 T D(1) C(SELECT 1) Z(I)");
-    world.prepare("ALTER TABLE item ADD c int DEFAULT 3");
-    assert_eq!(three.run(&Batch::new().run("s", &[]).sync()).shape(), "E(0A000) Z(I)");
-    assert_eq!(three.run(&run_described("s")).shape(), "2 T D(1|3) C(SELECT 1) Z(I)");
-    let pipelined = run_described("s").then(run_described("s"));
-    world.prepare("ALTER TABLE item DROP c");
-    let reply = two.run(&pipelined).shape();
-    assert!(reply.ends_with("2 T D(1) C(SELECT 1) Z(I)") || reply.contains("0A000"), "{reply}");
-}
-
 /// Tables, types and functions come and go while prepared statements that use them run: no client notices.
 #[test]
 fn statements_outlive_ddl_under_load() {
@@ -468,7 +432,8 @@ fn statements_outlive_ddl_under_load() {
         let mut done = 0;
         client.run(&Batch::new().parse("s", sql).sync());
         while !over.load(std::sync::atomic::Ordering::Relaxed) || done < ROUNDS {
-            let reply = client.run(&run_described("s"));
+            let reply =
+                client.run(&batch().bind("", "s", &[]).describe('P', "").execute("").sync());
             assert!(!reply.has_error(), "{sql}: {:?}", reply.error());
             done += 1;
         }
@@ -494,4 +459,17 @@ fn statements_outlive_ddl_under_load() {
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// What names need counts as well.
+#[test]
+fn names_cannot_be_hoarded() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    for number in 0..3 {
+        let name = number.to_string().repeat(40 << 20);
+        assert_eq!(client.run(&batch().parse(&name, "SELECT 1").sync()).shape(), "1 Z(I)");
+    }
+    client.send(&batch().parse(&"x".repeat(40 << 20), "SELECT 1").sync());
+    assert_eq!(client.read_to_end().fault(), "FATAL 54000");
 }

@@ -254,3 +254,60 @@ fn a_role_that_is_gone_can_be_given_up() {
         assert_eq!(other.value("SELECT current_user"), "app");
     }
 }
+
+/// A client whose settings are refused asks again and again: that costs no connections.
+#[test]
+fn a_refusal_keeps_the_server() {
+    let world = Scenario::new().pool_size(1).start();
+    let role = format!("lost_{}", world.database);
+    world.superuser().query(&format!("CREATE ROLE {role}; GRANT {role} TO app"));
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query(&format!("SET ROLE {role}; SET work_mem = '5MB'; PREPARE p AS SELECT 'p'"));
+    assert_eq!(two.value("SHOW work_mem"), "4MB");
+    world.superuser().query(&format!("DROP ROLE {role}"));
+    let backend = two.backend();
+    for _ in 0..5 {
+        assert_eq!(one.run(&query("SELECT 1")).shape(), "E(22023) Z(I)");
+        assert_eq!(two.value("SHOW work_mem"), "4MB");
+        assert_eq!(two.run(&query("EXECUTE p")).shape(), "E(26000) Z(I)");
+        assert_eq!(two.backend(), backend);
+    }
+    one.query("RESET ROLE");
+    assert_eq!(one.value("EXECUTE p"), "p");
+}
+
+/// What a client has set and lost is not forgotten by another refusal, or by a cancel: it never goes on as another user.
+#[test]
+fn a_role_that_is_lost_is_not_forgotten() {
+    let world = Scenario::new().pool_size(1).start();
+    let role = format!("lost_{}", world.database);
+    let mut superuser = world.superuser();
+    superuser.query(&format!("CREATE ROLE {role}; GRANT {role} TO app"));
+    superuser.query("CREATE TEXT SEARCH CONFIGURATION public.own (COPY = simple)");
+    let mut client = world.client();
+    client.query(&format!("SET default_text_search_config = 'public.own'; SET ROLE {role}"));
+    assert_eq!(world.client().value("SELECT current_user"), "app");
+    superuser.query(&format!("DROP ROLE {role}; DROP TEXT SEARCH CONFIGURATION public.own"));
+    assert!(client.run(&query("SET ROLE app")).has_error(), "the other setting is refused");
+    client.run(&query("RESET default_text_search_config"));
+    assert!(client.run(&query("SELECT current_user")).has_error());
+    client.query("DISCARD ALL");
+    assert_eq!(client.value("SELECT current_user"), "app");
+}
+
+/// A `RESET` that is bound and never executed has no part in what follows.
+#[test]
+fn what_is_bound_and_not_executed_resets_nothing() {
+    let world = Scenario::new().pool_size(1).start();
+    world.prepare("CREATE TABLE item (n int)");
+    let login = world.login().parameter("options", "-c work_mem=5MB");
+    let mut client = RawClient::login(&login);
+    client.run(&Batch::new().parse("r", "RESET work_mem").sync());
+    client.run(&Batch::new().bind("", "r", &[]).sync());
+    let copy = Batch::new().parse("", "COPY item FROM STDIN").run("", &[]).sync();
+    client.send(&copy);
+    client.read_tag('G');
+    client.send(&Batch::new().copy_data("1\n").copy_done().sync());
+    assert_eq!(client.read_readies(1).shape(), "C(COPY 1) Z(I)");
+    assert_eq!(client.value("SHOW work_mem"), "5MB");
+}
