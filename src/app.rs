@@ -190,6 +190,7 @@ impl App {
             ledger.look_for_slow(slow_thresholds(&new));
         }
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));
+        self.shared.verifiers.lock().forget_all();
         for worker in &self.shared.workers {
             // A worker that is gone has nobody to tell.
             let _ = worker.send(Command::Reloaded(gone.clone()));

@@ -333,7 +333,12 @@ impl Asking<'_> {
         }
         self.prove(&password).await?;
         let expires = Instant::now() + config.auth.auth_cache_ttl;
-        self.shared.verifiers.lock().remember(account, &password, expires);
+        let mut verifiers = self.shared.verifiers.lock();
+        // A reload since then may have given the name to another database, and forgets after it has.
+        if std::ptr::eq(&*self.shared.pools.config(), config) {
+            verifiers.remember(account, &password, expires);
+        }
+        drop(verifiers);
         Ok(Authenticated::by_server_login(&self.startup.user))
     }
 
