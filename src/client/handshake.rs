@@ -246,7 +246,6 @@ impl Handshake {
         channel: Channel,
     ) -> Result<LoggedIn, LoginError> {
         let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
-        let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.negotiate(startup).await?;
         let config = shared.pools.config();
         let mut asking = Asking {
@@ -262,6 +261,8 @@ impl Handshake {
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        // Who has proven nothing takes no place from those who can.
+        let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.place = None;
         // Decided by what was configured when the client was asked, not by a reload since.
         if asking.plan.is_none() {
