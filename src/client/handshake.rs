@@ -45,6 +45,9 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// on its way, or a monitor's connection that will never say anything.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
 
+/// The longest name in bytes that the log tells of a login that was refused.
+const MAX_TOLD: usize = 64;
+
 /// The places a client takes within the limits.
 pub type ClientPlaces = [Place; 3];
 
@@ -355,7 +358,8 @@ impl Handshake {
     async fn refuse(mut self, error: &LoginError, who: Option<&Startup>) {
         let (database, user) =
             who.map_or(("", ""), |startup| (startup.database.as_str(), startup.user.as_str()));
-        info!(address = %self.address, database, user, reason = %error, "login refused");
+        let (told, name) = (within_log(database), within_log(user));
+        info!(address = %self.address, database = told, user = name, reason = %error, "login refused");
         let mut message = Vec::new();
         let Some(report) = report(error, database, user) else { return };
         let code = report.write_fatal(&mut message);
@@ -368,6 +372,11 @@ impl Handshake {
         // Whoever does not listen misses it.
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// As much of a name as the log needs: a stranger chooses it.
+fn within_log(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_TOLD)]
 }
 
 /// The pool a client asks for and how that is run, if there is such a database. What replication needs from
