@@ -79,9 +79,13 @@ fn connections_that_come_and_go_leave_the_others_in_peace() {
 
 #[test]
 fn wrong_passwords_leave_the_others_in_peace() {
-    for (auth_type, user) in
-        [("scram-sha-256", "app"), ("scram-sha-256", "nobody"), ("md5", "app"), ("plain", "app")]
-    {
+    for (auth_type, user) in [
+        ("scram-sha-256", "app"),
+        ("scram-sha-256", "nobody"),
+        ("md5", "app"),
+        ("plain", "app"),
+        ("plain", "nobody"),
+    ] {
         let world = Scenario::new().set("auth.auth_type", auth_type).start();
         let login = world.login().user(user, "wrong");
         let rounds = unmoved(&world, move |_| {
