@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
-use super::key::{SHORT_SECRET, Whereabouts};
+use super::key::{SecretLength, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
@@ -151,7 +151,6 @@ struct LoggedIn {
     handle: Rc<PoolHandle>,
     servers: Servers,
     places: ClientPlaces,
-    secret_length: usize,
     messages: Vec<u8>,
 }
 
@@ -288,6 +287,11 @@ impl Handshake {
             address: self.address,
             names: context.alike.names(&startup.database, &startup.user),
             pool_place: handle.place,
+            secret_length: if startup.minor >= 2 {
+                SecretLength::Long
+            } else {
+                SecretLength::Short
+            },
         };
         let record = ClientRecord::new(
             who,
@@ -295,8 +299,7 @@ impl Handshake {
             context.nanos(Instant::now()),
         );
         *record.application.borrow_mut() = welcome.application;
-        let secret_length = if startup.minor >= 2 { super::key::LONG_SECRET } else { SHORT_SECRET };
-        Ok(LoggedIn { record, handle, servers: welcome.servers, places, secret_length, messages })
+        Ok(LoggedIn { record, handle, servers: welcome.servers, places, messages })
     }
 
     /// The pool of a client that was let in, with what its login taught; and the server that it opened, if
@@ -322,14 +325,14 @@ impl Handshake {
 
     /// The login is done: the client gets its key, and may ask.
     fn begin(self, done: LoggedIn) -> Served {
-        let LoggedIn { record, handle, servers, places, secret_length, mut messages } = done;
+        let LoggedIn { record, handle, servers, places, mut messages } = done;
         let record = Rc::new(record);
         let shared = &self.context.shared;
         let place = self.context.clients.borrow_mut().insert(Rc::clone(&record));
         let at = Whereabouts { worker: self.context.index, place };
         let secret = shared.cancel_keys.secret(record.id);
         let pid = at.to_pid(shared.workers.len());
-        write_backend_key(&mut messages, pid, &secret[..secret_length]);
+        write_backend_key(&mut messages, pid, &secret[..record.secret_length.bytes()]);
         write_ready(&mut messages, TransactionStatus::Idle);
         handle.meter.borrow_mut().logins += 1;
         if shared.pools.config().log.log_connections {
