@@ -379,10 +379,7 @@ impl Asking<'_> {
         Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
     }
 
-    async fn read_message(
-        &mut self,
-        limit: usize,
-    ) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    async fn read_message(&mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         // Before the rest of it is waited for, as Postgres does.
         let tag = self.reader.tag(self.stream).await?;
         if tag != client_tag::PASSWORD {
