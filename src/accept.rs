@@ -89,10 +89,11 @@ fn admit(shared: &Shared, address: ClientAddress) -> Result<Option<LoginPlace>, 
     let config = shared.pools.config();
     let limits = &config.limits;
     let there: usize = shared.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
-    if there >= limits.max_client_conn as usize + ROOM {
+    let limit = limits.max_logins_per_address;
+    // One address alone cannot take all of it with connections that are not logged in.
+    if there >= limits.max_client_conn as usize + limit as usize + ROOM {
         return Err("max_client_conn");
     }
-    let limit = limits.max_logins_per_address;
     shared.logins.take(address, limit).map_err(|Crowded| "max_logins_per_address")
 }
 

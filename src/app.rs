@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::accept::accept_all;
 use crate::admin::{self, Sources};
-use crate::client::context::{Command, Shared, slow_thresholds};
+use crate::client::context::{Command, Shared, slow_thresholds, usual_secret};
 use crate::config::Config;
 use crate::control::accounts;
 use crate::control::census::Census;
@@ -189,7 +189,9 @@ impl App {
         if let Some(ledger) = &self.shared.ledger {
             ledger.look_for_slow(slow_thresholds(&new));
         }
+        self.shared.decoy.pretend(usual_secret(&new));
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));
+        self.shared.verifiers.lock().forget_all();
         for worker in &self.shared.workers {
             // A worker that is gone has nobody to tell.
             let _ = worker.send(Command::Reloaded(gone.clone()));

@@ -21,11 +21,12 @@ pub fn raise(config: &Config) {
     }
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let clients = u64::from(config.limits.max_client_conn);
+    let strangers = u64::from(config.limits.max_logins_per_address);
     let servers =
         u64::from(config.pool.default_pool_size) + u64::from(config.pool.reserve_pool_size);
     // Each may have one for probes.
     let databases = config.databases.len() as u64;
-    let needed = clients + servers + databases + OTHERS;
+    let needed = clients + strangers + servers + databases + OTHERS;
     if needed > now {
         warn!(
             limit = now,

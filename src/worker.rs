@@ -174,7 +174,8 @@ fn accept(
 /// Was the secret right?
 fn cancel(context: &WorkerContext, place: usize, secret: &[u8]) -> bool {
     let client = context.clients.borrow().get(place).cloned();
-    let shown = client.filter(|client| context.shared.cancel_keys.is_secret(client.id, secret));
+    let keys = &context.shared.cancel_keys;
+    let shown = client.filter(|client| keys.is_secret(client.id, client.secret_length, secret));
     if let Some(client) = &shown {
         client.kick(Kick::Cancel);
     }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,12 +26,21 @@ use tracing::{debug, info};
 
 use super::access::{Peer, Reach};
 use crate::client::context::Shared;
+use crate::client::logins::Logins;
+use crate::net::address::ClientAddress;
 
 /// Connections at once, of all listeners: probes, a few scrapers, people. More wait for their turn
 /// in the kernel.
 pub(super) const MOST_CONNECTIONS: usize = 100;
 
-/// A connection that sends no request for so long is closed; longer than scrapers' usual interval,
+/// Connections of one address at once, of all listeners, so that it cannot take every place: ten may follow what happens, a
+/// browser opens six, and the rest is for probes and scrapers. One more is closed.
+const MOST_OF_ONE_ADDRESS: u32 = 20;
+
+/// A connection that has not sent its first request after so long is closed.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection that sends no further request for so long is closed; longer than scrapers' usual interval,
 /// so that theirs stay.
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 
@@ -49,6 +59,8 @@ pub(super) struct Door {
     pub(super) router: Router,
     /// How many more there may be.
     pub(super) places: Arc<Semaphore>,
+    /// Whose they are.
+    pub(super) peers: Arc<Logins>,
     /// Has the certificate.
     pub(super) shared: Arc<Shared>,
 }
@@ -69,6 +81,11 @@ impl Door {
             match listener.accept().await {
                 Ok((stream, from)) => {
                     let peer = Peer { ip: from.ip().to_canonical(), reach };
+                    let taken = self.peers.take(ClientAddress::Tcp(from), MOST_OF_ONE_ADDRESS);
+                    let Ok(own_place) = taken else {
+                        debug!(from = %peer.ip, "an HTTP connection too many of one address");
+                        continue;
+                    };
                     // As the last reload has it.
                     let tls = self.shared.pools.tls().admin().cloned();
                     let conversation = welcome(stream, tls, peer, self.router.clone());
@@ -76,7 +93,7 @@ impl Door {
                         if let Err(error) = conversation.await {
                             debug!(%error, from = %peer.ip, "an HTTP connection failed");
                         }
-                        drop(place);
+                        drop((place, own_place));
                     });
                 }
                 Err(error) => {
@@ -112,11 +129,24 @@ async fn converse(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE_LIMIT);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| answer(&router, request, peer));
+    let heard = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        heard.store(true, Ordering::Relaxed);
+        answer(&router, request, peer)
+    });
     let connection = http.serve_connection(TokioIo::new(stream), service);
-    match timeout(LONGEST_CONNECTION, connection).await {
-        Ok(ended) => ended.map_err(io::Error::other),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    let silent = async {
+        sleep(FIRST_REQUEST_LIMIT).await;
+        if heard.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = timeout(LONGEST_CONNECTION, connection) => match ended {
+            Ok(ended) => ended.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
+        () = silent => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

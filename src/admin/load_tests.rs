@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 
 use super::routes::ENDPOINTS;
 use super::tests::{Site, Worker, run};
+use crate::client::key::SecretLength;
 use crate::client::record::{ClientRecord, Identity};
 use crate::net::address::ClientAddress;
 use crate::stats::queries::{Outcome, Place, Times, Watched};
@@ -56,7 +57,9 @@ fn connect(site: &Site) {
     let mut clients = site.context.clients.borrow_mut();
     for id in 0..CLIENTS {
         let address = ClientAddress::Unix;
-        let who = Identity { id, address, names: Arc::clone(&names), pool_place: 0 };
+        let names = Arc::clone(&names);
+        let secret_length = SecretLength::Short;
+        let who = Identity { id, address, names, pool_place: 0, secret_length };
         clients.insert(Rc::new(ClientRecord::new(who, Rc::default(), id)));
     }
 }

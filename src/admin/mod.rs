@@ -43,6 +43,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::context::Shared;
+use crate::client::logins::Logins;
 use crate::control::census::Census;
 use crate::control::explain::Explainer;
 use crate::control::health::Health;
@@ -81,11 +82,13 @@ pub async fn serve(listeners: Vec<TcpListener>, sources: Arc<Sources>) {
     let shared = Arc::clone(&sources.shared);
     let router = routes::router(sources);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let peers = Arc::<Logins>::default();
     let mut serving = JoinSet::new();
     for listener in listeners {
         let door = Door {
             router: router.clone(),
             places: Arc::clone(&places),
+            peers: Arc::clone(&peers),
             shared: Arc::clone(&shared),
         };
         serving.spawn(door.serve(listener));

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use super::mac::ProcessKey;
 use super::md5::Md5Secret;
 use super::scram::{DEFAULT_ITERATIONS, ScramParams, ScramSecret};
@@ -19,19 +21,24 @@ const SALT_LEN: usize = 16;
 #[derive(Clone)]
 pub struct Decoy {
     key: ProcessKey,
-    kind: SecretKind,
+    kind: Arc<RwLock<SecretKind>>,
 }
 
 impl Decoy {
     /// `kind` is what unknown users pretend to have: take what most known users have.
     pub fn new(kind: SecretKind) -> Self {
-        Self { key: ProcessKey::random(), kind }
+        Self { key: ProcessKey::random(), kind: Arc::new(RwLock::new(kind)) }
+    }
+
+    /// From now on, unknown users pretend to have secrets of this kind. Salts stay.
+    pub fn pretend(&self, kind: SecretKind) {
+        *self.kind.write() = kind;
     }
 
     /// The kind of a user's secret, or of what stands in for it: `auth_type = md5` asks users for SCRAM who
     /// have a SCRAM secret, and must then ask unknown users for what the others are asked.
     pub fn kind_of(&self, secret: Option<&Secret>) -> SecretKind {
-        secret.map_or(self.kind, Secret::kind)
+        secret.map_or_else(|| *self.kind.read(), Secret::kind)
     }
 
     /// Salt and iteration count of users who have no SCRAM secret of their own: those that do not exist, and
@@ -55,7 +62,7 @@ impl Decoy {
 
     /// A secret of the pretended kind that no password fits.
     pub(super) fn secret(&self, user: &str) -> Secret {
-        match self.kind {
+        match self.kind_of(None) {
             SecretKind::Plain => Secret::Plain(PlainText::new(SecretBytes::random().expose())),
             SecretKind::Md5 => Secret::Md5(self.md5_secret()),
             SecretKind::Scram => Secret::Scram(Arc::new(self.scram_secret(user))),
@@ -87,6 +94,8 @@ mod tests {
             let decoy = Decoy::new(kind);
             assert_eq!(decoy.secret("alice").kind(), kind);
             assert_eq!(decoy.kind_of(None), kind);
+            decoy.pretend(SecretKind::Md5);
+            assert_eq!(decoy.secret("alice").kind(), SecretKind::Md5);
         }
         let known = Secret::parse("hunter2").unwrap();
         assert_eq!(Decoy::new(SecretKind::Scram).kind_of(Some(&known)), SecretKind::Plain);

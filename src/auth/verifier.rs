@@ -86,6 +86,11 @@ impl VerifierCache {
         self.entries.retain(|owned, _| *owned.user != *user);
     }
 
+    /// Forgets everybody: what Postgres said may be about another database from now on.
+    pub fn forget_all(&mut self) {
+        self.entries.clear();
+    }
+
     /// How many accounts are remembered, expired ones included.
     pub fn len(&self) -> usize {
         self.entries.len()

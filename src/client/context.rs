@@ -28,7 +28,7 @@ use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
 use crate::pool::handle::PoolHandle;
-use crate::pool::pools::Pools;
+use crate::pool::pools::{Pools, secret};
 use crate::pool::shared::Pool;
 use crate::relay::buffers::Buffers;
 use crate::server::explain::Reply;
@@ -164,9 +164,10 @@ impl Shared {
     #[must_use]
     pub fn new(pools: Pools, workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
         let ledger = ledger(&pools.config());
+        let decoy = Decoy::new(usual_secret(&pools.config()));
         Self {
             pools,
-            decoy: Decoy::new(SecretKind::Scram),
+            decoy,
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
             lookups: Lookups::new(Handle::current()),
             proofs: Semaphore::new(PROOFS_AT_ONCE),
@@ -290,6 +291,28 @@ impl WorkerContext {
     }
 }
 
+/// What most users in the configuration have, and strangers pretend to have. Where nobody has a secret there, others ask
+/// Postgres, which has SCRAM's.
+///
+/// What is asked for, and what it costs, tells a SCRAM secret from the others; so those count together.
+#[must_use]
+pub fn usual_secret(config: &Config) -> SecretKind {
+    let secrets = config.users.values().filter_map(|user| secret(user.password.as_ref()?));
+    let (mut plain, mut md5, mut scram) = (0, 0, 0);
+    for secret in secrets {
+        match secret.kind() {
+            SecretKind::Plain => plain += 1,
+            SecretKind::Md5 => md5 += 1,
+            SecretKind::Scram => scram += 1,
+        }
+    }
+    match (plain + md5 > scram, plain >= md5) {
+        (true, true) => SecretKind::Plain,
+        (true, false) => SecretKind::Md5,
+        (false, _) => SecretKind::Scram,
+    }
+}
+
 /// How long statements take to be logged and listed, by database.
 #[must_use]
 pub fn slow_thresholds(config: &Config) -> Thresholds {
@@ -343,6 +366,25 @@ fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_have_what_most_users_have() {
+        let usual = |secrets: &[&str]| {
+            let settings = secrets.iter().enumerate();
+            let settings = settings.map(|(number, text)| {
+                (format!("POOLER__USERS__U{number}__PASSWORD"), (*text).to_owned())
+            });
+            usual_secret(&Config::load(None, &settings.collect()).unwrap())
+        };
+        let md5 = "md50d1e53368e9217b1a97044443b0ceeaf";
+        let scram = format!("SCRAM-SHA-256$4096:{}$", "A".repeat(22) + "==");
+        let key = "A".repeat(43) + "=";
+        let scram = format!("{scram}{key}:{key}");
+        assert_eq!(usual(&[]), SecretKind::Scram);
+        assert_eq!(usual(&["a", md5, "b", &scram]), SecretKind::Plain);
+        assert_eq!(usual(&["a", md5, md5, &scram, &scram]), SecretKind::Md5);
+        assert_eq!(usual(&["a", &scram, &scram]), SecretKind::Scram);
+    }
 
     #[test]
     fn a_worker_forgets_a_removed_pool_when_no_client_has_it() {

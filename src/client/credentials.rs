@@ -27,8 +27,11 @@ use crate::protocol::frame::client_tag;
 use crate::protocol::startup::Startup;
 use crate::server::login::{self, ConnectError, Credential, Opened, Target, derive};
 
-/// The longest password or SASL message (`PG_MAX_AUTH_TOKEN_LENGTH`).
+/// The longest password (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const PASSWORD_LIMIT: usize = 65_535;
+
+/// The longest SASL message: a name of 63 bytes, a nonce and a proof are far below.
+const SASL_LIMIT: usize = 2 * 1024;
 
 /// The better mechanism, offered first.
 const OFFERED_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS\0";
@@ -294,11 +297,11 @@ impl Asking<'_> {
                 awaiting
             }
         };
-        let initial = self.read_message().await?;
+        let initial = self.read_message(SASL_LIMIT).await?;
         let (chosen, first) = sasl_initial(&initial, end_point.as_deref())?;
         let (awaiting, server_first) = awaiting.client_first(chosen, first)?;
         self.say(code::SASL_CONTINUE, server_first.as_bytes()).await?;
-        let last = self.read_message().await?;
+        let last = self.read_message(SASL_LIMIT).await?;
         let accepted = awaiting.client_final(&last)?;
         // Goes out together with what follows: one system call and one wake-up less.
         write_authentication(
@@ -333,7 +336,12 @@ impl Asking<'_> {
         }
         self.prove(&password).await?;
         let expires = Instant::now() + config.auth.auth_cache_ttl;
-        self.shared.verifiers.lock().remember(account, &password, expires);
+        let mut verifiers = self.shared.verifiers.lock();
+        // A reload since then may have given the name to another database, and forgets after it has.
+        if std::ptr::eq(&*self.shared.pools.config(), config) {
+            verifiers.remember(account, &password, expires);
+        }
+        drop(verifiers);
         Ok(Authenticated::by_server_login(&self.startup.user))
     }
 
@@ -367,17 +375,17 @@ impl Asking<'_> {
     }
 
     async fn read_password(&mut self) -> Result<PlainText, CredentialError> {
-        let body = self.read_message().await?;
+        let body = self.read_message(PASSWORD_LIMIT).await?;
         Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
     }
 
-    async fn read_message(&mut self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    async fn read_message(&mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         // Before the rest of it is waited for, as Postgres does.
         let tag = self.reader.tag(self.stream).await?;
         if tag != client_tag::PASSWORD {
             return Err(CredentialError::NoPassword(tag));
         }
-        let message = self.reader.next(self.stream, PASSWORD_LIMIT).await?;
+        let message = self.reader.next(self.stream, limit).await?;
         Ok(Zeroizing::new(message.body.to_vec()))
     }
 

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
-use super::key::{SHORT_SECRET, Whereabouts};
+use super::key::{SecretLength, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
 use super::record::{ClientRecord, Identity};
@@ -44,6 +44,9 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// When the program ends, a connection has so long for its first packet: it may be a cancel request
 /// on its way, or a monitor's connection that will never say anything.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// The longest name in bytes that the log tells of a login that was refused.
+const MAX_TOLD: usize = 64;
 
 /// The places a client takes within the limits.
 pub type ClientPlaces = [Place; 3];
@@ -148,7 +151,6 @@ struct LoggedIn {
     handle: Rc<PoolHandle>,
     servers: Servers,
     places: ClientPlaces,
-    secret_length: usize,
     messages: Vec<u8>,
 }
 
@@ -246,7 +248,6 @@ impl Handshake {
         channel: Channel,
     ) -> Result<LoggedIn, LoginError> {
         let (context, shared) = (Rc::clone(&self.context), Arc::clone(&self.context.shared));
-        let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.negotiate(startup).await?;
         let config = shared.pools.config();
         let mut asking = Asking {
@@ -262,6 +263,8 @@ impl Handshake {
             last_words: Vec::new(),
         };
         let _authenticated = asking.ask(&config).await?;
+        // Who has proven nothing takes no place from those who can.
+        let all = shared.pools.clients.take().ok_or(LoginError::TooMany("max_client_conn"))?;
         self.place = None;
         // Decided by what was configured when the client was asked, not by a reload since.
         if asking.plan.is_none() {
@@ -284,6 +287,11 @@ impl Handshake {
             address: self.address,
             names: context.alike.names(&startup.database, &startup.user),
             pool_place: handle.place,
+            secret_length: if startup.minor >= 2 {
+                SecretLength::Long
+            } else {
+                SecretLength::Short
+            },
         };
         let record = ClientRecord::new(
             who,
@@ -291,8 +299,7 @@ impl Handshake {
             context.nanos(Instant::now()),
         );
         *record.application.borrow_mut() = welcome.application;
-        let secret_length = if startup.minor >= 2 { super::key::LONG_SECRET } else { SHORT_SECRET };
-        Ok(LoggedIn { record, handle, servers: welcome.servers, places, secret_length, messages })
+        Ok(LoggedIn { record, handle, servers: welcome.servers, places, messages })
     }
 
     /// The pool of a client that was let in, with what its login taught; and the server that it opened, if
@@ -318,14 +325,14 @@ impl Handshake {
 
     /// The login is done: the client gets its key, and may ask.
     fn begin(self, done: LoggedIn) -> Served {
-        let LoggedIn { record, handle, servers, places, secret_length, mut messages } = done;
+        let LoggedIn { record, handle, servers, places, mut messages } = done;
         let record = Rc::new(record);
         let shared = &self.context.shared;
         let place = self.context.clients.borrow_mut().insert(Rc::clone(&record));
         let at = Whereabouts { worker: self.context.index, place };
         let secret = shared.cancel_keys.secret(record.id);
         let pid = at.to_pid(shared.workers.len());
-        write_backend_key(&mut messages, pid, &secret[..secret_length]);
+        write_backend_key(&mut messages, pid, &secret[..record.secret_length.bytes()]);
         write_ready(&mut messages, TransactionStatus::Idle);
         handle.meter.borrow_mut().logins += 1;
         if shared.pools.config().log.log_connections {
@@ -354,7 +361,8 @@ impl Handshake {
     async fn refuse(mut self, error: &LoginError, who: Option<&Startup>) {
         let (database, user) =
             who.map_or(("", ""), |startup| (startup.database.as_str(), startup.user.as_str()));
-        info!(address = %self.address, database, user, reason = %error, "login refused");
+        let (told, name) = (within_log(database), within_log(user));
+        info!(address = %self.address, database = told, user = name, reason = %error, "login refused");
         let mut message = Vec::new();
         let Some(report) = report(error, database, user) else { return };
         let code = report.write_fatal(&mut message);
@@ -367,6 +375,11 @@ impl Handshake {
         // Whoever does not listen misses it.
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// As much of a name as the log needs: a stranger chooses it.
+fn within_log(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_TOLD)]
 }
 
 /// The pool a client asks for and how that is run, if there is such a database. What replication needs from

@@ -10,6 +10,26 @@ pub const SHORT_SECRET: usize = 4;
 /// Secret bytes in protocol 3.2: as long as Postgres 18's.
 pub const LONG_SECRET: usize = 32;
 
+/// How much of its secret a client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretLength {
+    /// [`SHORT_SECRET`].
+    Short,
+    /// [`LONG_SECRET`].
+    Long,
+}
+
+impl SecretLength {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Short => SHORT_SECRET,
+            Self::Long => LONG_SECRET,
+        }
+    }
+}
+
 /// Makes and checks secrets; random for each process.
 pub struct CancelKeys {
     key: [u8; 32],
@@ -40,14 +60,11 @@ impl CancelKeys {
         mac.finalize().into_bytes().into()
     }
 
-    /// Is this the secret of that client? Takes the same time whatever is wrong with it.
+    /// Is this the secret of that client, all of the bytes that it was told? Takes the same time whatever is wrong
+    /// with it.
     #[must_use]
-    pub fn is_secret(&self, client: u64, shown: &[u8]) -> bool {
-        let secret = self.secret(client);
-        match shown.len() {
-            SHORT_SECRET | LONG_SECRET => secret[..shown.len()].ct_eq(shown).into(),
-            _ => false,
-        }
+    pub fn is_secret(&self, client: u64, length: SecretLength, shown: &[u8]) -> bool {
+        self.secret(client)[..length.bytes()].ct_eq(shown).into()
     }
 }
 
@@ -81,11 +98,16 @@ mod tests {
     fn a_secret_opens_one_client_only() {
         let keys = CancelKeys::default();
         let secret = keys.secret(7);
-        assert!(keys.is_secret(7, &secret));
-        assert!(keys.is_secret(7, &secret[..SHORT_SECRET]));
-        assert!(!keys.is_secret(8, &secret));
-        assert!(!keys.is_secret(7, &secret[..5]));
-        assert!(!keys.is_secret(7, &[]));
+        let (short, long) = (SecretLength::Short, SecretLength::Long);
+        assert!(keys.is_secret(7, long, &secret));
+        assert!(keys.is_secret(7, short, &secret[..SHORT_SECRET]));
+        assert!(!keys.is_secret(8, long, &secret));
+        assert!(!keys.is_secret(7, long, &secret[..SHORT_SECRET]), "the start is no key");
+        assert!(!keys.is_secret(7, short, &secret));
+        for length in [short, long] {
+            assert!(!keys.is_secret(7, length, &secret[..5]));
+            assert!(!keys.is_secret(7, length, &[]));
+        }
     }
 
     #[test]

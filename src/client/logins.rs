@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::net::address::ClientAddress;
 
-/// Connections over `max_client_conn` that may be there, so that a cancel request gets through when every place is taken.
-/// Within what `descriptors` sets aside.
+/// Connections over `max_client_conn` and `max_logins_per_address` that may be there, so that others log in and a cancel
+/// request gets through when every place is taken. Within what `descriptors` sets aside.
 pub const ROOM: usize = 100;
 
 /// Refusals are told of in the log at most so often.
@@ -98,7 +98,7 @@ impl Drop for LoginPlace {
 }
 
 /// Whom an address is counted with.
-fn group(address: IpAddr) -> IpAddr {
+pub(super) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),

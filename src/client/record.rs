@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::key::SecretLength;
 use crate::config::ClientTimeouts;
 use crate::net::address::ClientAddress;
 use crate::sql::feature::Features;
@@ -71,6 +72,8 @@ pub struct Identity {
     pub names: Arc<(Box<str>, Box<str>)>,
     /// Its pool's place among those that the worker knows.
     pub pool_place: usize,
+    /// How much of its cancel key it is told.
+    pub secret_length: SecretLength,
 }
 
 impl std::fmt::Display for Kick {
@@ -101,6 +104,8 @@ pub struct ClientRecord {
     pub names: Arc<(Box<str>, Box<str>)>,
     /// Its pool's place among those that the worker knows.
     pub pool_place: usize,
+    /// How much of its cancel key it was told: it must show as much.
+    pub secret_length: SecretLength,
     /// Its `application_name`.
     pub application: RefCell<Box<str>>,
     /// Its `search_path`, if that is not its server's own.
@@ -133,12 +138,13 @@ impl ClientRecord {
     /// A client that has just logged in.
     #[must_use]
     pub fn new(who: Identity, timeouts: Rc<ClientTimeouts>, now: u64) -> Self {
-        let Identity { id, address, names, pool_place } = who;
+        let Identity { id, address, names, pool_place, secret_length } = who;
         Self {
             id,
             address,
             names,
             pool_place,
+            secret_length,
             application: RefCell::default(),
             search_path: RefCell::default(),
             timeouts: RefCell::new(timeouts),

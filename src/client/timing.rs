@@ -36,6 +36,7 @@ mod tests {
     use std::rc::Rc;
     use std::sync::Arc;
 
+    use super::super::key::SecretLength;
     use super::super::record::Identity;
     use super::*;
     use crate::config::ClientTimeouts;
@@ -51,7 +52,8 @@ mod tests {
             client_idle: second(5),
         };
         let names = Arc::new(("d".into(), "u".into()));
-        let who = Identity { id: 1, address: ClientAddress::Unix, names, pool_place: 0 };
+        let (address, secret_length) = (ClientAddress::Unix, SecretLength::Short);
+        let who = Identity { id: 1, address, names, pool_place: 0, secret_length };
         ClientRecord::new(who, Rc::new(timeouts), 0)
     }
 

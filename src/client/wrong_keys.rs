@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::logins::group;
 use crate::net::address::ClientAddress;
 
 /// Wrong keys that one address may show within [`WINDOW`]; after them it is not listened to for the
@@ -57,7 +58,7 @@ impl WrongKeys {
 
 fn ip(address: ClientAddress) -> Option<IpAddr> {
     match address {
-        ClientAddress::Tcp(address) => Some(address.ip()),
+        ClientAddress::Tcp(address) => Some(group(address.ip())),
         ClientAddress::Unix => None,
     }
 }
@@ -65,6 +66,18 @@ fn ip(address: ClientAddress) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_addresses_of_one_network_guess_together() {
+        let wrong = WrongKeys::default();
+        let from =
+            |last: u32| ClientAddress::Tcp(format!("[2001:db8:0:1::{last:x}]:1").parse().unwrap());
+        let start = Instant::now();
+        (0..MOST_WRONG).for_each(|last| wrong.note(from(last), start));
+        assert!(wrong.is_over(from(MOST_WRONG), start));
+        let other = ClientAddress::Tcp("[2001:db8:0:2::1]:1".parse().unwrap());
+        assert!(!wrong.is_over(other, start));
+    }
 
     #[test]
     fn who_guesses_is_not_listened_to_for_a_while_and_others_are() {
@@ -79,6 +92,8 @@ mod tests {
         assert!(wrong.is_over(guesser(1), start));
         assert!(!wrong.is_over(other, start) && !wrong.is_over(ClientAddress::Unix, start));
         assert!(!wrong.is_over(guesser(1), start + WINDOW));
+        let mapped = ClientAddress::Tcp("[::ffff:10.0.0.1]:1".parse().unwrap());
+        assert!(wrong.is_over(mapped, start));
         wrong.note(guesser(1), start + WINDOW);
         assert!(!wrong.is_over(guesser(1), start + WINDOW));
     }

@@ -1,6 +1,7 @@
 //! All pools: found by database and user, run by the configuration.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::net::address::ServerAddress;
 use crate::net::keepalive::Keepalive;
 use crate::net::tls::material::TlsMaterial;
 use crate::server::cancel::Cancels;
-use crate::server::login::{Credential, LoginContext, ServerIds, Target};
+use crate::server::login::{Credential, LoginContext, Target};
 use crate::server::statement::StatementRegistry;
 
 /// Every pool there is.
@@ -48,16 +49,14 @@ impl Pools {
     /// No pools yet, for this many workers.
     #[must_use]
     pub fn new(config: Arc<Config>, tls: Arc<TlsMaterial>, workers: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             clients: Quota::new(config.limits.max_client_conn),
             cancels: Arc::new(Cancels::new(
                 config.limits.max_cancel_connections as usize,
                 config.timeouts.cancel_wait_timeout,
             )),
-            logins: Arc::new(LoginContext {
-                keys: Mutex::new(KeyCache::new(DEFAULT_CAPACITY)),
-                ids: ServerIds::default(),
-            }),
+            logins: Arc::new(LoginContext::new(KeyCache::new(DEFAULT_CAPACITY), cores)),
             running: RwLock::new(Running { config, tls }),
             pools: RwLock::default(),
             databases: Mutex::default(),

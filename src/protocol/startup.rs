@@ -19,6 +19,9 @@ pub const PROTOCOL_3_2: u32 = (3 << 16) | 2;
 /// The longest cancel key of protocol 3.2 (`MAX_CANCEL_KEY_LENGTH`).
 pub const MAX_CANCEL_KEY: usize = 256;
 
+/// The longest name of a user or database in bytes (`NAMEDATALEN - 1`).
+const MAX_NAME: usize = 63;
+
 /// What the first packet asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstPacket {
@@ -168,7 +171,14 @@ fn parse_startup(minor: u16, mut rest: &[u8]) -> Result<Startup, StartupError> {
     if startup.database.is_empty() {
         startup.database.clone_from(&startup.user);
     }
+    cut(&mut startup.user);
+    cut(&mut startup.database);
     Ok(startup)
+}
+
+/// Postgres knows no longer names: two that differ only behind this are one.
+fn cut(name: &mut String) {
+    name.truncate(name.floor_char_boundary(MAX_NAME));
 }
 
 impl Startup {
@@ -286,6 +296,15 @@ mod tests {
     fn the_database_defaults_to_the_user() {
         let s = startup(&[("user", "ann")]).unwrap();
         assert_eq!((s.user.as_str(), s.database.as_str()), ("ann", "ann"));
+    }
+
+    #[test]
+    fn names_are_cut_as_postgres_does() {
+        let long = "u".repeat(62);
+        let user = format!("{long}\u{e9}x");
+        let s = startup(&[("user", &user), ("database", &"d".repeat(64))]).unwrap();
+        assert_eq!((s.user.as_str(), s.database), (long.as_str(), "d".repeat(63)));
+        assert_eq!(startup(&[("user", &user)]).unwrap().database, long);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::connection::{Body, CancelGate, CancelKey, Dirt, ServerConnection};
@@ -148,6 +149,17 @@ pub struct LoginContext {
     pub keys: Mutex<KeyCache>,
     /// The next server's id.
     pub ids: ServerIds,
+    /// Bounds the derivations that run at once: each is a thread that computes, and strangers choose how many.
+    derivations: Arc<Semaphore>,
+}
+
+impl LoginContext {
+    /// Nothing derived yet, and so many derivations at once.
+    #[must_use]
+    pub fn new(keys: KeyCache, at_once: usize) -> Self {
+        let derivations = Arc::new(Semaphore::new(at_once));
+        Self { keys: Mutex::new(keys), ids: ServerIds::default(), derivations }
+    }
 }
 
 struct Login<'a> {
@@ -420,10 +432,22 @@ pub async fn derive(
     derivation: Derivation,
     context: &LoginContext,
 ) -> Result<Derived, ConnectError> {
-    if let Some(keys) = context.keys.lock().get(&derivation) {
+    let known = || context.keys.lock().get(&derivation);
+    if let Some(keys) = known() {
         return Ok(Derived { keys, fresh: None });
     }
-    let work = tokio::task::spawn_blocking(move || (derivation.run(), derivation));
+    let turn = Arc::clone(&context.derivations).acquire_owned().await;
+    let turn = turn.map_err(|_| ConnectError::Derivation)?;
+    // Others may have derived them meanwhile.
+    if let Some(keys) = known() {
+        return Ok(Derived { keys, fresh: None });
+    }
+    // The turn lasts as long as the work, even if nobody waits for it any more.
+    let work = tokio::task::spawn_blocking(move || {
+        let keys = derivation.run();
+        drop(turn);
+        (keys, derivation)
+    });
     let (keys, derivation) = work.await.map_err(|_| ConnectError::Derivation)?;
     Ok(Derived { keys, fresh: Some(derivation) })
 }
@@ -444,16 +468,27 @@ mod tests {
     use crate::auth::PlainText;
     use crate::auth::scram::ScramParams;
 
+    fn derivation(password: &[u8]) -> Derivation {
+        let params = ScramParams::new(b"0123456789abcdef", 4096).unwrap();
+        Derivation::new(&PlainText::new(password), &params)
+    }
+
+    #[tokio::test]
+    async fn derivations_wait_for_their_turn_and_known_keys_do_not() {
+        let context = LoginContext::new(KeyCache::new(NonZeroUsize::MIN), 1);
+        derive(derivation(b"right"), &context).await.unwrap().remember(&context);
+        let turn = Arc::clone(&context.derivations).acquire_owned().await.unwrap();
+        let mut waiting = std::pin::pin!(derive(derivation(b"wrong"), &context));
+        let pause = std::time::Duration::from_millis(100);
+        assert!(tokio::time::timeout(pause, &mut waiting).await.is_err());
+        assert!(derive(derivation(b"right"), &context).await.unwrap().fresh.is_none());
+        drop(turn);
+        assert!(waiting.await.unwrap().fresh.is_some());
+    }
+
     #[tokio::test]
     async fn keys_are_remembered_once_the_login_has_succeeded() {
-        let context = LoginContext {
-            keys: Mutex::new(KeyCache::new(NonZeroUsize::new(1).unwrap())),
-            ids: ServerIds::default(),
-        };
-        let derivation = |password: &[u8]| {
-            let params = ScramParams::new(b"0123456789abcdef", 4096).unwrap();
-            Derivation::new(&PlainText::new(password), &params)
-        };
+        let context = LoginContext::new(KeyCache::new(NonZeroUsize::MIN), 1);
         derive(derivation(b"right"), &context).await.unwrap().remember(&context);
         // There is room for one, and a wrong password does not take it.
         let _wrong = derive(derivation(b"wrong"), &context).await.unwrap();

@@ -1,6 +1,8 @@
 //! The HTTP API: what operators, probes and Prometheus read.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -300,4 +302,22 @@ fn what_became_of_servers_is_counted_by_reason() {
     client.cancel();
     assert!(client.read_readies(1).has_error());
     reaches_one("pooler_servers_cancelled_total", "");
+}
+
+#[test]
+fn silent_connections_keep_nobody_from_asking_for_long() {
+    const OF_ONE_ADDRESS: usize = 20;
+    let world = Scenario::new().start();
+    let address = world.pooler.admin().address();
+    let connect = || TcpStream::connect(&address).unwrap();
+    let silent: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| connect()).collect();
+    let ended = |mut socket: &TcpStream, limit| {
+        socket.set_read_timeout(Some(Duration::from_secs(limit))).unwrap();
+        socket.read(&mut [0]).is_ok_and(|count| count == 0)
+    };
+    assert!(ended(&connect(), 5), "it is one too many");
+    for socket in &silent {
+        assert!(ended(socket, 15), "it has said nothing for long");
+    }
+    assert_eq!(world.pooler.admin().get("/healthz", "text/plain").status, 200);
 }

@@ -79,9 +79,13 @@ fn connections_that_come_and_go_leave_the_others_in_peace() {
 
 #[test]
 fn wrong_passwords_leave_the_others_in_peace() {
-    for (auth_type, user) in
-        [("scram-sha-256", "app"), ("scram-sha-256", "nobody"), ("md5", "app"), ("plain", "app")]
-    {
+    for (auth_type, user) in [
+        ("scram-sha-256", "app"),
+        ("scram-sha-256", "nobody"),
+        ("md5", "app"),
+        ("plain", "app"),
+        ("plain", "nobody"),
+    ] {
         let world = Scenario::new().set("auth.auth_type", auth_type).start();
         let login = world.login().user(user, "wrong");
         let rounds = unmoved(&world, move |_| {
@@ -165,16 +169,37 @@ fn an_address_may_have_so_many_connections_that_are_not_logged_in() {
 #[test]
 fn connections_over_all_that_may_be_there_are_refused_at_once() {
     const CLIENTS: usize = 3;
-    // Beside those that are logged in there is room for a hundred, and no more.
-    const MOST: usize = CLIENTS + 100;
-    let world = Scenario::new().set("limits.max_client_conn", CLIENTS as i64).start();
+    const LOGINS: usize = 2;
+    // Beside those that are logged in, and one address that is not, there is room for a hundred, and no more.
+    const MOST: usize = CLIENTS + LOGINS + 100;
+    let scenario = Scenario::new().set("limits.max_client_conn", CLIENTS as i64);
+    let world = scenario.set("limits.max_logins_per_address", LOGINS as i64).start();
     let mut clients = world.clients(CLIENTS);
-    let address = world.pooler.address();
+    // Those are not counted by address.
+    let address = world.pooler.socket();
     let _silent: Vec<_> = (CLIENTS..MOST).map(|_| RawClient::connect(&address)).collect();
     let error = RawClient::try_login(&world.login()).map(drop).expect_err("one too many");
     assert_eq!(error.sqlstate, "53300", "{error:?}");
     assert_eq!(refused(&world), 1.0);
     for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn who_has_proven_nothing_takes_no_place_of_a_client() {
+    const CLIENTS: usize = 3;
+    let world = Scenario::new().set("limits.max_client_conn", CLIENTS as i64).start();
+    let login = world.login();
+    let _silent: Vec<_> = (0..2 * CLIENTS)
+        .map(|_| {
+            let mut client = RawClient::connect(&login.address);
+            client.send_bytes(&login.startup());
+            client.frame().expect("a request for authentication");
+            client
+        })
+        .collect();
+    for client in &mut world.clients(CLIENTS) {
         assert_eq!(client.value("SELECT 1"), "1");
     }
 }

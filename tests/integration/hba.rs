@@ -34,6 +34,7 @@ const MAPS: &str = r"
 people  PEOPLE          other
 papers  /^(.*)@example  \1
 papers  nobody          mapped
+papers  /^$             mapped
 ";
 
 /// What came of a login: `let in`, or Postgres' code and words.
@@ -93,7 +94,7 @@ fn place() -> Place {
 fn everybody_is_let_in_or_refused_as_by_postgres() {
     let Place { authority, world } = place();
     let papers = |user: &str| Some(authority.client(user, Age::Current));
-    let ways: Vec<_> = [None, papers("app"), papers("other"), papers("mapped@example")]
+    let ways: Vec<_> = [None, papers("app"), papers("other"), papers("mapped@example"), papers("")]
         .iter()
         .map(|own| Some(authority.trusting(&["postgresql"], own.as_ref())))
         .chain([None])

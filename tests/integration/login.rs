@@ -137,8 +137,48 @@ fn an_unknown_user_goes_through_the_same_exchange() {
         (asked, format!("{error:?}").replace(user, "USER"))
     };
     assert_eq!(exchange("app"), exchange("nobody_known"));
-    // A guess at what is there learns nothing from the salt either: it is the same each time.
-    assert_eq!(exchange("nobody_known"), exchange("nobody_known"));
+}
+
+/// Salt and iterations that a user is told.
+fn challenge(login: &Login) -> String {
+    let mut client = RawClient::connect(&login.address);
+    client.send_bytes(&login.startup());
+    client.frame().expect("a request for authentication");
+    let first = b"n,,n=,r=abcdefgh";
+    let initial = [b"SCRAM-SHA-256\0", &(first.len() as u32).to_be_bytes()[..], first].concat();
+    client.send(&Batch::new().frame(b'p', &initial));
+    let reply = client.frame().expect("a challenge");
+    let text = String::from_utf8(reply.body[4..].to_vec()).unwrap();
+    assert!(text.starts_with("r=abcdefgh"), "{text}");
+    text.split_once(',').unwrap().1.to_owned()
+}
+
+#[test]
+fn an_unknown_user_has_a_salt_that_stays_and_is_its_own() {
+    let world = Scenario::new().start();
+    let of = |user: &str| challenge(&world.login().user(user, ""));
+    let unknown = of("nobody_known");
+    assert_eq!(unknown, of("nobody_known"));
+    assert_ne!(unknown, of("nobody_else"));
+    for told in [unknown, of("app")] {
+        let (salt, iterations) = told.split_once(',').unwrap();
+        assert_eq!((salt.len(), iterations), ("s=".len() + 24, "i=4096"), "{told}");
+    }
+}
+
+#[test]
+fn an_unknown_user_is_asked_for_what_most_are_asked_for() {
+    let world = Scenario::new().set("auth.auth_type", "md5").start();
+    let asked = |user: &str| {
+        let login = world.login().user(user, "wrong");
+        let mut client = RawClient::connect(&login.address);
+        client.send_bytes(&login.startup());
+        let frame = client.frame().expect("a request for authentication");
+        // The code; behind it is a salt.
+        frame.body[..4].to_vec()
+    };
+    assert_eq!(asked("app"), [0, 0, 0, 5]);
+    assert_eq!(asked("nobody_known"), asked("app"));
 }
 
 #[test]

@@ -302,3 +302,24 @@ fn clients_of_a_database_that_gets_another_user_come_again_as_that_one() {
     changed_user(None, Some("other"));
     changed_user(Some("other"), None);
 }
+
+#[test]
+fn a_password_that_opened_one_database_opens_no_other_after_a_reload() {
+    let scenario = Scenario::new().without("users.app").without("users.other");
+    let closed = format!("{}_closed", scenario.database());
+    let mut superuser = scenario.cluster().superuser("postgres");
+    superuser.query(&format!("CREATE DATABASE {closed}"));
+    superuser.query(&format!("REVOKE CONNECT ON DATABASE {closed} FROM PUBLIC"));
+    superuser.query(&format!("GRANT CONNECT ON DATABASE {closed} TO other"));
+    let scenario = scenario.set_database("user", "other");
+    let scenario = scenario.set_database("password", "other_secret");
+    let mut world = scenario.set("auth.auth_type", "passthrough").start();
+    assert_eq!(world.client().value("SELECT current_user"), "other");
+    let key = format!("databases.{}.dbname", world.database);
+    world.pooler.reload(|config| {
+        config.set(&key, closed.as_str());
+    });
+    world.pooler.wait_for_log("the configuration is reloaded");
+    let error = RawClient::try_login(&world.login()).map(drop).expect_err("it is not for app");
+    assert_eq!(error.severity, "FATAL", "{error:?}");
+}

@@ -125,7 +125,7 @@ impl Reader<'_> {
         let target = beside(path, &target.text);
         match keyword {
             "include_dir" => self.folder(&target, place, depth),
-            "include_if_exists" if !target.exists() => {}
+            "include_if_exists" if matches!(target.try_exists(), Ok(false)) => {}
             _ => self.file(&target, place.clone(), depth + 1),
         }
         true
@@ -285,6 +285,22 @@ mod tests {
             ["<all>", "ab cd", "<say \"hi\", you>", "<>", "x"]
         );
         assert_eq!(split("host \"all"), Err(HbaProblem::Unclosed));
+    }
+
+    #[test]
+    fn a_file_that_may_be_missing_is_a_fault_where_it_cannot_be_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hba");
+        let faults = |included: &str| {
+            std::fs::write(&path, format!("include_if_exists {included}\n")).unwrap();
+            let mut faults = Vec::new();
+            assert!(read(&path, &mut faults).is_empty());
+            faults.len()
+        };
+        assert_eq!(faults("missing"), 0);
+        // A file is no folder: nobody can say whether there is such a thing within.
+        assert_eq!(faults("hba/within"), 1);
+        assert_eq!(faults(&"x".repeat(300)), 1);
     }
 
     #[test]

@@ -114,6 +114,9 @@ fn may_be(user: &Word, proven: &Proven) -> Result<MayBe, HbaProblem> {
             if !pattern.has_group() {
                 return Err(HbaProblem::NoGroup(format!("{pattern:?}")));
             }
+            if pattern.has_alternatives() {
+                return Err(HbaProblem::Alternatives(format!("{pattern:?}")));
+            }
             Ok(MayBe::Group(name()))
         }
         Proven::Pattern(_) | Proven::Name(_) => Ok(MayBe::Name(name())),

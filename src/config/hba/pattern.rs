@@ -31,6 +31,21 @@ impl Pattern {
         self.0.captures_len() > 1
     }
 
+    /// Has it a `|` that is not escaped? What a group then takes is another thing to Postgres.
+    pub(super) fn has_alternatives(&self) -> bool {
+        let mut characters = self.0.as_str().chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\\' => {
+                    characters.next();
+                }
+                '|' => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// What the first parentheses matched, nothing if they took no part; `None`: it does not occur.
     pub(super) fn first_group<'a>(&self, name: &'a str) -> Option<&'a str> {
         let groups = self.0.captures(name)?;

@@ -86,6 +86,11 @@ pub enum HbaProblem {
     /// `\1` without anything in parentheses.
     #[error("{0:?} has nothing in parentheses for the \\1")]
     NoGroup(String),
+    /// `\1` of an expression that finds more than one way.
+    #[error(
+        "{0:?} has a | and a \\1: the first alternative would count, and in Postgres the longest; write a line for each"
+    )]
+    Alternatives(String),
     /// An ident line with too much on it.
     #[error("something follows the Postgres user")]
     TooLong,

@@ -241,7 +241,7 @@ fn maps_say_who_may_log_in_as_whom() {
 
 #[test]
 fn faults_of_maps_are_told_too() {
-    let maps = "m\nm a\nm a b c\nm a,b c\nm /x \\1\nm /( x\nm a +staff\n";
+    let maps = "m\nm a\nm a b c\nm a,b c\nm /x \\1\nm /( x\nm a +staff\nm /^(a|ab)x? \\1\nn /^(a)\\|b \\1\n";
     let found = faults("local all all peer map=m\n", maps, TLS);
     let expected = [
         "hba.conf:1: the map \"m\" is not in auth_ident_file",
@@ -252,6 +252,7 @@ fn faults_of_maps_are_told_too() {
         "ident.conf:5: \"/x\" has nothing in parentheses for the \\1",
         "ident.conf:6: \"(\" is no regular expression",
         "ident.conf:7: +staff needs to know Postgres' roles, which the pooler does not: name the users or use a pattern such as /^app_",
+        "ident.conf:8: \"/^(a|ab)x?\" has a | and a \\1: the first alternative would count, and in Postgres the longest; write a line for each",
     ];
     assert_eq!(found, expected);
 }

@@ -50,11 +50,12 @@ impl Certificate {
         Some(Self { der: der.as_ref().into(), parsed })
     }
 
-    /// The subject's common name, if there is exactly one.
+    /// The subject's common name, the first of several, as OpenSSL and so Postgres take it. One with a zero byte
+    /// is none.
     #[must_use]
     pub fn common_name(&self) -> Option<String> {
         let name = self.parsed.tbs_certificate().subject().common_name().ok()??;
-        Some(name.value().into_owned())
+        Some(name.value().into_owned()).filter(|name| !name.contains('\0'))
     }
 
     /// Is `now` within its dates?
@@ -135,6 +136,16 @@ mod tests {
         assert!(without.names_by_common_name("DB.example"));
         assert!(!without.names_by_common_name("other.example"));
         assert!(!made(&["other.example"], &key).names_by_common_name("db.example"));
+    }
+
+    #[test]
+    fn the_first_of_several_common_names_counts() {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "first");
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "second");
+        let key = KeyPair::generate().unwrap();
+        let made = Certificate::parse(params.self_signed(&key).unwrap().der()).unwrap();
+        assert_eq!(made.common_name().as_deref(), Some("first"));
     }
 
     #[test]
