@@ -18,6 +18,9 @@ const BREATH: u64 = 32 << 20;
 
 const SAMPLES: usize = 400;
 
+/// For strangers to have had their turns.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Threads that log in, or try to.
 const STRANGERS: usize = 4;
 
@@ -55,7 +58,12 @@ fn unmoved(world: &World, stranger: impl Fn(usize) + Send + Sync + 'static) -> u
             })
         })
         .collect();
-    let during = (0..3).map(|_| p99(&mut client)).min().unwrap();
+    let (mut during, mut times, began) = (Duration::MAX, 0, Instant::now());
+    // Each stranger is to have been there.
+    while times < 3 || rounds.load(Ordering::Relaxed) <= STRANGERS && began.elapsed() < PATIENCE {
+        during = during.min(p99(&mut client));
+        times += 1;
+    }
     stop.store(true, Ordering::Relaxed);
     strangers.into_iter().for_each(|thread| thread.join().unwrap());
     let (rounds, grown) =
