@@ -53,10 +53,16 @@ impl Session {
         cx: &mut Context<'_>,
         buffers: &mut Buffers,
     ) -> Step {
+        // A function prepared a statement of that name unseen: that server is no good to anybody.
+        let taken = code == SqlState::DUPLICATE_PREPARED_STATEMENT;
         if let State::Active(mut server) = std::mem::replace(&mut self.state, State::Idle) {
-            // A Query that fails changes nothing: the server is as it was, which its next client does not rely on.
-            server.connection().applied = Applied::Unknown;
-            server.leave(Leave::Finish, Body::Boundary);
+            if taken {
+                server.discard();
+            } else {
+                // A Query that fails changes nothing: the server is as it was, which its next client does not rely on.
+                server.connection().applied = Applied::Unknown;
+                server.leave(Leave::Finish, Body::Boundary);
+            }
         }
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
@@ -65,12 +71,12 @@ impl Session {
             _ if code == SqlState::QUERY_CANCELED => {
                 self.refuse_ahead(&Report::Cancelled, cx, buffers)
             }
-            Carried::Held(HeldBy::Others) => {
+            Carried::Held(by) if taken || by == HeldBy::Others => {
                 // What another client left cannot be taken back there, one setting at a time: all of it will be.
                 self.carried = Carried::Uncertain;
                 Step::Moved
             }
-            Carried::Held(HeldBy::Own) => {
+            Carried::Held(_) => {
                 self.take_back();
                 self.fit = Fit::Refused;
                 self.refuse_ahead(&Report::SettingsRefused { code, message: &message }, cx, buffers)
