@@ -4,12 +4,12 @@
 //! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
 //! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr3_iter};
 
 use super::feature::{Feature, Features};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
 use super::prepare::portable;
-use super::tokens::{Words, finds};
+use super::tokens::{Words, finds, stands};
 
 /// What a text may do to its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Effects {
             return Some(Self::unreadable());
         }
         let mut effects = Self::read_as(sql, Backslashes::Literal);
-        if pairs(sql, b'\\', b'\'') {
+        if escapes_quote(sql) {
             // Where a string ends depends on standard_conforming_strings: either way counts.
             effects.merge(&Self::read_as(sql, Backslashes::Escape));
         }
@@ -443,9 +443,9 @@ fn is_plain(sql: &[u8]) -> bool {
     known && is_single(text) && !is_suspect(text)
 }
 
-/// Do these two bytes, of which the first is rare, stand next to each other?
-fn pairs(text: &[u8], rare: u8, next: u8) -> bool {
-    memchr_iter(rare, text).any(|at| text.get(at + 1) == Some(&next))
+/// Is there a quote behind a backslash?
+fn escapes_quote(text: &[u8]) -> bool {
+    memchr_iter(b'\\', text).any(|at| follows(text, at, b"\\'"))
 }
 
 /// Is there nothing behind a semicolon?
@@ -455,16 +455,23 @@ fn is_single(text: &[u8]) -> bool {
     })
 }
 
-/// Does it hold a word that makes a second look worth while? Each is found by its rarest letter.
+/// Does it hold a word that makes a second look worth while? Every simple query is asked this: words are found by
+/// a rare letter that several of them have, in three passes for all.
 fn is_suspect(text: &[u8]) -> bool {
-    finds(text, b"advisory", 2)
-        || finds(text, b"set_config", 7)
-        || finds(text, b"temp", 2)
-        || finds(text, b"pg_settings", 1)
-        || finds(text, b"lastval", 4)
-        || finds(text, b"currval", 4)
-        || pairs(text, b'&', b'"')
-        || pairs(text, b'\\', b'\'')
+    memchr3_iter(b'v', b'V', b'&', text).any(|at| {
+        follows(text, at, b"&\"")
+            || stands(text, at, (b"advisory", 2))
+            || stands(text, at, (b"lastval", 4))
+            || stands(text, at, (b"currval", 4))
+    }) || memchr3_iter(b'g', b'G', b'\\', text).any(|at| {
+        follows(text, at, b"\\'")
+            || stands(text, at, (b"set_config", 9))
+            || stands(text, at, (b"pg_settings", 1))
+    }) || finds(text, b"temp", 2)
+}
+
+fn follows(text: &[u8], at: usize, what: &[u8; 2]) -> bool {
+    text.get(at..at + 2).is_some_and(|there| there == what)
 }
 
 #[cfg(test)]

@@ -147,9 +147,14 @@ fn lower(text: &[u8]) -> Box<str> {
 
 /// Finds a word in any case; `rare` is the place of the letter to look for.
 pub(super) fn finds(text: &[u8], word: &[u8], rare: usize) -> bool {
-    memchr2_iter(word[rare], word[rare].to_ascii_uppercase(), text).any(|at| {
-        at.checked_sub(rare)
-            .and_then(|from| text.get(from..from + word.len()))
-            .is_some_and(|found| found.eq_ignore_ascii_case(word))
-    })
+    memchr2_iter(word[rare], word[rare].to_ascii_uppercase(), text)
+        .any(|at| stands(text, at, (word, rare)))
+}
+
+/// Does a word, in any case, stand where its letter number `rare` is at `at`?
+#[inline]
+pub(super) fn stands(text: &[u8], at: usize, (word, rare): (&[u8], usize)) -> bool {
+    at.checked_sub(rare)
+        .and_then(|from| text.get(from..from + word.len()))
+        .is_some_and(|found| found.eq_ignore_ascii_case(word))
 }
