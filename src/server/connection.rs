@@ -132,7 +132,8 @@ pub enum Sent {
     Nothing,
     /// Something that no result depends on.
     Harmless,
-    /// Settings, to a session that has none of its own. Should it refuse them, they are at fault.
+    /// Settings, to a session that has none of its own, or is told to forget all it has first. Should it refuse them, they
+    /// are at fault.
     OfFresh,
     /// Settings, to one that has others. Should it refuse, those may be at fault.
     OfUsed,
@@ -284,9 +285,8 @@ impl ServerConnection {
         let change = match &self.applied {
             _ if sql.is_empty() && same => Sent::Nothing,
             Applied::Known(known) if same && known.is_alike(settings) => Sent::Harmless,
-            Applied::Known(known) if known.is_default() => Sent::OfFresh,
-            Applied::Unknown => Sent::OfFresh,
-            Applied::Known(_) => Sent::OfUsed,
+            Applied::Known(known) if !known.is_default() => Sent::OfUsed,
+            Applied::Known(_) | Applied::Unknown => Sent::OfFresh,
         };
         self.applied = Applied::Known(Arc::clone(settings));
         if !sql.is_empty() {
