@@ -118,8 +118,8 @@ struct Outside<'a> {
     end: End,
 }
 
-/// Signals that ask for the end: the terminal is given back first. SIGHUP is none of them: the terminal is gone then, of which
-/// crossterm hears no end while it waits for a key, and the signal itself ends the program.
+/// Signals that ask for the end: the terminal is given back first. SIGHUP is none of them: the terminal is gone then, and the
+/// signal itself ends the program.
 struct End {
     terminate: Signal,
     interrupt: Signal,

@@ -41,7 +41,7 @@ impl Terminal {
         let words: Vec<_> = typed.get_args().map(|word| word.to_str().unwrap()).collect();
         let pid = folder.path().join("pid");
         let line = format!(
-            "stty rows 24 cols 90; sh -c 'echo $$ > {}; exec {} {}'{after}",
+            "trap '' HUP; stty rows 24 cols 90; sh -c 'echo $$ > {}; exec {} {}'{after}",
             pid.display(),
             program().display(),
             words.join(" ")
@@ -57,6 +57,10 @@ impl Terminal {
     fn shown(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("shown")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn pid(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("pid")).unwrap()
     }
 
     #[track_caller]
@@ -110,8 +114,8 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
     for signal in ["TERM", "INT"] {
         let mut terminal = Terminal::open_then(&world, &["--interval", "60"], "; stty -a");
         terminal.wait_for(STATUS);
-        let pid = std::fs::read_to_string(terminal.folder.path().join("pid")).unwrap();
-        let sent = Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap();
+        let sent =
+            Command::new("kill").args(["-s", signal, terminal.pid().trim()]).status().unwrap();
         assert!(sent.success());
         terminal.wait_for(&format!("pooler top: ended by SIG{signal}"));
         wait_for(PATIENCE, "its end", || {
@@ -121,6 +125,20 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
         assert!(shown.contains("\x1b[?1049l") && shown.contains("\x1b[?25h"), "{shown:?}");
         assert!(shown.contains(" icanon ") && shown.contains(" echo "), "{shown:?}");
     }
+}
+
+#[test]
+fn it_ends_with_its_terminal_even_where_the_signal_is_ignored() {
+    let world = Scenario::new().start();
+    let mut terminal = Terminal::open(&world, &["--interval", "60"]);
+    terminal.wait_for(STATUS);
+    let pid = terminal.pid();
+    terminal.child.kill().unwrap();
+    terminal.child.wait().unwrap();
+    wait_for(PATIENCE, "its end", || {
+        let there = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        there.map_or(Ok(()), |stat| if stat.contains(") Z ") { Ok(()) } else { Err(stat) })
+    });
 }
 
 #[test]
