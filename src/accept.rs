@@ -14,7 +14,7 @@ use crate::client::context::{Arrival, Command, Shared};
 use crate::client::logins::{Crowded, LoginPlace, ROOM};
 use crate::client::report::{Denial, Report};
 use crate::net::address::ClientAddress;
-use crate::net::listen::Listener;
+use crate::net::listen::Listening;
 use crate::net::socket::DetachedSocket;
 use crate::net::stream::Detached;
 
@@ -23,7 +23,7 @@ use crate::net::stream::Detached;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Accepts until dropped. Cancel safe.
-pub async fn accept_all(listener: Listener, shared: Arc<Shared>) {
+pub async fn accept_all(listener: Listening, shared: Arc<Shared>) {
     // Given up for a moment when no other file descriptor is left, so that a client can be told.
     let mut spare = File::open("/dev/null").ok();
     loop {

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::accept::accept_all;
 use crate::admin::{self, Sources};
 use crate::client::context::{Command, Shared, slow_thresholds, usual_secret};
 use crate::config::Config;
@@ -76,7 +75,6 @@ pub struct App {
     shared: Arc<Shared>,
     lifecycle: Arc<Lifecycle>,
     signals: Signals,
-    acceptors: JoinSet<()>,
     /// The admin API and what feeds it; they go on to the very end.
     background: JoinSet<()>,
     exporter: Option<Exporter>,
@@ -121,14 +119,12 @@ impl App {
             .map(|(index, commands)| worker::spawn(index, Arc::clone(&shared), commands))
             .collect::<Result<Vec<_>, _>>()
             .map_err(RunError::Worker)?;
-        let mut acceptors = JoinSet::new();
         for listener in listeners {
-            info!(address = %listener.describe(), "listening");
-            acceptors.spawn(accept_all(listener, Arc::clone(&shared)));
+            accept_from(listener, &shared).await?;
         }
         let lifecycle = Arc::default();
         let (background, exporter) = background(&shared, &lifecycle, admin_listeners)?;
-        Ok(Self { source, shared, lifecycle, signals, acceptors, background, exporter, workers })
+        Ok(Self { source, shared, lifecycle, signals, background, exporter, workers })
     }
 
     /// Runs until a signal ends it.
@@ -201,7 +197,7 @@ impl App {
 
     async fn drain(&mut self) {
         self.lifecycle.drain();
-        self.acceptors.shutdown().await;
+        self.stop_listening().await;
         let limit = self.shared.pools.config().timeouts.shutdown_timeout;
         let mut all = Vec::new();
         for worker in &self.shared.workers {
@@ -229,6 +225,16 @@ impl App {
         }
         if !matches!(outcome, Drained::All) {
             self.end_now().await;
+        }
+    }
+
+    async fn stop_listening(&self) {
+        let (done, is_done) = oneshot::channel();
+        if let Some(first) = self.shared.workers.first()
+            && first.send(Command::StopListening(done)).is_ok()
+        {
+            // A worker that is gone listens no more.
+            let _ = is_done.await;
         }
     }
 
@@ -306,6 +312,21 @@ fn background(
         background.spawn(admin::serve(listeners, sources));
     }
     Ok((background, exporter))
+}
+
+/// Lets the first worker accept: on a thread of its own, each login would wake two.
+async fn accept_from(listener: Listener, shared: &Shared) -> Result<(), RunError> {
+    let place = listener.describe();
+    let (answer, answered) = oneshot::channel();
+    if let Some(first) = shared.workers.first() {
+        // A worker that is gone drops the question.
+        let _ = first.send(Command::Listen(listener, answer));
+    }
+    let gone = || Err(io::Error::other("the worker is gone"));
+    let listening = answered.await.unwrap_or_else(|_| gone());
+    listening.map_err(|source| RunError::Listen { place: place.clone(), source })?;
+    info!(address = place, "listening");
+    Ok(())
 }
 
 async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, RunError> {

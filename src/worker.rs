@@ -11,10 +11,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use crate::accept::accept_all;
 use crate::client::context::{Arrival, Command, Shared, WorkerContext};
 use crate::client::explain;
 use crate::client::handshake::serve;
@@ -97,6 +98,7 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut drained: Option<oneshot::Sender<()>> = None;
+    let mut acceptors = JoinSet::new();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -105,6 +107,17 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
                     context.drain();
                     kick_all(&context, Kick::Shutdown);
                     drained = Some(done);
+                }
+                Some(Command::Listen(listener, answer)) => {
+                    let listening = listener.attach();
+                    // Who asked waits for it.
+                    let _ = answer.send(listening.map(|listening| {
+                        acceptors.spawn_local(accept_all(listening, Arc::clone(&context.shared)));
+                    }));
+                }
+                Some(Command::StopListening(done)) => {
+                    acceptors.shutdown().await;
+                    let _ = done.send(());
                 }
                 Some(command) => obey(&context, command),
             },
@@ -143,8 +156,8 @@ fn obey(context: &Rc<WorkerContext>, command: Command) {
         Command::Explain(errand, answer) => {
             drop(spawn_local(explain::run(Rc::clone(context), *errand, answer)));
         }
-        // Answered where the end of it is noticed.
-        Command::Drain(_) => {}
+        // Those are the loop's own.
+        Command::Drain(_) | Command::Listen(..) | Command::StopListening(_) => {}
     }
 }
 

@@ -86,6 +86,8 @@ impl Site {
                         | Command::Cancel { .. }
                         | Command::Drain(_)
                         | Command::DrainNow
+                        | Command::Listen(..)
+                        | Command::StopListening(_)
                         | Command::Reloaded(_) => panic!("the API only looks"),
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::auth::verifier::VerifierCache;
 use crate::config::{Config, Database, FALLBACK, IgnoreRule};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
+use crate::net::listen::Listener;
 use crate::net::stream::Detached;
 use crate::pool::handle::PoolHandle;
 use crate::pool::pools::{Pools, secret};
@@ -93,6 +95,10 @@ pub struct Arrival {
 /// Something a worker is told from outside.
 #[derive(Debug)]
 pub enum Command {
+    /// Accept clients here, for all workers, and say that it is so.
+    Listen(Listener, oneshot::Sender<io::Result<()>>),
+    /// Accept no more clients; tell when all sockets that listened are closed.
+    StopListening(oneshot::Sender<()>),
     /// Serve this client.
     Accept(Detached, ClientAddress, Arrival),
     /// A cancel request for the client at this place.

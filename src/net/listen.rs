@@ -1,8 +1,9 @@
 //! Listening sockets for clients.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
@@ -16,16 +17,25 @@ use super::loopback::unpace;
 use super::socket::DetachedSocket;
 use super::stream::Detached;
 
-/// A listening socket.
-///
-/// Not tokio's own listeners: those register each accepted socket with the runtime that accepts,
-/// and here another one serves it.
+/// A listening socket, on its way to the worker that accepts.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
-    Tcp(AsyncFd<std::net::TcpListener>),
+    Tcp(TcpListener),
     /// A Unix socket; its file is removed on drop.
-    Unix(AsyncFd<std::os::unix::net::UnixListener>, SocketFile),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A listening socket, registered with the runtime of the worker that accepts.
+///
+/// Not tokio's own listeners: those register each accepted socket with the runtime that accepts,
+/// and here another one may serve it.
+#[derive(Debug)]
+pub enum Listening {
+    /// TCP.
+    Tcp(AsyncFd<TcpListener>),
+    /// A Unix socket.
+    Unix(AsyncFd<UnixListener>, SocketFile),
 }
 
 /// Accepted sockets never block, and no child process gets them.
@@ -54,7 +64,7 @@ impl Listener {
         keepalive.apply_to(&SockRef::from(&socket))?;
         unpace(&SockRef::from(&socket), address);
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(Self::Tcp(watch(socket.into())?))
+        Ok(Self::Tcp(socket.into()))
     }
 
     /// Listens on the Unix socket for `port` in `folder`, with file permissions `mode`.
@@ -70,36 +80,21 @@ impl Listener {
             // Left behind by a process that is gone.
             std::fs::remove_file(&path)?;
         }
-        let listener = std::os::unix::net::UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        let file = SocketFile(path);
-        Ok(Self::Unix(watch(listener)?, file))
+        Ok(Self::Unix(listener, SocketFile(path)))
     }
 
-    /// Waits for the next client. Cancel safe.
+    /// Registers it with the runtime of the thread that calls.
     ///
     /// # Errors
-    /// When the system has no file descriptor left, among others; listening goes on.
-    pub async fn accept(&self) -> io::Result<(Detached, ClientAddress)> {
-        match self {
-            Self::Tcp(listener) => {
-                let accept = |socket: &std::net::TcpListener| {
-                    acceptfrom_with(socket, FLAGS).map_err(io::Error::from)
-                };
-                let (socket, address) = listener.async_io(Interest::READABLE, accept).await?;
-                let address = address.and_then(|a| SocketAddr::try_from(a).ok());
-                let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-                Ok((DetachedSocket::Tcp(socket.into()).into(), ClientAddress::Tcp(address)))
-            }
-            Self::Unix(listener, _) => {
-                let accept = |socket: &std::os::unix::net::UnixListener| {
-                    accept_with(socket, FLAGS).map_err(io::Error::from)
-                };
-                let socket = listener.async_io(Interest::READABLE, accept).await?;
-                Ok((DetachedSocket::Unix(socket.into()).into(), ClientAddress::Unix))
-            }
-        }
+    /// When the system's poller has no place for it.
+    pub fn attach(self) -> io::Result<Listening> {
+        Ok(match self {
+            Self::Tcp(listener) => Listening::Tcp(watch(listener)?),
+            Self::Unix(listener, file) => Listening::Unix(watch(listener)?, file),
+        })
     }
 
     /// Where it listens, for the log.
@@ -107,9 +102,34 @@ impl Listener {
     pub fn describe(&self) -> String {
         match self {
             Self::Tcp(listener) => {
-                listener.get_ref().local_addr().map_or_else(|_| "tcp".to_owned(), |a| a.to_string())
+                listener.local_addr().map_or_else(|_| "tcp".to_owned(), |a| a.to_string())
             }
             Self::Unix(_, file) => file.0.display().to_string(),
+        }
+    }
+}
+
+impl Listening {
+    /// Waits for the next client. Cancel safe.
+    ///
+    /// # Errors
+    /// When the system has no file descriptor left, among others; listening goes on.
+    pub async fn accept(&self) -> io::Result<(Detached, ClientAddress)> {
+        match self {
+            Self::Tcp(listener) => {
+                let accept =
+                    |socket: &TcpListener| acceptfrom_with(socket, FLAGS).map_err(io::Error::from);
+                let (socket, address) = listener.async_io(Interest::READABLE, accept).await?;
+                let address = address.and_then(|a| SocketAddr::try_from(a).ok());
+                let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+                Ok((DetachedSocket::Tcp(socket.into()).into(), ClientAddress::Tcp(address)))
+            }
+            Self::Unix(listener, _) => {
+                let accept =
+                    |socket: &UnixListener| accept_with(socket, FLAGS).map_err(io::Error::from);
+                let socket = listener.async_io(Interest::READABLE, accept).await?;
+                Ok((DetachedSocket::Unix(socket.into()).into(), ClientAddress::Unix))
+            }
         }
     }
 }
