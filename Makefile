@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 # `test` goes from what is quick to what is slow.
 .NOTPARALLEL:
-.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 fuzz soak bench bench-gate bench-stats
+.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 fuzz soak bench bench-floods bench-gate bench-stats
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -60,6 +60,9 @@ soak: ## mixed load with faults, leak checks at the end (SOAK_SECONDS=300)
 
 bench: ## one table: direct Postgres, HAProxy, PgBouncer, pooler (scripts/bench.sh --help)
 	@scripts/bench.sh
+
+bench-floods: ## what strangers in numbers cost a client that is logged in
+	@scripts/bench-floods.sh
 
 bench-gate: ## whether fingerprints are as quick as they must be (release build)
 	cargo bench --locked --bench gate

@@ -39,14 +39,17 @@ class Site:
     database: str
     # Who runs what refuses to be root; empty when the caller is not root.
     drop_to: str
+    # Of the poolers' certificate: ec (P-256), or rsa:BITS.
+    key: str = "ec"
 
     @cached_property
     def papers(self) -> tuple[str, str]:
-        """What the poolers show to clients that ask for TLS: a fresh P-256 certificate, and its key."""
+        """What the poolers show to clients that ask for TLS: a fresh certificate, and its key."""
         cert, key = self.folder / "bench.pem", self.folder / "bench.key"
+        curve = ("-pkeyopt", "ec_paramgen_curve:P-256") if self.key == "ec" else ()
         subprocess.run(
             [
-                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "openssl", "req", "-x509", "-newkey", self.key, *curve, "-nodes", "-days", "2",
                 "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", str(cert), "-keyout", str(key),
             ],
             check=True, capture_output=True,

@@ -18,20 +18,16 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
 use super::access::{Peer, Reach};
+use super::places::{Places, Seat};
 use crate::client::context::Shared;
 use crate::client::logins::Logins;
 use crate::net::address::ClientAddress;
-
-/// Connections at once, of all listeners: probes, a few scrapers, people. More wait for their turn
-/// in the kernel.
-pub(super) const MOST_CONNECTIONS: usize = 100;
 
 /// Connections of one address at once, of all listeners, so that it cannot take every place: ten may follow what happens, a
 /// browser opens six, and the rest is for probes and scrapers. One more is closed.
@@ -57,12 +53,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Door {
     /// Who answers.
     pub(super) router: Router,
-    /// How many more there may be.
-    pub(super) places: Arc<Semaphore>,
+    /// Where they sit.
+    pub(super) places: Arc<Places>,
     /// Whose they are.
     pub(super) peers: Arc<Logins>,
     /// Has the certificate.
     pub(super) shared: Arc<Shared>,
+}
+
+/// A connection.
+struct Guest {
+    peer: Peer,
+    seat: Arc<Seat>,
 }
 
 impl Door {
@@ -76,8 +78,6 @@ impl Door {
         }
         let mut connections = JoinSet::new();
         loop {
-            // Never closed; if it were, nothing would be left to bound.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, from)) => {
                     let peer = Peer { ip: from.ip().to_canonical(), reach };
@@ -86,11 +86,17 @@ impl Door {
                         debug!(from = %peer.ip, "an HTTP connection too many of one address");
                         continue;
                     };
+                    let place = self.places.take().await;
                     // As the last reload has it.
                     let tls = self.shared.pools.tls().admin().cloned();
-                    let conversation = welcome(stream, tls, peer, self.router.clone());
+                    let guest = Guest { peer, seat: Arc::clone(place.seat()) };
+                    let router = self.router.clone();
                     connections.spawn(async move {
-                        if let Err(error) = conversation.await {
+                        let ended = tokio::select! {
+                            ended = welcome(stream, tls, &guest, router) => ended,
+                            () = place.seat().told_to_leave() => Err(io::Error::other("others want its place")),
+                        };
+                        if let Err(error) = ended {
                             debug!(%error, from = %peer.ip, "an HTTP connection failed");
                         }
                         drop((place, own_place));
@@ -109,21 +115,21 @@ impl Door {
 async fn welcome(
     stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
-    peer: Peer,
+    guest: &Guest,
     router: Router,
 ) -> io::Result<()> {
     match tls {
-        None => converse(stream, peer, router).await,
+        None => converse(stream, guest, router).await,
         Some(tls) => {
             let shaking = TlsAcceptor::from(tls).accept(stream);
-            converse(timeout(HANDSHAKE_LIMIT, shaking).await??, peer, router).await
+            converse(timeout(HANDSHAKE_LIMIT, shaking).await??, guest, router).await
         }
     }
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: Peer,
+    guest: &Guest,
     router: Router,
 ) -> io::Result<()> {
     let mut http = http1::Builder::new();
@@ -132,7 +138,7 @@ async fn converse(
     let heard = AtomicBool::new(false);
     let service = service_fn(|request| {
         heard.store(true, Ordering::Relaxed);
-        answer(&router, request, peer)
+        answer(&router, request, guest)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let silent = async {
@@ -150,12 +156,14 @@ async fn converse(
     }
 }
 
-/// Tells the router where the request comes from.
+/// Tells the router whom the request comes from.
 fn answer(
     router: &TowerToHyperService<Router>,
     mut request: Request<Incoming>,
-    peer: Peer,
+    guest: &Guest,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
-    request.extensions_mut().insert(peer);
+    guest.seat.hear();
+    request.extensions_mut().insert(guest.peer);
+    request.extensions_mut().insert(Arc::clone(&guest.seat));
     router.call(request)
 }

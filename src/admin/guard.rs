@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::Sources;
 use super::access::{Caller, Peer, Reach, Refusal, WrongTokens};
 use super::format::Format;
+use super::places::Seat;
 use super::problem::Problem;
 use crate::config::{AdminPages, Config, Role};
 
@@ -97,6 +98,11 @@ pub(super) async fn guard(
         Ok(caller) => caller,
         Err(problem) => return problem.answer(format),
     };
+    if caller != Caller::Stranger
+        && let Some(seat) = request.extensions().get::<Arc<Seat>>()
+    {
+        seat.know();
+    }
     request.extensions_mut().insert(caller.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if needed(&method, &path) != Role::Admin {

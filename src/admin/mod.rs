@@ -21,6 +21,7 @@ pub mod metrics;
 mod moment;
 mod openapi;
 mod parameters;
+mod places;
 mod problem;
 mod process;
 mod queries;
@@ -39,7 +40,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::context::Shared;
@@ -49,7 +49,8 @@ use crate::control::explain::Explainer;
 use crate::control::health::Health;
 use crate::control::history::History;
 use crate::lifecycle::Lifecycle;
-use connections::{Door, MOST_CONNECTIONS};
+use connections::Door;
+use places::Places;
 
 /// What the API shows, and where it has it from.
 pub struct Sources {
@@ -81,7 +82,7 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(listeners: Vec<TcpListener>, sources: Arc<Sources>) {
     let shared = Arc::clone(&sources.shared);
     let router = routes::router(sources);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::<Places>::default();
     let peers = Arc::<Logins>::default();
     let mut serving = JoinSet::new();
     for listener in listeners {

@@ -19,6 +19,7 @@ use super::explain::{Errand, ErrandError};
 use super::key::CancelKeys;
 use super::logins::{LoginPlace, Logins};
 use super::look::{SeenClients, Tally, Wanted};
+use super::proofs::Proofs;
 use super::record::ClientRecord;
 use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
@@ -47,9 +48,6 @@ use crate::stats::sums::{MOST_TRACKED, Room};
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// Logins to Postgres under way at once only to prove passwords.
-const PROOFS_AT_ONCE: usize = 16;
-
 /// Clients that may be on their way to their workers at once.
 const MOST_ARRIVING: usize = 32;
 
@@ -64,7 +62,7 @@ pub struct Shared {
     /// Secrets that Postgres was asked for.
     pub lookups: Arc<Lookups>,
     /// Bounds the logins that only prove a password.
-    pub proofs: Semaphore,
+    pub proofs: Proofs,
     /// Cancel keys.
     pub cancel_keys: CancelKeys,
     /// Bounds the clients that were accepted and that no worker has begun with: a flood waits in the system's queue, and
@@ -176,7 +174,7 @@ impl Shared {
             decoy,
             verifiers: Mutex::new(VerifierCache::new(REMEMBERED_PASSWORDS)),
             lookups: Lookups::new(Handle::current()),
-            proofs: Semaphore::new(PROOFS_AT_ONCE),
+            proofs: Proofs::default(),
             cancel_keys: CancelKeys::default(),
             arrivals: Arc::new(Semaphore::new(MOST_ARRIVING)),
             logins: Arc::default(),

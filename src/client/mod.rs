@@ -15,6 +15,7 @@ pub mod logins;
 pub mod look;
 pub mod opening;
 pub mod overdue;
+pub mod proofs;
 pub mod record;
 pub mod replication;
 pub mod report;

@@ -1,11 +1,12 @@
 //! The HTTP API: what operators, probes and Prometheus read.
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{PATIENCE, RawClient, Scenario, World, query, wait_for};
 
@@ -320,4 +321,42 @@ fn silent_connections_keep_nobody_from_asking_for_long() {
         assert!(ended(socket, 15), "it has said nothing for long");
     }
     assert_eq!(world.pooler.admin().get("/healthz", "text/plain").status, 200);
+}
+
+/// A connection to the API from one of this machine's many addresses.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+/// Asks on a connection that stays, and reads the status.
+fn asks_and_stays(mut socket: &TcpStream) -> String {
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.write_all(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut reply = vec![0; 4096];
+    let length = socket.read(&mut reply).unwrap();
+    String::from_utf8_lossy(&reply[..length]).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn strangers_at_many_addresses_keep_nobody_out() {
+    const ADDRESSES: u8 = 6;
+    const OF_ONE_ADDRESS: usize = 20;
+    let world = Scenario::new().start();
+    let address: SocketAddr = world.pooler.admin().address().parse().unwrap();
+    let known = connect_from([127, 0, 0, 1], address);
+    assert_eq!(asks_and_stays(&known), "HTTP/1.1 200 OK");
+    // More than there are places.
+    let strangers: Vec<_> = (0..ADDRESSES)
+        .flat_map(|number| std::iter::repeat_n([127, 0, 1, number + 1], OF_ONE_ADDRESS))
+        .map(|from| connect_from(from, address))
+        .collect();
+    let begun = Instant::now();
+    assert_eq!(world.pooler.admin().get("/healthz", "text/plain").status, 200);
+    // Silent ones would have been closed after 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(asks_and_stays(&known), "HTTP/1.1 200 OK", "who is known keeps its place");
+    drop(strangers);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Address, Login, RawClient, Scenario, World, wait_for};
+use crate::support::{Address, Age, Authority, Login, RawClient, Scenario, World, wait_for};
 
 /// A test's machine computes other things as well; what would be wrong is a wait in the order of the flood's own.
 const FACTOR: u32 = 10;
@@ -101,6 +101,24 @@ fn wrong_passwords_leave_the_others_in_peace() {
         });
         assert!(rounds > STRANGERS, "{auth_type}");
     }
+}
+
+#[test]
+fn handshakes_leave_the_others_in_peace() {
+    let authority = Authority::new();
+    let papers = authority.server("server", &["localhost"], Age::Current);
+    let world = Scenario::new()
+        .set("tls.client_tls_sslmode", "allow")
+        .set("tls.client_tls_cert_file", papers.cert.to_str().unwrap())
+        .set("tls.client_tls_key_file", papers.key.to_str().unwrap())
+        .start();
+    let (login, config) = (world.login(), authority.trusting(&[], None));
+    let rounds = unmoved(&world, move |_| {
+        let mut client = RawClient::connect(&login.address);
+        client.start_tls(Arc::clone(&config), "localhost").unwrap();
+        client.log_in_here(&login).unwrap();
+    });
+    assert!(rounds > STRANGERS);
 }
 
 /// A login that sends a byte now and then, as one that means harm does.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
-use tokio::sync::Semaphore;
 
-use super::session::TlsSession;
+use super::session::{Aside, TlsSession};
 use crate::config::SslMode;
 
 /// How clients are served that ask for TLS.
@@ -13,8 +12,8 @@ pub struct Acceptor {
     pub(super) mode: SslMode,
     pub(super) config: Arc<ServerConfig>,
     pub(super) end_point: Option<Box<[u8]>>,
-    /// Who may compute a handshake now.
-    pub(super) turns: Arc<Semaphore>,
+    /// How handshakes are computed.
+    pub(super) aside: Aside,
 }
 
 impl Acceptor {
@@ -37,7 +36,7 @@ impl Acceptor {
     /// As rustls finds fault with its configuration.
     pub fn session(&self) -> Result<TlsSession, rustls::Error> {
         let connection = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok(TlsSession::new(connection, Some(Arc::clone(&self.turns))))
+        Ok(TlsSession::new(connection, Some(self.aside.clone())))
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::acceptor::Acceptor;
 use super::certificate::Certificate;
 use super::connector::Connector;
+use super::session::{Aside, Until};
 use super::trust::{Anchors, Trust, Verifier};
 use super::{ALPN, HTTP_ALPN};
 use crate::config::{Config, ServerTls, SslMode, Tls, TlsProtocols};
@@ -181,8 +182,12 @@ fn clients(
     config.send_tls13_tickets = 0;
     // As many as can run: more would only take turns with the workers.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let turns = Arc::new(Semaphore::new(cores));
-    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, turns })))
+    let until = match settings.client_tls_ca_file {
+        Some(_) => Until::Done,
+        None => Until::KeysAgreed,
+    };
+    let aside = Aside { turns: Arc::new(Semaphore::new(cores)), until };
+    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, aside })))
 }
 
 fn admin(

@@ -31,8 +31,26 @@ pub struct TlsSession {
     /// all of them yet. Reporting only what the socket took keeps the rest in the caller's hands,
     /// who will come back for it.
     accepted: usize,
-    /// The handshake is computed on other threads, by turns.
-    turns: Option<Arc<Semaphore>>,
+    /// How the handshake is computed on other threads, if it is.
+    aside: Option<Aside>,
+}
+
+/// A handshake is computed beside the workers.
+#[derive(Clone)]
+pub(super) struct Aside {
+    /// Who may compute now.
+    pub(super) turns: Arc<Semaphore>,
+    /// How much of it.
+    pub(super) until: Until,
+}
+
+/// How much of a handshake is computed beside the workers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// What the keys cost: up to the signature. What the client answers takes some 20 us.
+    KeysAgreed,
+    /// All of it: clients' certificates are checked at its end.
+    Done,
 }
 
 /// Why a handshake failed. The texts are for the log.
@@ -54,8 +72,8 @@ pub enum HandshakeError {
 
 impl TlsSession {
     /// A session that has not shaken hands.
-    pub(super) fn new(connection: impl Into<Connection>, turns: Option<Arc<Semaphore>>) -> Self {
-        Self { connection: connection.into(), waiting: 0, accepted: 0, turns }
+    pub(super) fn new(connection: impl Into<Connection>, aside: Option<Aside>) -> Self {
+        Self { connection: connection.into(), waiting: 0, accepted: 0, aside }
     }
 
     /// Is there plaintext to be read without the socket?
@@ -143,7 +161,7 @@ impl TlsSession {
         loop {
             poll_fn(|cx| self.poll_flush(socket, cx)).await?;
             if !self.connection.is_handshaking() {
-                return Ok(Self { turns: None, ..self });
+                return Ok(Self { aside: None, ..self });
             }
             let fed = if seen.is_empty() {
                 poll_fn(|cx| self.poll_feed(socket, cx)).await?
@@ -169,7 +187,9 @@ impl TlsSession {
 
     /// One step of the handshake, on another thread if that is wanted.
     async fn step(mut self) -> Result<(Self, Result<IoState, rustls::Error>), HandshakeError> {
-        let Some(turns) = self.turns.clone() else {
+        let agreed = self.connection.negotiated_key_exchange_group().is_some();
+        let aside = self.aside.as_ref().filter(|aside| !agreed || aside.until == Until::Done);
+        let Some(turns) = aside.map(|aside| Arc::clone(&aside.turns)) else {
             let outcome = self.connection.process_new_packets();
             return Ok((self, outcome));
         };

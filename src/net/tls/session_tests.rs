@@ -2,17 +2,21 @@
 
 use std::future::poll_fn;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use super::material::TlsMaterial;
+use super::session::TlsSession;
 use crate::config::{Config, ServerTls, SslMode};
 use crate::net::stream::Stream;
 
-/// A client and a server that have shaken hands, and what carries them.
-fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
+/// A certificate and trust in it on both sides; clients are asked for theirs where `asks` says so.
+fn material(asks: Asks) -> TlsMaterial {
     let folder = tempfile::tempdir().unwrap();
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -26,24 +30,80 @@ fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
     settings.client_tls_cert_file = Some(write("cert.pem", cert.pem()));
     settings.client_tls_key_file = Some(write("key.pem", signing_key.serialize_pem()));
     settings.server_tls_ca_file = settings.client_tls_cert_file.clone();
-    let material = TlsMaterial::load(&settings).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    settings.client_tls_ca_file = match asks {
+        Asks::Nothing => None,
+        Asks::Certificate => settings.client_tls_cert_file.clone(),
+    };
+    TlsMaterial::load(&settings).unwrap()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Certificate,
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// The client's and the server's session.
+fn sessions(material: &TlsMaterial) -> (TlsSession, TlsSession) {
+    let connector = material.connector(ServerTls::asking(SslMode::VerifyFull));
+    (connector.session("localhost").unwrap(), material.acceptor().unwrap().session().unwrap())
+}
+
+/// A client and a server that have shaken hands, and what carries them.
+fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
+    let material = material(Asks::Nothing);
+    block_on(async {
         let (one, other) = UnixStream::pair().unwrap();
         let (mut client, mut server) = (Stream::from(one), Stream::from(other));
-        let (asks, answers) = (
-            material
-                .connector(ServerTls::asking(SslMode::VerifyFull))
-                .session("localhost")
-                .unwrap(),
-            material.acceptor().unwrap().session().unwrap(),
-        );
+        let (asks, answers) = sessions(&material);
         let (asked, answered) =
             tokio::join!(client.start_tls(asks, &[]), server.start_tls(answers, &[]));
         asked.unwrap();
         answered.unwrap();
         test(client, server).await;
     });
+}
+
+/// Long enough for what is not waiting for something else.
+const A_WHILE: Duration = Duration::from_millis(50);
+
+async fn shake_hands(mut stream: Stream, session: TlsSession) -> Stream {
+    stream.start_tls(session, &[]).await.unwrap();
+    stream
+}
+
+#[test]
+fn what_costs_in_a_handshake_waits_for_its_turn_beside_the_worker() {
+    for asks in [Asks::Nothing, Asks::Certificate] {
+        let material = material(asks);
+        block_on(async {
+            let turns = Arc::clone(&material.acceptor().unwrap().aside.turns);
+            let all = u32::try_from(turns.available_permits()).unwrap();
+            let take_all = || Arc::clone(&turns).acquire_many_owned(all);
+            let held = take_all().await.unwrap();
+            let (one, other) = UnixStream::pair().unwrap();
+            let (session, answers) = sessions(&material);
+            let client = tokio::spawn(shake_hands(one.into(), session));
+            let server = tokio::spawn(shake_hands(other.into(), answers));
+            sleep(A_WHILE).await;
+            assert!(!client.is_finished(), "the server had no turn to sign");
+            // One turn for the server, and no second one.
+            let again = tokio::spawn(take_all());
+            sleep(A_WHILE).await;
+            drop(held);
+            let (_client, again) = (client.await.unwrap(), again.await.unwrap().unwrap());
+            sleep(A_WHILE).await;
+            assert!(asks == Asks::Nothing || !server.is_finished());
+            if asks == Asks::Certificate {
+                drop(again);
+            }
+            server.await.unwrap();
+        });
+    }
 }
 
 async fn read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
