@@ -342,8 +342,8 @@ async fn rows(server: &mut ServerConnection, question: &str) -> Asking<Vec<Strin
         return Err(ExecError::Malformed);
     }
     // A database without an encoding may have any bytes.
-    let text = |value: &Box<[u8]>| String::from_utf8_lossy(value).into_owned();
-    Ok(Ok(heard.rows.values.iter().map(text).collect()))
+    let text = |value: Box<[u8]>| String::from_utf8_lossy(&value).into_owned();
+    Ok(Ok(heard.rows.values.into_iter().map(text).collect()))
 }
 
 fn number(row: &str) -> Option<u32> {

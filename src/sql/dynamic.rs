@@ -32,7 +32,10 @@ pub(super) fn said(operand: &Words<'_, '_>) -> Option<Said> {
         text.push_str(&one(&part)?);
     }
     let names_any = text.contains(ANY_NAME);
-    (!text.is_empty() && !(names_any && calls_any(&text))).then_some(Said { text, names_any })
+    if text.is_empty() || names_any && calls_any(&text) {
+        return None;
+    }
+    Some(Said { text, names_any })
 }
 
 /// The operands of `||`.

@@ -11,7 +11,7 @@ use rustc_hash::FxBuildHasher;
 use super::effects::{Effects, MOST_READ};
 use super::feature::Feature;
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
-use super::routine::Body;
+use super::routine::{Access, Body, WRITING};
 use super::tokens::Words;
 
 /// The most names that are looked for in texts. Those beyond are not, and the log says so.
@@ -22,9 +22,6 @@ const LONGEST_NAME: usize = 63;
 
 /// Kinds of objects that a statement defines, rather than calls.
 const ROUTINES: [&str; 4] = ["function", "procedure", "routine", "aggregate"];
-
-/// What a statement that writes has among its words.
-const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "copy", "truncate"];
 
 /// What makes one thing do what another does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +142,7 @@ impl Hidden {
             let mut effects = Effects::default();
             for named in &body.names {
                 self.functions.get(named).into_iter().for_each(|more| effects.merge(more));
-                self.relation(named, body.writes, &mut effects);
+                self.relation(named, body.access, &mut effects);
             }
             if body.names_any {
                 self.relations.values().for_each(|more| effects.merge(more));
@@ -157,8 +154,8 @@ impl Hidden {
         links.iter().fold(grown, |grown, link| self.follow(link) || grown)
     }
 
-    fn relation(&self, name: &str, writes: bool, effects: &mut Effects) {
-        let written = self.written.get(name).filter(|_| writes);
+    fn relation(&self, name: &str, access: Access, effects: &mut Effects) {
+        let written = self.written.get(name).filter(|_| access == Access::Writes);
         self.relations.get(name).into_iter().chain(written).for_each(|more| effects.merge(more));
     }
 
@@ -208,6 +205,7 @@ impl Hidden {
         }
         let token = |token: &Token| WRITING.iter().any(|word| token.is_word(words.sql, word));
         let writes = !self.written.is_empty() && words.tokens.iter().any(token);
+        let access = if writes { Access::Writes } else { Access::Reads };
         let mut hidden = Effects::default();
         for at in 0..words.tokens.len() {
             let Some(name) = words.name(at) else { continue };
@@ -216,7 +214,7 @@ impl Hidden {
             if words.is_mark(at + 1, b'(') || at > 0 && words.is_mark(at - 1, b'.') {
                 self.functions.get(name).into_iter().for_each(|more| hidden.merge(more));
             }
-            self.relation(name, writes, &mut hidden);
+            self.relation(name, access, &mut hidden);
         }
         if words.is(0, "prepare") && hidden != Effects::default() {
             // EXECUTE does not say what it runs.

@@ -17,7 +17,7 @@ const MOST_DEPTH: u8 = 3;
 const BEGINNINGS: [&str; 5] = ["begin", "declare", "then", "else", "loop"];
 
 /// What a statement that writes has among its words.
-const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "copy", "truncate"];
+pub(super) const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "copy", "truncate"];
 
 /// What other languages run SQL with, each with the place of a rare letter: PL/Python, PL/Perl, PL/Tcl, PL/v8, PL/R.
 const RUNNING: [(&[u8], usize); 4] = [(b"exec", 1), (b"spi", 1), (b"prepare", 1), (b"query", 0)];
@@ -31,6 +31,16 @@ pub enum Language {
     Other,
 }
 
+/// What is done to tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// They are read.
+    #[default]
+    Reads,
+    /// They are written to.
+    Writes,
+}
+
 /// What was read of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
@@ -40,8 +50,8 @@ pub struct Body {
     pub names: BTreeSet<Box<str>>,
     /// Does it name what is known only when it runs?
     pub names_any: bool,
-    /// Does it write to tables, perhaps?
-    pub writes: bool,
+    /// What it does to tables, perhaps.
+    pub access: Access,
 }
 
 impl Language {
@@ -74,7 +84,7 @@ impl Body {
     fn anything(&mut self) {
         self.effects.merge(&Effects::unreadable());
         self.names_any = true;
-        self.writes = true;
+        self.access = Access::Writes;
     }
 
     fn text(&mut self, text: &[u8], depth: u8) {
@@ -89,7 +99,9 @@ impl Body {
                 self.statement(&Words { sql: text, tokens: &tokens[from..at] }, depth);
                 from = at + 1;
             }
-            self.writes |= WRITING.iter().any(|word| all.is(at, word));
+            if WRITING.iter().any(|word| all.is(at, word)) {
+                self.access = Access::Writes;
+            }
             self.names.extend(all.name(at));
         }
         self.statement(&Words { sql: text, tokens: &tokens[from..] }, depth);

@@ -94,7 +94,7 @@ fn calls_are_names() {
     for name in ["f", "G", "t", "v"] {
         assert!(body.names.contains(name), "{name}");
     }
-    assert!(body.writes && !body.names_any && !body.effects.is_unreadable());
-    assert!(!read("select f()").writes);
+    assert!(body.access == Access::Writes && !body.names_any && !body.effects.is_unreadable());
+    assert_eq!(read("select f()").access, Access::Reads);
     assert!(read("begin execute format('insert into %I values (1)', t); end").names_any);
 }
