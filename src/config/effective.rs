@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::settings::{Database, PinPolicy, PoolMode, ServerReset, Unreadable, User};
+use super::reset::ServerReset;
+use super::settings::{Database, PinPolicy, PoolMode, Unreadable, User};
 use super::statements::StripComments;
 use super::{Config, FALLBACK};
 

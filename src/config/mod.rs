@@ -17,6 +17,7 @@ mod layers;
 mod otel;
 mod passwords;
 mod render;
+mod reset;
 mod resolve;
 mod secret_text;
 mod settings;
@@ -41,11 +42,12 @@ pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warn
 pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
 pub use otel::{OtlpEndpoint, OtlpProtocol, Scheme, otlp_headers};
+pub use reset::ServerReset;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
     Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
-    Otel, PinPolicy, PoolDefaults, PoolMode, ServerReset, ServerSettings, TABLES, Timeouts, Tls,
-    Token, Unreadable, User,
+    Otel, PinPolicy, PoolDefaults, PoolMode, ServerSettings, TABLES, Timeouts, Tls, Token,
+    Unreadable, User,
 };
 pub use shape::quoted;
 pub use statements::{IgnoreRule, StripComments};

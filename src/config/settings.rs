@@ -15,6 +15,7 @@ use super::kind::{
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
 };
 use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
+use super::reset::ServerReset;
 use super::secret_text::SecretText;
 use super::size::Size;
 use super::statements::{IgnoreRule, IgnoreRules, StripComments, TagKeys};
@@ -116,6 +117,8 @@ settings! {
         server_check_delay: Option<Duration> = Text("30s") => FROM_ZERO, Live;
         /// The SQL of that check; empty is an empty query, which costs Postgres the least.
         server_check_query: String = Text("") => Sql, Live;
+        /// How often each database is asked for functions that leave something in the session of whoever calls them (SET, set_config, locks, LISTEN); off asks never, and what they leave may reach the next client.
+        function_check: Option<Duration> = Text("60s") => TIMEOUT, Live;
         /// How often each database is probed for /readyz and the metrics.
         health_check_interval: Option<Duration> = Text("5s") => TIMEOUT, Live;
         /// Whether idle TCP connections, to clients and to servers, are probed by the kernel.
@@ -376,17 +379,6 @@ pub enum Unreadable {
     Reject,
 }
 
-/// When a server gets `DISCARD ALL` before its next client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerReset {
-    /// Where something may be left that cannot be read.
-    Auto,
-    /// Always.
-    Always,
-    /// Never, but for what is known to be left.
-    Never,
-}
-
 /// How clients prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthType {
@@ -440,11 +432,6 @@ impl Word for PinPolicy {
 impl Word for Unreadable {
     const WORDS: &'static [(&'static str, Self)] =
         &[("allow", Self::Allow), ("pin", Self::Pin), ("reject", Self::Reject)];
-}
-
-impl Word for ServerReset {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 }
 
 impl Word for AuthType {

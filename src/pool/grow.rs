@@ -245,6 +245,7 @@ impl Pool {
             opened_at: connection.opened_at,
         });
         let entry = Entry { connection, generation, expires, places, listed };
+        self.database.registry.hidden.tick(self.plan().function_check, now);
         self.put(entry, worker, now);
     }
 }

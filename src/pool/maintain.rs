@@ -29,6 +29,8 @@ enum Duty {
     Look,
     Close(Parting),
     Check,
+    /// Ask it for the functions of its database.
+    Ask,
 }
 
 impl Pool {
@@ -36,9 +38,14 @@ impl Pool {
     pub fn maintain(self: &Arc<Self>, worker: usize, now: Instant) {
         let (plan, generation) = self.numbered_plan();
         let kept = (!self.is_gone()).then_some(generation);
+        let hidden = &self.database.registry.hidden;
+        hidden.tick(plan.function_check, now);
         let taken = self.with_slots(|slots| {
             let mut budget = Budget { spare: slots.spare(), surplus: slots.surplus() };
-            let taken = slots.take_where(worker, |idle| duty(&plan, idle, kept, now, &mut budget));
+            let taken = slots.take_where(worker, |idle| {
+                let duty = duty(&plan, idle, kept, now, &mut budget);
+                duty.or_else(|| hidden.take_due().then_some(Duty::Ask))
+            });
             for (_, duty) in &taken {
                 // Gone from the numbers at once, or the next worker would close as many again.
                 if matches!(duty, Duty::Close(_)) {
@@ -53,6 +60,9 @@ impl Pool {
                 Duty::Look => self.look(idle, worker, now),
                 Duty::Check => {
                     spawn_local(Arc::clone(self).check(idle, Arc::clone(&plan), worker));
+                }
+                Duty::Ask => {
+                    spawn_local(Arc::clone(self).ask_idle(idle, worker));
                 }
             }
         }
@@ -117,6 +127,12 @@ impl Pool {
     async fn check(self: Arc<Self>, mut idle: Idle<Entry>, plan: Arc<Plan>, worker: usize) {
         let verdict = self.ask_server(&mut idle, &plan).await;
         self.end_check(idle, verdict, worker);
+    }
+
+    /// A task of its own: asks an idle server for the functions of its database.
+    async fn ask_idle(self: Arc<Self>, mut idle: Idle<Entry>, worker: usize) {
+        let good = self.ask_for_functions(&mut idle.server.connection).await;
+        self.end_check(idle, if good { Verdict::Passed } else { Verdict::Failed }, worker);
     }
 
     async fn ask_server(&self, idle: &mut Idle<Entry>, plan: &Plan) -> Verdict {

@@ -4,6 +4,7 @@ pub mod compat;
 pub mod dedicated;
 pub mod grow;
 pub mod handle;
+mod hidden;
 pub mod limits;
 pub mod maintain;
 pub mod numbers;

@@ -271,6 +271,7 @@ fn plan(running: &Running, name: &str, login_user: &str) -> Option<(PoolKey, Pla
         lifetime: limits.server_lifetime,
         idle_timeout: limits.server_idle_timeout,
         check_delay: limits.server_check_delay,
+        function_check: config.server.function_check,
         check_query: config.server.server_check_query.as_str().into(),
         rules: config.session_rules(name, login_user)?,
     };

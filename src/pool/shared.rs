@@ -54,6 +54,8 @@ pub struct Plan {
     pub idle_timeout: Option<Duration>,
     /// `server_check_delay`.
     pub check_delay: Option<Duration>,
+    /// `function_check`.
+    pub function_check: Option<Duration>,
     /// `server_check_query`.
     pub check_query: Box<str>,
     /// What clients may do to a session.
@@ -356,7 +358,7 @@ impl Pool {
     }
 
     /// A clean server comes back: to a waiter, to the idle ones, or it is closed.
-    pub fn put(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
+    pub(super) fn put_back(self: &Arc<Self>, mut entry: Entry, worker: usize, now: Instant) {
         if let Some(why) = self.unwanted(&mut entry, now) {
             self.close(entry, why, worker, now);
             return;

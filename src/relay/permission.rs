@@ -1,5 +1,7 @@
 //! What a rule forbids of what a request may do to its session.
 
+use std::borrow::Cow;
+
 use super::buffers::Splice;
 use super::requests::{Fate, NO_SUCH_PORTAL, Requests};
 use crate::config::Unreadable;
@@ -66,6 +68,23 @@ impl Requests<'_> {
         }
     }
 
+    /// What a text does out of sight is added to what its words say.
+    #[cold]
+    pub(super) fn with_hidden(
+        &self,
+        effects: Option<Box<Effects>>,
+        text: &[u8],
+    ) -> Option<Box<Effects>> {
+        let hidden = self.registry.hidden.effects(text);
+        match (effects, hidden) {
+            (Some(mut effects), Some(hidden)) => {
+                effects.merge(&hidden);
+                Some(effects)
+            }
+            (effects, hidden) => effects.or(hidden),
+        }
+    }
+
     /// A simple Query is refused.
     #[cold]
     pub(super) fn refuse_query(
@@ -86,7 +105,17 @@ impl Requests<'_> {
         statement: &Statement,
         splice: &mut Splice<'_>,
     ) -> Option<Fate> {
-        let effects = statement.effects.as_deref()?;
+        let hidden = self.registry.hidden.judge(&statement.hidden, statement.text());
+        let effects = match (statement.effects.as_deref(), hidden.as_deref()) {
+            (Some(effects), None) | (None, Some(effects)) => Cow::Borrowed(effects),
+            (None, None) => return None,
+            (Some(effects), Some(hidden)) => {
+                let mut all = effects.clone();
+                all.merge(hidden);
+                Cow::Owned(all)
+            }
+        };
+        let effects = &*effects;
         if let Some(feature) = self.touch(effects, splice) {
             frontend::write_execute(splice.insert(), NO_SUCH_PORTAL);
             let answer = Answer::Refused(feature);

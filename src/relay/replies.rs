@@ -12,12 +12,13 @@ use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_s
 use crate::protocol::error_response::{ErrorFields, Severity, write_error};
 use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_tag};
 use crate::protocol::sqlstate::SqlState;
-use crate::server::connection::{Body, ServerConnection, Undo};
+use crate::server::connection::{Body, Routines, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
 use crate::server::owed::{
     Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
 use crate::server::statement::StatementRegistry;
+use crate::sql::effects::Effects;
 use crate::sql::feature::Feature;
 use crate::stats::meter::Meter;
 
@@ -259,6 +260,8 @@ impl Replies<'_> {
                 match effect(command_tag(body)) {
                     Effect::None => {}
                     effect @ (Effect::Schema
+                    | Effect::Routine
+                    | Effect::Done
                     | Effect::Deallocated
                     | Effect::Loaded
                     | Effect::DeallocatedAll
@@ -305,7 +308,18 @@ impl Replies<'_> {
         }
         self.server.note_effect(effect);
         match effect {
+            Effect::Schema if self.registry.hidden.any() => {
+                self.registry.schema_changed();
+                self.server.routines = Routines::Changed;
+                self.server.touch(&Effects::unreadable());
+            }
             Effect::Schema => self.registry.schema_changed(),
+            Effect::Routine => {
+                self.registry.schema_changed();
+                // Its own transaction may call it, before anybody can know what it does.
+                self.server.touch(&Effects::unreadable());
+            }
+            Effect::Done => {}
             Effect::Deallocated => self.statements.deallocated(self.server),
             Effect::DeallocatedAll | Effect::Discarded => self.statements.clear(self.server),
             Effect::None | Effect::Loaded => {}

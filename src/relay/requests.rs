@@ -13,9 +13,10 @@ use crate::protocol::frame::{
 };
 use crate::protocol::frontend::{self, Bind, Target};
 use crate::server::connection::{Body, ServerConnection, Undo};
+use crate::server::effects::forgets;
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Settings;
-use crate::server::statement::{Statement, StatementRegistry, Unnamed, forgets};
+use crate::server::statement::{Statement, StatementRegistry, Unnamed};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::Features;
 
@@ -285,11 +286,14 @@ impl Requests<'_> {
         if forgets(text) {
             self.statements.doubt_all();
         }
-        let effects = if frame.len() == head.frame_length() {
+        let mut effects = if frame.len() == head.frame_length() {
             Effects::read(text)
         } else {
             Some(Effects::unreadable())
         };
+        if self.registry.hidden.any() {
+            effects = self.with_hidden(effects, text);
+        }
         let mut restores = None;
         if let Some(effects) = effects {
             if let Some(feature) = self.touch(&effects, splice) {
@@ -404,7 +408,7 @@ impl Requests<'_> {
         self.statements.restores = None;
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
-            if statement.effects.is_some() {
+            if statement.effects.is_some() || self.registry.hidden.any() {
                 let statement = Arc::clone(statement);
                 if let Some(fate) = self.note_bound(&statement, splice) {
                     return fate;

@@ -16,7 +16,7 @@ use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
 use crate::protocol::sqlstate::SqlState;
-use crate::server::connection::{Body, CancelKey, Dirt, ServerConnection};
+use crate::server::connection::{Body, CancelKey, Dirt, Routines, ServerConnection};
 use crate::server::kept::Kept;
 use crate::server::owed::Owed;
 use crate::server::parameters::{Applied, Settings};
@@ -82,6 +82,7 @@ impl Rig {
             prepared: SqlStatements::default(),
             sequences: Sequences::default(),
             reported: Vec::new(),
+            routines: Routines::Same,
             dirt: Dirt::Known,
             touched: None,
             asked: None,

@@ -125,6 +125,15 @@ pub enum Dirt {
     Unknown,
 }
 
+/// Did a client of a server change the functions of its database, be it in a transaction that is not over?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routines {
+    /// Not as far as is known.
+    Same,
+    /// It may have.
+    Changed,
+}
+
 /// What was sent to give a session other settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -184,6 +193,8 @@ pub struct ServerConnection {
     pub sequences: Sequences,
     /// Settings it reported while the present client has it.
     pub reported: Vec<(Box<str>, Box<str>)>,
+    /// Did a client change functions since Postgres was asked for them?
+    pub routines: Routines,
     /// What is known of what the present client may have left behind.
     pub dirt: Dirt,
     /// What the present client may have changed in the session since Postgres was asked last.
@@ -237,6 +248,7 @@ impl ServerConnection {
     pub fn note_effect(&mut self, effect: Effect) {
         match effect {
             Effect::None | Effect::Schema => {}
+            Effect::Routine | Effect::Done => self.routines = Routines::Changed,
             Effect::Loaded => self.pins.insert(Feature::Load),
             Effect::Deallocated => {}
             Effect::DeallocatedAll => self.forget_statements(),

@@ -9,6 +9,10 @@ pub enum Effect {
     None,
     /// The schema changed: statements prepared before may have another meaning now.
     Schema,
+    /// So it did, and with it functions, or what calls them, perhaps.
+    Routine,
+    /// `DO`: it may have done as much.
+    Done,
     /// `DEALLOCATE` of one statement.
     Deallocated,
     /// `LOAD`: a library that stays.
@@ -31,6 +35,8 @@ pub fn effect(tag: &[u8]) -> Effect {
         b"DISCARD ALL" => Effect::Discarded,
         b"DEALLOCATE" => Effect::Deallocated,
         b"LOAD" => Effect::Loaded,
+        b"DO" => Effect::Done,
+        _ if is_of_routine(tag) => Effect::Routine,
         [b'A', b'L', b'T', ..]
         | [b'D', b'R', b'O', b'P', ..]
         | [b'C', b'R', b'E', ..]
@@ -38,6 +44,25 @@ pub fn effect(tag: &[u8]) -> Effect {
         | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
         _ => Effect::None,
     }
+}
+
+/// `CREATE FUNCTION`, `ALTER PROCEDURE`, `CREATE EXTENSION`, and the like.
+fn is_of_routine(tag: &[u8]) -> bool {
+    let kind = tag.strip_prefix(b"CREATE ").or_else(|| tag.strip_prefix(b"ALTER "));
+    matches!(
+        kind,
+        Some(b"FUNCTION" | b"PROCEDURE" | b"ROUTINE" | b"AGGREGATE" | b"EXTENSION" | b"SCHEMA")
+    )
+}
+
+/// May running this text make Postgres forget prepared statements? Only its first word is looked
+/// at; who hides it behind a comment loses nothing but the right order within one batch.
+#[must_use]
+pub fn forgets(text: &[u8]) -> bool {
+    let word = text.trim_ascii_start();
+    [&b"deallocate"[..], b"discard"]
+        .iter()
+        .any(|w| word.get(..w.len()).is_some_and(|start| start.eq_ignore_ascii_case(w)))
 }
 
 #[cfg(test)]
@@ -63,6 +88,9 @@ mod tests {
             ("CREATE TABLE", Effect::Schema),
             ("ALTER TABLE", Effect::Schema),
             ("DROP TYPE", Effect::Schema),
+            ("CREATE FUNCTION", Effect::Routine),
+            ("ALTER PROCEDURE", Effect::Routine),
+            ("DO", Effect::Done),
             ("DEALLOCATE ALL", Effect::DeallocatedAll),
             ("DEALLOCATE", Effect::Deallocated),
             ("CREATE VIEW", Effect::Schema),

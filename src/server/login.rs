@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::connection::{Body, CancelGate, CancelKey, Dirt, ServerConnection};
+use super::connection::{Body, CancelGate, CancelKey, Dirt, Routines, ServerConnection};
 use super::dial::{Attempt, DialError, attempts, dial};
 use super::kept::Kept;
 use super::owed::Owed;
@@ -224,6 +224,7 @@ async fn open_by(
         prepared: SqlStatements::default(),
         sequences: Sequences::default(),
         reported: Vec::new(),
+        routines: Routines::Same,
         dirt: Dirt::Known,
         touched: None,
         asked: None,

@@ -8,6 +8,7 @@ mod entry;
 pub mod exec;
 pub mod explain;
 mod gate;
+pub mod hidden;
 pub mod inventory;
 pub mod kept;
 pub mod login;

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
+use super::effects::forgets;
+use super::hidden::{HiddenState, Judged};
 use super::sequences::Interest;
 use crate::sql::effects::Effects;
 use crate::sql::fingerprint::Fingerprint;
@@ -42,6 +44,8 @@ pub struct Statement {
     pub forgets: bool,
     /// What running it may do to the session.
     pub effects: Option<Box<Effects>>,
+    /// What running it does out of sight.
+    pub hidden: Judged,
     /// What its text runs, once anybody who counts has asked.
     pub run: OnceLock<Run>,
     /// Has Postgres accepted it?
@@ -70,6 +74,8 @@ pub struct SharedName {
 pub struct StatementRegistry {
     known: Mutex<Known>,
     epoch: AtomicU64,
+    /// What functions leave in the session of whoever calls them.
+    pub hidden: HiddenState,
     /// Does anybody ask for what sequences gave last?
     asks_sequences: AtomicBool,
 }
@@ -112,16 +118,6 @@ pub enum Unnamed {
     Known(u64),
     /// Whatever a client left there, perhaps.
     Unknown,
-}
-
-/// May running this text make Postgres forget prepared statements? Only its first word is looked
-/// at; who hides it behind a comment loses nothing but the right order within one batch.
-#[must_use]
-pub fn forgets(text: &[u8]) -> bool {
-    let word = text.trim_ascii_start();
-    [&b"deallocate"[..], b"discard"]
-        .iter()
-        .any(|w| word.get(..w.len()).is_some_and(|start| start.eq_ignore_ascii_case(w)))
 }
 
 impl Statement {
@@ -203,6 +199,7 @@ impl StatementRegistry {
                 sweep_at_bytes: KEEP_UNUSED_BYTES,
             }),
             epoch: AtomicU64::new(0),
+            hidden: HiddenState::default(),
             asks_sequences: AtomicBool::new(false),
         }
     }
@@ -232,6 +229,7 @@ impl StatementRegistry {
             epoch,
             forgets: forgets(body),
             effects,
+            hidden: Judged::default(),
             proven: AtomicBool::new(false),
             run: OnceLock::new(),
         });

@@ -238,6 +238,17 @@ impl Effects {
         self.scope != Scope::Named || self.resets()
     }
 
+    /// In which order it happens is not known: nothing is sure to have its first value in the end.
+    pub(super) fn forget_order(&mut self) {
+        self.settings.iter_mut().for_each(|(_, change)| *change = Change::Set);
+        if self.resets() {
+            self.scope = Scope::All;
+        }
+        if self.schemas.is_some() {
+            self.schemas = Some(Box::default());
+        }
+    }
+
     fn widen(&mut self, scope: Scope) {
         self.scope = match (self.scope, scope) {
             (Scope::All, Scope::Reset) | (Scope::Reset, Scope::All) => Scope::ResetAndAll,
@@ -265,7 +276,8 @@ impl Effects {
         self.touches.insert(feature);
     }
 
-    fn statement(&mut self, words: &Words<'_, '_>) {
+    /// Adds what one statement does.
+    pub(super) fn statement(&mut self, words: &Words<'_, '_>) {
         let Some(first) = words.keyword(0) else { return };
         match &*first {
             "set" => self.set(words),
@@ -291,7 +303,7 @@ impl Effects {
             "do" | "call" => self.anything(),
             _ => {}
         }
-        self.functions(words);
+        self.called_by(words);
         if words.is_into_temporary() || words.names("pg_temp") {
             self.begin(Feature::TemporaryTable);
         }
@@ -363,7 +375,7 @@ impl Effects {
             self.begin(Feature::Prepare);
         }
         let mut inner = Self::default();
-        inner.functions(words);
+        inner.called_by(words);
         if inner != Self::default() {
             self.begins.insert(Feature::Unreadable);
         }
@@ -382,8 +394,8 @@ impl Effects {
         }
     }
 
-    /// Functions that are called by name.
-    fn functions(&mut self, words: &Words<'_, '_>) {
+    /// Adds what functions do that are called by name.
+    pub(super) fn called_by(&mut self, words: &Words<'_, '_>) {
         for at in 1..words.tokens.len() {
             if !words.is_mark(at, b'(') {
                 continue;

@@ -3,17 +3,20 @@
 pub mod effects;
 pub mod feature;
 pub mod fingerprint;
+pub mod hidden;
 pub mod kind;
 pub mod lexer;
 pub mod plannable;
 pub mod prepare;
 pub mod query;
 pub mod role;
+pub mod routine;
 pub mod strip;
 pub mod tags;
 pub mod trace;
 
 mod canonical;
+mod dynamic;
 mod level;
 mod normal;
 mod render;

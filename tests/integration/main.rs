@@ -17,6 +17,7 @@ mod explain;
 mod floods;
 mod hba;
 mod health;
+mod hidden_state;
 mod hostile_server;
 mod insight;
 mod isolation;

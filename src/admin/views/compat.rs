@@ -2,6 +2,7 @@
 //! someone who comes from session pooling, or wants to know why servers are kept.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -13,12 +14,27 @@ use crate::admin::sheet::Sheet;
 use crate::admin::table::{Table, name, number};
 use crate::pool::compat::{PREPARE, Uses, counted};
 use crate::pool::shared::Pool;
+use crate::sql::effects::Effects;
 use crate::sql::feature::Feature;
 
 /// Every use of session state since the start.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct CompatView {
     uses: Vec<UseRow>,
+    /// Functions that leave something in the session of whoever calls them, and what calls them in turn.
+    functions: Vec<FunctionRow>,
+}
+
+/// A function, or a table or view with a trigger, default, policy or rule that calls one.
+#[derive(Debug, JsonSchema, Serialize)]
+struct FunctionRow {
+    database: String,
+    /// Its name, without the schema and for all functions of this name.
+    name: String,
+    /// `function`, or `relation`: a table or view.
+    kind: &'static str,
+    /// Settings and features; `anything` where what it runs is put together when it runs.
+    leaves: Vec<String>,
 }
 
 /// One thing that an application does.
@@ -36,6 +52,9 @@ struct UseRow {
     advice: &'static str,
 }
 
+/// What may be done about functions.
+const FUNCTIONS: &str = "Use SET LOCAL, set_config(..., true) and pg_advisory_xact_lock in functions, and EXECUTE format() with %I and %L only.";
+
 const SEQUENCES: &str = "Use INSERT ... RETURNING, or ask within the transaction that inserts.";
 
 impl CompatView {
@@ -43,14 +62,37 @@ impl CompatView {
     pub(crate) fn new(pools: &[Arc<Pool>]) -> Self {
         let databases: BTreeMap<_, _> =
             pools.iter().map(|pool| (&*pool.database.name, &pool.database)).collect();
-        let mut uses = Vec::new();
+        let (mut uses, mut functions) = (Vec::new(), Vec::new());
         for (name, database) in databases {
             for (application, of) in database.compat.uses() {
                 add(&mut uses, (name, &application), &of);
             }
+            let hidden = database.registry.hidden.known();
+            for (kind, of) in [("function", hidden.functions()), ("relation", hidden.relations())] {
+                functions.extend(of.into_iter().map(|(of, effects)| FunctionRow {
+                    database: name.to_owned(),
+                    name: of.to_owned(),
+                    kind,
+                    leaves: leaves(effects),
+                }));
+            }
         }
-        Self { uses }
+        Self { uses, functions }
     }
+}
+
+/// What effects leave, in words.
+fn leaves(effects: &Effects) -> Vec<String> {
+    if effects.is_unreadable() {
+        return vec!["anything".to_owned()];
+    }
+    let settings = effects.settings.iter().map(|(name, _)| name.to_string());
+    let features = effects.begins.union(effects.touches).iter().map(|f| f.name().to_owned());
+    let mut all: Vec<_> = settings.chain(features).collect();
+    if effects.asks_sequences {
+        all.push("lastval(), currval()".to_owned());
+    }
+    all
 }
 
 fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Uses) {
@@ -90,9 +132,10 @@ impl View for CompatView {
 
 impl CompatView {
     fn sheet(&self) -> Sheet {
+        let functions = self.functions();
         if self.uses.is_empty() {
-            return Sheet::default()
-                .words("No session state was used: transaction mode is enough.\n");
+            let none = "No session state was used: transaction mode is enough.\n";
+            return Sheet::default().words(none.to_owned() + &functions);
         }
         let mut table = Table::new([
             name("DATABASE", 8),
@@ -117,6 +160,19 @@ impl CompatView {
             .map(|row| (&*row.feature, row.advice))
             .collect();
         let lines = advice.iter().map(|(feature, advice)| format!("{feature}: {advice}\n"));
-        Sheet::default().table(table).words("\n".to_owned() + &lines.collect::<String>())
+        let words = "\n".to_owned() + &lines.collect::<String>() + &functions;
+        Sheet::default().table(table).words(words)
+    }
+
+    /// What is known of functions, in words.
+    fn functions(&self) -> String {
+        if self.functions.is_empty() {
+            return String::new();
+        }
+        let mut text = "\nfunctions and relations that leave something in a session:\n".to_owned();
+        for FunctionRow { database, name, kind, leaves } in &self.functions {
+            let _ = writeln!(text, "{database}: {kind} {name}: {}", leaves.join(", "));
+        }
+        text + FUNCTIONS + "\n"
     }
 }
