@@ -192,9 +192,12 @@ impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
         let (status, again) = match &error {
             ExplainError::Off => (StatusCode::NOT_FOUND, 0),
+            ExplainError::AnalyzeOff => (StatusCode::FORBIDDEN, 0),
             ExplainError::Running => (StatusCode::TOO_MANY_REQUESTS, 1),
             ExplainError::TooOften(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
-            ExplainError::Errand(ErrandError::Busy) => (StatusCode::CONFLICT, 0),
+            ExplainError::NoSample | ExplainError::Errand(ErrandError::Busy) => {
+                (StatusCode::CONFLICT, 0)
+            }
             ExplainError::Errand(
                 ErrandError::NoServer(_) | ErrandError::Lost(_) | ErrandError::Late,
             )
@@ -202,6 +205,8 @@ impl From<ExplainError> for Problem {
             | ExplainError::Silent => (StatusCode::SERVICE_UNAVAILABLE, 0),
             ExplainError::NoPlan(_)
             | ExplainError::Incomplete
+            | ExplainError::NotRun(_)
+            | ExplainError::Unwritable
             | ExplainError::Refused { .. }
             | ExplainError::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, 0),
         };

@@ -23,7 +23,7 @@ use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::{Config, Database, FALLBACK, IgnoreRule};
+use crate::config::{Config, Database, FALLBACK, IgnoreRule, KeepParams};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::stream::Detached;
@@ -41,6 +41,7 @@ use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
 use crate::stats::slow::Thresholds;
 use crate::stats::sums::{MOST_TRACKED, Room};
+use crate::stats::values::Keep;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -340,8 +341,19 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
         let ledger = Ledger::new(room, slow_thresholds(config));
         let ledger = ledger.watching(sayings, detection);
         let ledger = ledger.tracing(traces.then(Arc::default));
+        ledger.keeping.set(kept_values(config));
         Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
+}
+
+/// What is kept of the values of single calls.
+#[must_use]
+pub fn kept_values(config: &Config) -> Keep {
+    match config.samples.params {
+        KeepParams::Off => Keep::Nothing,
+        KeepParams::Hash => Keep::Hash,
+        KeepParams::Full => Keep::All,
+    }
 }
 
 fn ignored(rules: &[IgnoreRule]) -> Ignored {
@@ -360,7 +372,7 @@ fn ignored(rules: &[IgnoreRule]) -> Ignored {
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
     let (database, user) = (&*pool.key.database, &*pool.key.user);
     let owner = Owner { database: database.into(), user: user.into() };
-    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), ledger.seed))
 }
 
 #[cfg(test)]

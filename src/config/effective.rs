@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::settings::{Database, PinPolicy, PoolMode, ServerReset, Unreadable, User};
+use super::choices::{PinPolicy, PoolMode, ServerReset, Unreadable};
+use super::settings::{Database, User};
 use super::statements::StripComments;
 use super::{Config, FALLBACK};
 
