@@ -50,6 +50,9 @@ pub(super) enum Problem {
     /// There is no such finding.
     #[error("there is no candidate \"{0}\"; /nplusone lists them")]
     NoFinding(String),
+    /// There is no such client.
+    #[error("there is no client \"{0}\"; /clients lists them")]
+    NoClient(String),
     /// Statements are not counted.
     #[error("statements are not counted: query_stats is off")]
     NotCounted,
@@ -133,6 +136,7 @@ impl Problem {
             | Self::NoFingerprint(_)
             | Self::NoRoute(_)
             | Self::NoFinding(_)
+            | Self::NoClient(_)
             | Self::NotCounted
             | Self::MetricsOnly => StatusCode::NOT_FOUND,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,

@@ -17,7 +17,7 @@ use super::alike::Alike;
 use super::explain::{Errand, ErrandError};
 use super::key::CancelKeys;
 use super::logins::{LoginPlace, Logins};
-use super::look::{SeenClients, Tally, Wanted};
+use super::look::{SeenClient, SeenClients, Tally, Wanted};
 use super::record::ClientRecord;
 use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
@@ -117,6 +117,8 @@ pub enum Command {
     Meters(Arc<[Arc<Pool>]>, oneshot::Sender<Vec<(Arc<Pool>, Meter)>>),
     /// Tell of some clients.
     Clients(Wanted, oneshot::Sender<SeenClients>),
+    /// End the client with this number, if it is here, and tell who it was.
+    End(u64, oneshot::Sender<Option<SeenClient>>),
     /// Tell the `search_path` of the client with this number, if there is one and it has set any.
     SearchPath(u64, oneshot::Sender<Option<Box<str>>>),
     /// Ask Postgres for a plan.
