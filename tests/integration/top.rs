@@ -36,12 +36,17 @@ impl Terminal {
 
     /// The same, and another command after it.
     fn open_then(world: &World, arguments: &[&str], after: &str) -> Terminal {
+        Terminal::run(world, arguments, ["", after])
+    }
+
+    /// The same, with a command before and one after it.
+    fn run(world: &World, arguments: &[&str], [before, after]: [&str; 2]) -> Terminal {
         let folder = TempDir::new();
         let typed = top(&url(world), arguments);
         let words: Vec<_> = typed.get_args().map(|word| word.to_str().unwrap()).collect();
         let pid = folder.path().join("pid");
         let line = format!(
-            "stty rows 24 cols 90; sh -c 'echo $$ > {}; exec {} {}'{after}",
+            "stty rows 24 cols 90; {before} sh -c 'echo $$ > {}; exec {} {}'{after}",
             pid.display(),
             program().display(),
             words.join(" ")
@@ -120,6 +125,36 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
         let shown = terminal.shown();
         assert!(shown.contains("\x1b[?1049l") && shown.contains("\x1b[?25h"), "{shown:?}");
         assert!(shown.contains(" icanon ") && shown.contains(" echo "), "{shown:?}");
+    }
+}
+
+/// Processor time of a process, in hundredths of a second; none: it has ended.
+fn processor_time(pid: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<_> = rest.split(' ').collect();
+    // A zombie has ended; somebody else is to be told.
+    (fields[0] != "Z").then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+#[test]
+fn it_ends_with_its_terminal_even_where_hangups_are_ignored() {
+    let world = Scenario::new().start();
+    for before in ["", "trap '' HUP;"] {
+        let mut terminal = Terminal::run(&world, &["--interval", "0.1"], [before, ""]);
+        terminal.wait_for(STATUS);
+        let pid = std::fs::read_to_string(terminal.folder.path().join("pid")).unwrap();
+        let pid = pid.trim();
+        let spent = processor_time(pid).expect("it runs");
+        // The other end of the terminal goes with it.
+        terminal.child.kill().unwrap();
+        wait_for(PATIENCE, "its end", || match processor_time(pid) {
+            None => Ok(()),
+            Some(now) => {
+                assert!(now - spent < 500, "{before}: five seconds of processor time");
+                Err(format!("{before}: it runs"))
+            }
+        });
     }
 }
 
