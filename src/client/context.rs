@@ -77,6 +77,8 @@ pub struct Shared {
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
     /// What statements did, if that is counted.
     pub ledger: Option<Arc<Ledger>>,
+    /// Requests that OpenTelemetry's collector did not take.
+    pub otel_failures: Arc<AtomicU64>,
     /// How many connections each worker has.
     pub loads: Vec<AtomicUsize>,
     next_client: AtomicU64,
@@ -179,6 +181,7 @@ impl Shared {
             logins: Arc::default(),
             wrong_keys: WrongKeys::default(),
             ledger,
+            otel_failures: Arc::default(),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
