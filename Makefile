@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 # `test` goes from what is quick to what is slow.
 .NOTPARALLEL:
-.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 fuzz soak bench bench-floods bench-gate bench-stats
+.PHONY: help build demo test test-deps lint lint-scripts lint-packaging deny unit integration clients test-pg18 fuzz soak bench bench-floods bench-gate bench-stats bench-pages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
@@ -69,3 +69,6 @@ bench-gate: ## whether fingerprints are as quick as they must be (release build)
 
 bench-stats: ## what counting statements costs; a million shapes of texts in a minute (ARGS=throughput or flood)
 	@scripts/bench-stats.sh $(ARGS)
+
+bench-pages: ## how long each page of the HTTP API takes with 5,000 statements and 10,000 clients
+	@scripts/bench-pages.sh

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Sources};
-use crate::client::context::{Command, Shared, slow_thresholds, usual_secret};
+use crate::client::context::{Command, Shared, kept_values, slow_thresholds, usual_secret};
 use crate::config::Config;
 use crate::control::accounts;
 use crate::control::census::Census;
@@ -184,6 +184,7 @@ impl App {
         self.shared.lookups.retain(|name| new.auth_query(name).is_some());
         if let Some(ledger) = &self.shared.ledger {
             ledger.look_for_slow(slow_thresholds(&new));
+            ledger.keeping.set(kept_values(&new));
         }
         self.shared.decoy.pretend(usual_secret(&new));
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));

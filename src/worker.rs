@@ -152,6 +152,7 @@ fn obey(context: &Rc<WorkerContext>, command: Command) {
         Command::Tally(answer) => drop(answer.send(context.tally())),
         Command::Meters(pools, answer) => drop(answer.send(context.meters(&pools))),
         Command::Clients(wanted, answer) => drop(answer.send(context.seen_clients(wanted))),
+        Command::End(client, answer) => drop(answer.send(context.end(client))),
         Command::SearchPath(client, answer) => drop(answer.send(context.search_path_of(client))),
         Command::Explain(errand, answer) => {
             drop(spawn_local(explain::run(Rc::clone(context), *errand, answer)));

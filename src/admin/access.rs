@@ -1,9 +1,12 @@
 //! Who may use the API: tokens compared with their hashes, and addresses that show wrong ones.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -56,6 +59,26 @@ pub(super) enum Caller {
     },
     /// Nobody that is known: sees what probes must.
     Stranger,
+}
+
+/// May whoever asks see values that clients sent? Constants in a plan are such, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// No.
+    #[default]
+    NoValues,
+    /// Yes: it may do everything else, too.
+    Values,
+}
+
+impl<S: Sync> FromRequestParts<S> for Sight {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Caller>();
+        let may = caller.is_some_and(|caller| caller.may(Role::Admin));
+        Ok(if may { Self::Values } else { Self::NoValues })
+    }
 }
 
 /// Why a request is not let in.

@@ -17,13 +17,16 @@ use tracing::info;
 use super::Sources;
 use super::access::Caller;
 use super::answer::answer;
+use super::format::Format;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::queries::{ledger, read, wanted};
 use super::views::plan::PlanView;
 use super::views::selection::OwnerSelection;
-use crate::control::explain::{ExplainError, Explained, Target};
+use crate::control::explain::ExplainError;
+use crate::control::explained::{Explained, Target};
 use crate::plan::text::Columns;
+use crate::server::explain::Run;
 use crate::sql::fingerprint::Fingerprint;
 use crate::stats::ledger::Ledger;
 use crate::stats::record::Owner;
@@ -44,9 +47,44 @@ pub(super) struct Wanted {
     user: Option<String>,
     /// The schemas to look names up in, instead of those of the client that ran it: `tenant_1, public`.
     search_path: Option<String>,
+    /// Without values, or with those of a single call that `samples.params = "full"` keeps; `analyze` runs the
+    /// statement, too, where `explain_analyze` says that it may.
+    #[serde(default)]
+    mode: ModeWord,
+    /// `text`, `json` or `html`, in place of what `Accept` says.
+    format: Option<FormatWord>,
     /// Whether the text shows the columns that each node gives.
     #[serde(default)]
     verbose: bool,
+}
+
+/// For which values.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ModeWord {
+    #[default]
+    Generic,
+    Sample,
+    Analyze,
+}
+
+/// In which form the plan is shown.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum FormatWord {
+    Text,
+    Json,
+    Html,
+}
+
+impl From<FormatWord> for Format {
+    fn from(word: FormatWord) -> Self {
+        match word {
+            FormatWord::Text => Self::Text,
+            FormatWord::Json => Self::Json,
+            FormatWord::Html => Self::Html,
+        }
+    }
 }
 
 async fn explain(
@@ -73,17 +111,23 @@ async fn explain(
     let asking = tokio::spawn(async move {
         let began = Instant::now();
         let what = (target.about.fingerprint, Arc::clone(&target.owner));
-        let explained = explainer.explain(target, path.as_deref()).await;
+        let path = path.as_deref();
+        let explained = match request.mode {
+            ModeWord::Generic => explainer.explain(target, path).await,
+            ModeWord::Sample => explainer.explain_call(target, path, Run::No).await,
+            ModeWord::Analyze => explainer.explain_call(target, path, Run::Analyze).await,
+        };
         log(&caller, (what.0, &what.1), &explained, began);
         explained
     });
+    let format = request.format.map_or(asked.format, Format::from);
     let explained = match asking.await.unwrap_or(Err(ExplainError::Silent)) {
         Ok(explained) => explained,
-        Err(error) => return Problem::from(error).answer(asked.format),
+        Err(error) => return Problem::from(error).answer(format),
     };
     let (_, eras) = sources.explainer.known(about.fingerprint, (*owner).clone());
     let columns = if request.verbose { Columns::Shown } else { Columns::Hidden };
-    answer(StatusCode::OK, &PlanView::new(&explained, eras, columns), asked.format)
+    answer(StatusCode::OK, &PlanView::new(&explained, eras, columns), format)
 }
 
 /// Every EXPLAIN leaves a line: who, what, and how long it took.

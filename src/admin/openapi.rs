@@ -9,7 +9,7 @@ use super::explain;
 use super::parameters::{NoParameters, Parameters};
 use super::queries::{Reset, Sql};
 use super::routes::{ACTIONS, ENDPOINTS};
-use super::views::clients::{self, ClientsView};
+use super::views::clients::{self, ClientsView, EndedView};
 use super::views::compat::CompatView;
 use super::views::dashboard::{Dashboard, Shown};
 use super::views::databases::DatabasesView;
@@ -56,9 +56,10 @@ const PAGES: [Known; 19] = [
 ];
 
 /// What is sent with POST, and what comes back.
-const BODIES: [(&str, Make, Make); 4] = [
+const BODIES: [(&str, Make, Make); 5] = [
     ("/queries/{fingerprint}/explain", of::<explain::Wanted>, of::<PlanView>),
     ("/queries/reset", of::<Reset>, of::<ForgottenView>),
+    ("/clients/{id}/end", of::<Map<String, Value>>, of::<EndedView>),
     ("/nplusone/{id}/ignore", of::<Map<String, Value>>, of::<IgnoredView>),
     ("/fingerprint", of::<Sql>, of::<FingerprintsView>),
 ];

@@ -50,6 +50,9 @@ pub(super) enum Problem {
     /// There is no such finding.
     #[error("there is no candidate \"{0}\"; /nplusone lists them")]
     NoFinding(String),
+    /// There is no such client.
+    #[error("there is no client \"{0}\"; /clients lists them")]
+    NoClient(String),
     /// Statements are not counted.
     #[error("statements are not counted: query_stats is off")]
     NotCounted,
@@ -133,6 +136,7 @@ impl Problem {
             | Self::NoFingerprint(_)
             | Self::NoRoute(_)
             | Self::NoFinding(_)
+            | Self::NoClient(_)
             | Self::NotCounted
             | Self::MetricsOnly => StatusCode::NOT_FOUND,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
@@ -192,9 +196,12 @@ impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
         let (status, again) = match &error {
             ExplainError::Off => (StatusCode::NOT_FOUND, 0),
+            ExplainError::AnalyzeOff => (StatusCode::FORBIDDEN, 0),
             ExplainError::Running => (StatusCode::TOO_MANY_REQUESTS, 1),
             ExplainError::TooOften(wait) => (StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1),
-            ExplainError::Errand(ErrandError::Busy) => (StatusCode::CONFLICT, 0),
+            ExplainError::NoSample | ExplainError::Errand(ErrandError::Busy) => {
+                (StatusCode::CONFLICT, 0)
+            }
             ExplainError::Errand(
                 ErrandError::NoServer(_) | ErrandError::Lost(_) | ErrandError::Late,
             )
@@ -202,6 +209,8 @@ impl From<ExplainError> for Problem {
             | ExplainError::Silent => (StatusCode::SERVICE_UNAVAILABLE, 0),
             ExplainError::NoPlan(_)
             | ExplainError::Incomplete
+            | ExplainError::NotRun(_)
+            | ExplainError::Unwritable
             | ExplainError::Refused { .. }
             | ExplainError::Unreadable => (StatusCode::UNPROCESSABLE_ENTITY, 0),
         };

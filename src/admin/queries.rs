@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Sources;
+use super::access::Sight;
 use super::answer::{View, answer};
 use super::follow::{Data, Followers, Pace};
 use super::format::Format;
@@ -59,14 +60,19 @@ async fn queries(State(sources): Source, asked: Asked<Selection>) -> Response {
     answered(view(), asked.format)
 }
 
-async fn query(State(sources): Source, Path(text): Path<String>, asked: Asked<One>) -> Response {
+async fn query(
+    State(sources): Source,
+    sight: Sight,
+    Path(text): Path<String>,
+    asked: Asked<One>,
+) -> Response {
     let view = || {
         let fingerprint = wanted(&text)?;
         let view = QueryView::new(ledger(&sources)?, fingerprint, &asked.parameters)?;
         if view.is_empty() {
             return Err(Problem::NoFingerprint(text.clone()));
         }
-        Ok(view.with_plans(|owner| KnownPlan::of(&sources.explainer, fingerprint, owner)))
+        Ok(view.with_plans(|owner| KnownPlan::of(&sources.explainer, fingerprint, owner, sight)))
     };
     answered(view(), asked.format)
 }
@@ -85,11 +91,12 @@ async fn histogram(
 
 async fn samples(
     State(sources): Source,
+    sight: Sight,
     Path(text): Path<String>,
     asked: Asked<samples::Wanted>,
 ) -> Response {
     let view = || {
-        let view = SamplesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters);
+        let view = SamplesView::of(ledger(&sources)?, wanted(&text)?, &asked.parameters, sight);
         view.ok_or_else(|| Problem::NoFingerprint(text.clone()))
     };
     answered(view(), asked.format)
@@ -106,6 +113,7 @@ fn answered(view: Result<impl View, Problem>, format: Format) -> Response {
 async fn slow(
     State(sources): Source,
     Extension(followers): Extension<Followers>,
+    sight: Sight,
     headers: HeaderMap,
     asked: Asked<slow::Selection>,
 ) -> Response {
@@ -115,14 +123,16 @@ async fn slow(
         let for_program = accept.is_some_and(|accept| accept.contains("text/event-stream"));
         let is_json = asked.format == Format::Json || for_program;
         let data = if is_json { Data::Json } else { Data::Line };
-        let follow = |_| followers.follow(&sources, asked.parameters, data, Pace::default());
+        let selection = asked.parameters.seen_with(sight);
+        let follow = |_| followers.follow(&sources, selection, data, Pace::default());
         return ledger(&sources)
             .and_then(follow)
             .unwrap_or_else(|problem| problem.answer(asked.format));
     }
     match ledger(&sources) {
         Ok(ledger) => {
-            answer(StatusCode::OK, &SlowView::new(ledger, &asked.parameters), asked.format)
+            let selection = asked.parameters.seen_with(sight);
+            answer(StatusCode::OK, &SlowView::new(ledger, &selection), asked.format)
         }
         Err(problem) => problem.answer(asked.format),
     }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::Sources;
 use super::access::Caller;
@@ -21,8 +21,8 @@ use super::metrics;
 use super::parameters::{Asked, NoParameters};
 use super::problem::Problem;
 use super::process;
-use super::queries;
-use super::views::clients::{self, ClientsView, WITH_SERVER};
+use super::queries::{self, is_json};
+use super::views::clients::{self, ClientsView, EndedView, WITH_SERVER};
 use super::views::compat::CompatView;
 use super::views::dashboard::{Dashboard, Shown, TOP_FINDINGS, TOP_ROUTES};
 use super::views::databases::DatabasesView;
@@ -65,7 +65,7 @@ pub(super) const ENDPOINTS: [(&str, &str); 21] = [
 ];
 
 /// What is sent with POST, and what it does.
-pub(super) const ACTIONS: [(&str, &str); 4] = [
+pub(super) const ACTIONS: [(&str, &str); 5] = [
     (
         "/queries/reset",
         "forgets statements, routes, candidates and pauses: all, or of a `fingerprint`, `db`, `user`",
@@ -74,6 +74,7 @@ pub(super) const ACTIONS: [(&str, &str); 4] = [
         "/queries/{fingerprint}/explain",
         "asks Postgres how it would run a statement, without running it",
     ),
+    ("/clients/{id}/end", "ends a client: it is told 57P01, its server is cleaned"),
     ("/nplusone/{id}/ignore", "lists a candidate no more, until the program ends"),
     ("/fingerprint", "gives hash and text of each statement in `sql`"),
 ];
@@ -90,6 +91,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/pools", get(pools))
         .route("/pools/{database}/{user}", get(pool))
         .route("/clients", get(clients))
+        .route("/clients/{id}/end", post(end_client))
         .route("/servers", get(servers))
         .route("/databases", get(databases))
         .route("/compat", get(compat))
@@ -175,6 +177,23 @@ async fn clients(State(sources): Source, asked: Asked<clients::Selection>) -> Re
     answer(StatusCode::OK, &ClientsView::new(seen, asked.parameters, silent), asked.format)
 }
 
+async fn end_client(
+    State(sources): Source,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    asked: Asked<NoParameters>,
+) -> Response {
+    if let Err(problem) = is_json(&headers) {
+        return problem.answer(asked.format);
+    }
+    let Ok(number) = id.parse() else { return Problem::NoClient(id).answer(asked.format) };
+    match sources.census.end(number).await {
+        (Some(client), _) => answer(StatusCode::OK, &EndedView::from(client), asked.format),
+        (None, silent) if !silent.is_empty() => Problem::Silent(silent).answer(asked.format),
+        (None, _) => Problem::NoClient(id).answer(asked.format),
+    }
+}
+
 async fn servers(State(sources): Source, asked: Asked<NoParameters>) -> Response {
     // As many as there are servers, which the pools bound.
     let wanted = Wanted { phases: WITH_SERVER, limit: usize::MAX };
@@ -235,7 +254,9 @@ async fn no_method(request: Request) -> Response {
     let given_path = request.uri().path();
     let ignores = given_path.starts_with("/nplusone/");
     let explains = given_path.starts_with("/queries/") && given_path.ends_with("/explain");
-    let is_action = ignores || explains || ACTIONS.iter().any(|(path, _)| *path == given_path);
+    let ends = given_path.starts_with("/clients/");
+    let is_action =
+        ignores || explains || ends || ACTIONS.iter().any(|(path, _)| *path == given_path);
     let allowed = if is_action { "POST" } else { "GET" };
     Problem::Method { given, allowed }.answer(Format::accepted(request.headers()))
 }

@@ -80,7 +80,8 @@ impl Site {
                         Command::Clients(wanted, answer) => {
                             drop(answer.send(asked.seen_clients(wanted)));
                         }
-                        Command::SearchPath(..)
+                        Command::End(..)
+                        | Command::SearchPath(..)
                         | Command::Explain(..)
                         | Command::Accept(..)
                         | Command::Cancel { .. }

@@ -408,7 +408,7 @@ impl Session {
                 Step::Over(End::Kicked(kick))
             }
             (Kick::IdleTransaction | Kick::Transaction, State::Active(_))
-            | (Kick::ShutdownNow, _) => Step::Over(End::Kicked(kick)),
+            | (Kick::ShutdownNow | Kick::Ended, _) => Step::Over(End::Kicked(kick)),
             // Too late: the client has moved on.
             (
                 Kick::Cancel

@@ -18,14 +18,14 @@ use super::alike::Alike;
 use super::explain::{Errand, ErrandError};
 use super::key::CancelKeys;
 use super::logins::{LoginPlace, Logins};
-use super::look::{SeenClients, Tally, Wanted};
+use super::look::{SeenClient, SeenClients, Tally, Wanted};
 use super::proofs::Proofs;
 use super::record::ClientRecord;
 use super::wrong_keys::WrongKeys;
 use crate::auth::SecretKind;
 use crate::auth::mock::Decoy;
 use crate::auth::verifier::VerifierCache;
-use crate::config::{Config, Database, FALLBACK, IgnoreRule};
+use crate::config::{Config, Database, FALLBACK, IgnoreRule, KeepParams};
 use crate::lookup::Lookups;
 use crate::net::address::ClientAddress;
 use crate::net::listen::Listener;
@@ -44,6 +44,7 @@ use crate::stats::record::Owner;
 use crate::stats::said::Sayings;
 use crate::stats::slow::Thresholds;
 use crate::stats::sums::{MOST_TRACKED, Room};
+use crate::stats::values::Keep;
 
 /// Passwords that Postgres accepted and that are believed for a while.
 const REMEMBERED_PASSWORDS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
@@ -76,6 +77,8 @@ pub struct Shared {
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
     /// What statements did, if that is counted.
     pub ledger: Option<Arc<Ledger>>,
+    /// Requests that OpenTelemetry's collector did not take.
+    pub otel_failures: Arc<AtomicU64>,
     /// How many connections each worker has.
     pub loads: Vec<AtomicUsize>,
     next_client: AtomicU64,
@@ -120,6 +123,8 @@ pub enum Command {
     Meters(Arc<[Arc<Pool>]>, oneshot::Sender<Vec<(Arc<Pool>, Meter)>>),
     /// Tell of some clients.
     Clients(Wanted, oneshot::Sender<SeenClients>),
+    /// End the client with this number, if it is here, and tell who it was.
+    End(u64, oneshot::Sender<Option<SeenClient>>),
     /// Tell the `search_path` of the client with this number, if there is one and it has set any.
     SearchPath(u64, oneshot::Sender<Option<Box<str>>>),
     /// Ask Postgres for a plan.
@@ -180,6 +185,7 @@ impl Shared {
             logins: Arc::default(),
             wrong_keys: WrongKeys::default(),
             ledger,
+            otel_failures: Arc::default(),
             loads: workers.iter().map(|_| AtomicUsize::new(0)).collect(),
             workers,
             next_client: AtomicU64::new(1),
@@ -344,8 +350,19 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
         let ledger = Ledger::new(room, slow_thresholds(config));
         let ledger = ledger.watching(sayings, detection);
         let ledger = ledger.tracing(traces.then(Arc::default));
+        ledger.keeping.set(kept_values(config));
         Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
+}
+
+/// What is kept of the values of single calls.
+#[must_use]
+pub fn kept_values(config: &Config) -> Keep {
+    match config.samples.params {
+        KeepParams::Off => Keep::Nothing,
+        KeepParams::Hash => Keep::Hash,
+        KeepParams::Full => Keep::All,
+    }
 }
 
 fn ignored(rules: &[IgnoreRule]) -> Ignored {
@@ -364,7 +381,7 @@ fn ignored(rules: &[IgnoreRule]) -> Ignored {
 fn query_log(pool: &Pool, ledger: &Arc<Ledger>) -> Rc<QueryLog> {
     let (database, user) = (&*pool.key.database, &*pool.key.user);
     let owner = Owner { database: database.into(), user: user.into() };
-    Rc::new(QueryLog::new(owner, Arc::clone(ledger), rand::random()))
+    Rc::new(QueryLog::new(owner, Arc::clone(ledger), ledger.seed))
 }
 
 #[cfg(test)]

@@ -94,7 +94,9 @@ async fn ask(
     match asked {
         Ok(Ok(reply)) => {
             let connection = server.connection();
-            if connection.is_reusable() && connection.is_clean() {
+            // Indexes that are not there stay with the session.
+            let tried = matches!(&reply, Reply::Planned(planned) if !planned.what_if.is_empty());
+            if connection.is_reusable() && connection.is_clean() && !tried {
                 server.give_back(Instant::now());
             } else {
                 server.discard();

@@ -64,6 +64,7 @@ pub(super) fn report(end: &End) -> Option<Report<'_>> {
             Kick::Transaction => Report::TransactionTimeout,
             Kick::Shutdown | Kick::ShutdownNow => Report::Shutdown,
             Kick::DatabaseGone => Report::DatabaseGone,
+            Kick::Ended => Report::Ended,
             Kick::QueryWait => Report::QueryWaitTimeout,
             Kick::Cancel => Report::Cancelled,
             Kick::QueryTimeout => Report::QueryTimeout,

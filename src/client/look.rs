@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::WorkerContext;
-use super::record::{ClientRecord, Phase};
+use super::record::{ClientRecord, Kick, Phase};
 use crate::net::address::ClientAddress;
 use crate::pool::shared::Pool;
 use crate::sql::feature::Features;
@@ -163,6 +163,16 @@ impl WorkerContext {
         }
         let seen = chosen.into_iter().map(|client| self.look_at(client, now));
         SeenClients { clients: seen.collect(), matching }
+    }
+
+    /// Ends the client with this number; gives what it did, if it is here.
+    #[must_use]
+    pub fn end(&self, client: u64) -> Option<SeenClient> {
+        let clients = self.clients.borrow();
+        let (_, record) = clients.iter().find(|(_, record)| record.id == client)?;
+        let seen = self.look_at(record, self.nanos(Instant::now()));
+        record.kick(Kick::Ended);
+        Some(seen)
     }
 
     /// The `search_path` of the client with this number, if it is here and has one of its own.

@@ -48,6 +48,8 @@ pub enum Kick {
     Shutdown,
     /// The database is gone from the configuration: end at the next boundary.
     DatabaseGone,
+    /// End now, because somebody asked for it.
+    Ended,
     /// End now, because the program does.
     ShutdownNow,
 }
@@ -88,6 +90,7 @@ impl std::fmt::Display for Kick {
             Self::Transaction => "transaction_timeout",
             Self::Shutdown => "the pooler is shutting down",
             Self::DatabaseGone => "the configuration of the database has changed",
+            Self::Ended => "ended by POST /clients/ID/end",
             Self::ShutdownNow => "the pooler is shutting down at once",
         })
     }

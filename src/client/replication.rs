@@ -133,7 +133,7 @@ impl ReplicationSession {
         let mut buffers = context.buffers.borrow_mut();
         for _ in 0..TURN {
             match self.ending {
-                Some(kick @ Kick::ShutdownNow) => return over(End::Kicked(kick)),
+                Some(kick @ (Kick::ShutdownNow | Kick::Ended)) => return over(End::Kicked(kick)),
                 Some(kick) if self.told.is_here() => return over(End::Kicked(kick)),
                 Some(_) | None => {}
             }
@@ -157,7 +157,7 @@ impl ReplicationSession {
                 self.server.pool().wear.count_cancel();
                 spawn_local(async move { cancels.send(key, in_flight).await });
             }
-            Kick::Shutdown | Kick::DatabaseGone | Kick::ShutdownNow => {
+            Kick::Shutdown | Kick::DatabaseGone | Kick::Ended | Kick::ShutdownNow => {
                 self.ending = self.ending.max(Some(kick));
             }
             // Replication has no transactions of the pooler's, and no end of its own.

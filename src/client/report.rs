@@ -90,6 +90,8 @@ pub enum Report<'a> {
     Shutdown,
     /// The database was taken out of the configuration.
     DatabaseGone,
+    /// An administrator ended the client.
+    Ended,
     /// The client broke the protocol.
     Violation(&'a Violation),
     /// The client began a transaction in statement mode.
@@ -137,6 +139,7 @@ impl Report<'_> {
             Self::ClientIdleTimeout => "client_idle_timeout",
             Self::Shutdown => "shutdown",
             Self::DatabaseGone => "database_gone",
+            Self::Ended => "ended",
             Self::Violation(_) => "protocol_violation",
             Self::TransactionBlock => "transaction_block",
             Self::ServerGone => "server_gone",
@@ -182,6 +185,10 @@ impl Report<'_> {
             Self::DatabaseGone => fatal(
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection because the pooler's configuration of the database has changed",
+            ),
+            Self::Ended => fatal(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
             ),
             Self::Violation(violation) => violated(violation),
             Self::TransactionBlock => fatal(

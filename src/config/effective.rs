@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::reset::ServerReset;
-use super::settings::{Database, PinPolicy, PoolMode, Unreadable, User};
+use super::choices::{PinPolicy, PoolMode, ServerReset, Unreadable};
+use super::settings::{Database, User};
 use super::statements::StripComments;
 use super::{Config, FALLBACK};
 

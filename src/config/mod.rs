@@ -6,6 +6,7 @@
 //! A key is declared once, in `settings`: its type, default and sentence. The reader, `pooler check` and the test of
 //! `pooler.toml.example` are made from that.
 
+mod choices;
 mod effective;
 mod endpoint;
 mod fault;
@@ -17,7 +18,6 @@ mod layers;
 mod otel;
 mod passwords;
 mod render;
-mod reset;
 mod resolve;
 mod secret_text;
 mod settings;
@@ -36,21 +36,20 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use choices::{AuthType, LogFormat, PinPolicy, PoolMode, ServerReset, Unreadable};
 pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits, SessionRules};
 pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
 pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
 pub use otel::{OtlpEndpoint, OtlpProtocol, Scheme, otlp_headers};
-pub use reset::ServerReset;
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
-    Admin, AuthSettings, AuthType, Database, General, Limits, Listen, Log, LogFormat, Metrics,
-    Otel, PinPolicy, PoolDefaults, PoolMode, ServerSettings, TABLES, Timeouts, Tls, Token,
-    Unreadable, User,
+    Admin, AuthSettings, Database, General, Limits, Listen, Log, Metrics, Otel, PoolDefaults,
+    Samples, ServerSettings, TABLES, Timeouts, Tls, Token, User,
 };
 pub use shape::quoted;
-pub use statements::{IgnoreRule, StripComments};
+pub use statements::{IgnoreRule, KeepParams, StripComments};
 pub use table::Table;
 pub use tls::{ServerTls, SslMode, SslNegotiation, TlsProtocols};
 pub use token::{AdminPages, Role, TokenHash};
@@ -77,6 +76,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[metrics]`: what Prometheus sees beside the numbers of pools.
     pub metrics: Metrics,
+    /// `[samples]`: what is kept of single calls.
+    pub samples: Samples,
     /// `[otel]`: what is sent to OpenTelemetry's collector.
     pub otel: Otel,
     /// `[tokens.NAME]` by name: who may use the HTTP API.

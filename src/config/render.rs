@@ -32,6 +32,7 @@ impl Config {
             show("tls".to_owned(), &self.tls),
             show("admin".to_owned(), &self.admin),
             show("metrics".to_owned(), &self.metrics),
+            show("samples".to_owned(), &self.samples),
             show("otel".to_owned(), &self.otel),
             show("log".to_owned(), &self.log),
             show("general".to_owned(), &self.general),

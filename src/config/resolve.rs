@@ -6,13 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use config::{Value, ValueKind};
 
 use super::Config;
+use super::choices::AuthType;
 use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
 use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
 use super::otel::check_headers;
 use super::passwords::{Sources, fetch};
-use super::settings::{AuthType, Database, Listen, User};
+use super::settings::{Database, Listen, User};
 use super::shape::quoted;
 use super::table::{Scope, Settings};
 use super::tls::{SslMode, SslNegotiation};
@@ -61,6 +62,7 @@ impl Draft {
             tls: self.one("tls"),
             admin: self.one("admin"),
             metrics: self.one("metrics"),
+            samples: self.one("samples"),
             otel: self.one("otel"),
             tokens: self.many("tokens"),
             log: self.one("log"),

@@ -6,19 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::{AuthType, LogFormat, PinPolicy, PoolMode, ServerReset, Unreadable};
 use super::endpoint::{
     AdminAddresses, FileMode, FilePath, Host, HostName, ListenAddresses, SocketFolder,
 };
 use super::key::Preset::{Flag, Text, Unset, Whole};
 use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
-    Secret, Span, Sql, Switch, TIMEOUT, Timeout, Word, Zero,
+    Secret, Span, Sql, Switch, TIMEOUT, Timeout, Zero,
 };
 use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
-use super::reset::ServerReset;
 use super::secret_text::SecretText;
 use super::size::Size;
-use super::statements::{IgnoreRule, IgnoreRules, StripComments, TagKeys};
+use super::statements::{IgnoreRule, IgnoreRules, KeepParams, StripComments, TagKeys};
 use super::table::settings;
 use super::tls::{SslMode, SslNegotiation, TlsProtocols};
 use super::token::{AdminPages, Role, Sha256Hash, TokenHash};
@@ -203,6 +203,8 @@ settings! {
         explain: bool = Flag(true) => Switch, Live;
         /// Whether a statement that takes as long as log_slow_statements is explained by itself, at most once in ten minutes and four of them a minute.
         explain_auto: bool = Flag(false) => Switch, Live;
+        /// Whether a SELECT may also be run to see what its plan does (EXPLAIN ANALYZE), with the values of a call that samples.params = "full" has kept. It needs explain.
+        explain_analyze: bool = Flag(false) => Switch, Live;
     }
 
     /// A token for the admin API by the name of who has it; `pooler token` makes one. As soon as there is any, every page but /healthz and /readyz needs one.
@@ -217,6 +219,12 @@ settings! {
     "metrics" => Metrics {
         /// How many statements have numbers of their own, those that take the most time; the rest is one sum. Up to twice as many are shown, since none goes for an hour. It needs query_stats.
         fingerprints: u32 = Whole(0) => Count { low: 0, high: MAX_FINGERPRINTS }, Restart;
+    }
+
+    /// What is kept of single calls, for /queries/FINGERPRINT/samples and /slow.
+    "samples" => Samples {
+        /// What is kept of their values: off (nothing), hash (which calls had the same) or full (they themselves, up to 2 kB of each call, shown to the role admin only). It needs query_stats.
+        params: KeepParams = Text("off") => OneOf::words(), Live;
     }
 
     /// OpenTelemetry: numbers, and spans of statements that belong to a trace, to a collector that speaks OTLP.
@@ -348,109 +356,6 @@ settings! {
     }
 }
 
-/// When a server goes back to its pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PoolMode {
-    /// After each transaction.
-    Transaction,
-    /// When its client leaves.
-    Session,
-    /// After each statement; a transaction of several ends the client's session.
-    Statement,
-}
-
-/// May a client keep its server for state that no other server has?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinPolicy {
-    /// Yes, as long as the state lasts.
-    Allow,
-    /// No: what makes such state is an error.
-    Reject,
-}
-
-/// What becomes of a text whose effects on the session cannot be read?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It runs, and Postgres is asked what it left.
-    Allow,
-    /// It runs, and its client keeps the server until `DISCARD ALL`.
-    Pin,
-    /// It is an error.
-    Reject,
-}
-
-/// How clients prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthType {
-    /// Not at all.
-    Trust,
-    /// By the password in clear.
-    Plain,
-    /// By Postgres' old challenge.
-    Md5,
-    /// By SCRAM (RFC 7677).
-    ScramSha256,
-    /// By logging in to Postgres with the password in clear.
-    Passthrough,
-    /// By a certificate whose common name is the user.
-    Cert,
-    /// By the system user that runs the client.
-    Peer,
-    /// As the rules of a file say.
-    Hba,
-}
-
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
-
-impl AuthType {
-    /// The word for it in the configuration.
-    pub fn as_str(self) -> &'static str {
-        self.word()
-    }
-}
-
-impl Word for PoolMode {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("transaction", Self::Transaction),
-        ("session", Self::Session),
-        ("statement", Self::Statement),
-    ];
-}
-
-impl Word for PinPolicy {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("allow", Self::Allow), ("reject", Self::Reject)];
-}
-
-impl Word for Unreadable {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("allow", Self::Allow), ("pin", Self::Pin), ("reject", Self::Reject)];
-}
-
-impl Word for AuthType {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("trust", Self::Trust),
-        ("plain", Self::Plain),
-        ("md5", Self::Md5),
-        ("scram-sha-256", Self::ScramSha256),
-        ("passthrough", Self::Passthrough),
-        ("cert", Self::Cert),
-        ("peer", Self::Peer),
-        ("hba", Self::Hba),
-    ];
-}
-
-impl Word for LogFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
-}
-
 /// PgBouncer's default: a password that is not valid any more is none.
 const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin";
 
@@ -481,7 +386,3 @@ const MAX_TCP_KEEPCNT: u32 = 127;
 /// The socket option is a signed number of milliseconds (tcp(7)): 24 days fit.
 const USER_TIMEOUT: Timeout =
     Timeout { bare: BareUnit::Milliseconds, high: Duration::from_secs(24 * 24 * 3600), ..TIMEOUT };
-
-#[cfg(test)]
-#[path = "settings_tests.rs"]
-mod tests;

@@ -18,6 +18,23 @@ impl Word for StripComments {
     const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("tags", Self::Tags)];
 }
 
+/// What is kept of the values of single calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeepParams {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Which calls had the same.
+    Hash,
+    /// They themselves.
+    Full,
+}
+
+impl Word for KeepParams {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("hash", Self::Hash), ("full", Self::Full)];
+}
+
 /// Keys of tags, with commas; empty for none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TagKeys;

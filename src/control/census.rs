@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::client::context::{Command, Shared};
-use crate::client::look::{ClientCounts, SeenClients, Tally, Wanted};
+use crate::client::look::{ClientCounts, SeenClient, SeenClients, Tally, Wanted};
 use crate::pool::shared::{Pool, PoolKey};
 use crate::pool::slots::Counts;
 use crate::stats::meter::{ErrorClasses, Meter, Reasons, merge_errors};
@@ -157,6 +157,12 @@ impl Census {
             all.clients.extend(seen.clients);
         }
         (all, silent)
+    }
+
+    /// Ends a client, and tells who it was; `None`: no worker that answers has it.
+    pub async fn end(&self, client: u64) -> (Option<SeenClient>, Silent) {
+        let (answers, silent) = self.ask(|answer| Command::End(client, answer)).await;
+        (answers.into_iter().flatten().next(), silent)
     }
 
     /// All pools, sorted by name.

@@ -10,72 +10,28 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::plans::{Era, Key, MOST_ASKED, Plans, Turn};
+use super::explained::{Explained, Masked, SampledCall, Source, Target};
+use super::plans::{Era, MOST_ASKED, Plans, Turn};
 use crate::client::context::{Command, Shared};
 use crate::client::explain::{Errand, ErrandError};
-use crate::plan::hints::{Hint, Seen, hints};
-use crate::plan::node::Plan;
+use crate::plan::hints::{Hint, hints};
 use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
-use crate::server::explain::{Planned, Question, Reply};
+use crate::server::explain::{Mode, NotRun, Planned, Question, Reply, Run};
+use crate::server::what_if::WhatIf;
 use crate::sql::fingerprint::{Extent, Fingerprint};
+use crate::sql::kind::Kind;
 use crate::sql::plannable::{has_plan, typed};
-use crate::sql::query::About;
 use crate::stats::ledger::Ledger;
-use crate::stats::record::{Owner, Record};
+use crate::stats::record::Owner;
 use crate::stats::slow::Slow;
-use crate::stats::window::Window;
+use crate::stats::values::Call;
 
 /// How long a worker may take to say that it cannot, or to tell: longer than all limits of its own.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a worker may take to say which schemas a client uses.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
-
-/// A statement whose plan is wanted.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// What it is.
-    pub about: Arc<About>,
-    /// Whose it is.
-    pub owner: Arc<Owner>,
-    /// What it did so far.
-    pub seen: Seen,
-    /// The client that ran it last.
-    client: u64,
-}
-
-/// A plan, and what is known of it.
-#[derive(Debug)]
-pub struct Explained {
-    /// The statement.
-    pub target: Target,
-    /// What was planned.
-    pub source: Source,
-    /// The schemas that its names were looked up in, if not those of a fresh session.
-    pub search_path: Option<Box<str>>,
-    /// When.
-    pub taken: SystemTime,
-    /// How long that took, with the wait for a server.
-    pub took: Duration,
-    /// The plan as Postgres gave it.
-    pub json: String,
-    /// The same, read.
-    pub plan: Plan,
-    /// What tells it from other plans.
-    pub hash: u64,
-    /// What may be wrong with it.
-    pub hints: Vec<Hint>,
-}
-
-/// Which text was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The text that a client prepared, with the types it gave.
-    Prepared,
-    /// The normalised text, whose types Postgres finds.
-    Normalised,
-}
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +60,20 @@ pub enum ExplainError {
     /// The worker does not answer.
     #[error("the worker does not answer")]
     Silent,
+    /// No call is there whose values are kept.
+    #[error(
+        "no call of it is known with all of its values: samples.params = \"full\" keeps those of single calls, up to 2 kB of each"
+    )]
+    NoSample,
+    /// It may not be run.
+    #[error("explain_analyze is off: statements are not run")]
+    AnalyzeOff,
+    /// Only what reads is run.
+    #[error("it is not run: {0}")]
+    NotRun(NotRun),
+    /// Its values cannot be written as SQL.
+    #[error("its values are binary, of a type that is not known here")]
+    Unwritable,
     /// Postgres cannot plan it.
     #[error("Postgres cannot plan it: {message} ({code})")]
     Refused {
@@ -165,32 +135,6 @@ impl Drop for Turned<'_> {
     }
 }
 
-impl Target {
-    /// The statement of a record, if it is one.
-    #[must_use]
-    pub fn of(record: &Record) -> Option<Self> {
-        let good = record.calls - record.failed().min(record.calls);
-        let spread = record.spread(Window::All, record.last_seen);
-        let seen = Seen {
-            calls: good,
-            rows_per_call: if good > 0 { record.rows as f64 / good as f64 } else { 0.0 },
-            p50_micros: spread.quantile_micros(0.5),
-        };
-        let about = Arc::clone(record.about.as_ref()?);
-        Some(Self { about, owner: Arc::clone(&record.owner), seen, client: record.last_client })
-    }
-
-    /// A statement that no client has run yet.
-    #[cfg(test)]
-    pub(super) fn new(about: Arc<About>, owner: Arc<Owner>, seen: Seen) -> Self {
-        Self { about, owner, seen, client: 0 }
-    }
-
-    fn key(&self) -> Key {
-        (self.about.fingerprint, Arc::clone(&self.owner))
-    }
-}
-
 impl Explainer {
     /// Without plans.
     #[must_use]
@@ -198,8 +142,8 @@ impl Explainer {
         Arc::new(Self { shared, plans: Mutex::default(), fates: Default::default() })
     }
 
-    /// The plan of a statement: one that is at most a minute old, or a new one. `path`: the schemas to look names up
-    /// in, instead of those of the client that ran it. Cancel safe, but the worker goes on to the end of what it began,
+    /// The plan of a statement without values: one that is at most a minute old, or a new one. `path`: the schemas to
+    /// look names up in, instead of those of the client that ran it. Cancel safe, but the worker goes on to the end of what it began,
     /// and the next one of the database may begin meanwhile.
     ///
     /// # Errors
@@ -213,12 +157,26 @@ impl Explainer {
             self.count(Fate::Remembered);
             return Ok(known);
         }
-        let explained = self.ask(target, path).await;
-        self.count(match &explained {
-            Ok(_) => Fate::Planned,
-            Err(error) => error.fate(),
-        });
+        let explained = self.ask(target, path, None).await;
+        if let Ok(explained) = &explained {
+            let key = explained.target.key();
+            self.plans.lock().note(key, path, explained, Instant::now());
+        }
         explained
+    }
+
+    /// The plan for the values of a single call, always a new one; and what it did, if it is run. Cancel safe as
+    /// [`Self::explain`].
+    ///
+    /// # Errors
+    /// As [`ExplainError`] says.
+    pub async fn explain_call(
+        &self,
+        target: Target,
+        path: Option<&str>,
+        run: Run,
+    ) -> Result<Arc<Explained>, ExplainError> {
+        self.ask(target, path, Some(run)).await
     }
 
     /// The last plan of a statement, however old, and those it had, the newest first.
@@ -281,12 +239,28 @@ impl Explainer {
         }));
     }
 
+    /// Asks for a plan, and counts what becomes of it. `run`: for the values of a call.
     async fn ask(
         &self,
         target: Target,
         path: Option<&str>,
+        run: Option<Run>,
     ) -> Result<Arc<Explained>, ExplainError> {
-        if !self.shared.pools.config().admin.explain {
+        let explained = match self.check(&target, run) {
+            Ok(()) => self.plan(target, path, run).await,
+            Err(error) => Err(error),
+        };
+        self.count(match &explained {
+            Ok(_) => Fate::Planned,
+            Err(error) => error.fate(),
+        });
+        explained
+    }
+
+    /// May it be asked for at all?
+    fn check(&self, target: &Target, run: Option<Run>) -> Result<(), ExplainError> {
+        let config = self.shared.pools.config();
+        if !config.admin.explain {
             return Err(ExplainError::Off);
         }
         if !has_plan(target.about.text.as_bytes()) {
@@ -295,7 +269,23 @@ impl Explainer {
         if target.about.extent == Extent::Incomplete {
             return Err(ExplainError::Incomplete);
         }
-        let Owner { database, user } = &*target.owner;
+        match run {
+            Some(Run::Analyze) if !config.admin.explain_analyze => Err(ExplainError::AnalyzeOff),
+            Some(Run::Analyze) if target.about.kind != Kind::Select => {
+                Err(ExplainError::NotRun(NotRun::Writes))
+            }
+            Some(Run::Analyze | Run::No) | None => Ok(()),
+        }
+    }
+
+    async fn plan(
+        &self,
+        target: Target,
+        path: Option<&str>,
+        run: Option<Run>,
+    ) -> Result<Arc<Explained>, ExplainError> {
+        let owner = Arc::clone(&target.owner);
+        let Owner { database, user } = &*owner;
         let pool = self.pool(database, user).ok_or(ExplainError::NoPool)?;
         let begun = self.plans.lock().begin(database, Instant::now());
         let _turn = match begun {
@@ -304,28 +294,49 @@ impl Explainer {
             Turn::Later(wait) => return Err(ExplainError::TooOften(wait)),
         };
         let began = Instant::now();
-        let (source, question) = self.question(&pool, &target, path).await;
+        let (source, question) = match run {
+            None => self.question(&pool, &target, path).await,
+            Some(run) => self.sampled(&target, path, run).await.ok_or(ExplainError::NoSample)?,
+        };
         let search_path = question.search_path.clone();
         let planned = self.send(Errand { pool, question }).await?;
-        let Planned { json, plan, facts } = planned;
-        let explained = Arc::new(Explained {
+        let Planned { json, plan, facts, what_if } = planned;
+        let mut hints = hints(&plan, &facts, &target.seen);
+        hints.iter_mut().for_each(|hint| tell_tried(hint, &what_if, plan.root.cost.1));
+        Ok(Arc::new(Explained {
             source,
             search_path,
             taken: SystemTime::now(),
             took: began.elapsed(),
             hash: plan.hash(),
-            hints: hints(&plan, &facts, &target.seen),
+            hints,
+            masked: Masked::new(&plan, &facts, &target.seen),
             json,
             plan,
-            target: target.clone(),
-        });
-        self.plans.lock().note(target.key(), path, &explained, Instant::now());
-        Ok(explained)
+            target,
+        }))
     }
 
     fn pool(&self, database: &str, user: &str) -> Option<Arc<Pool>> {
         let all = self.shared.pools.all();
         all.into_iter().find(|pool| *pool.key.database == *database && *pool.key.user == *user)
+    }
+
+    /// The first of the calls whose values are there in full.
+    async fn sampled(
+        &self,
+        target: &Target,
+        path: Option<&str>,
+        run: Run,
+    ) -> Option<(Source, Question)> {
+        let whole = |call: &SampledCall| Some((call.clone(), call.values.call()?));
+        let (sampled, Call { statement, values }) = target.calls.iter().find_map(whole)?;
+        let search_path = match path {
+            Some(path) => Some(path.into()),
+            None => self.search_path(target.client).await,
+        };
+        let source = Source::Sample { seen: sampled.seen, micros: sampled.micros };
+        Some((source, Question { statement, search_path, mode: Mode::Sample { values, run } }))
     }
 
     /// The text to be planned and the schemas that go with it: what a client has prepared, else the normalised text.
@@ -341,7 +352,7 @@ impl Explainer {
             let schemas = known.schemas.as_deref().and_then(|all| all.split('\0').next());
             let theirs = schemas.filter(|schemas| !schemas.is_empty()).map(Into::into);
             let (statement, search_path) = (known.body.clone(), path.or(theirs));
-            return (Source::Prepared, Question { statement, search_path });
+            return (Source::Prepared, Question { statement, search_path, mode: Mode::Generic });
         }
         let search_path = match path {
             Some(path) => Some(path),
@@ -350,7 +361,8 @@ impl Explainer {
         let mut statement = typed(&target.about.text).into_bytes();
         // Its end, and no types.
         statement.extend_from_slice(&[0; 3]);
-        (Source::Normalised, Question { statement: statement.into(), search_path })
+        let mode = Mode::Generic;
+        (Source::Normalised, Question { statement: statement.into(), search_path, mode })
     }
 
     /// Which schemas a client uses, if it is still there.
@@ -387,8 +399,21 @@ impl Explainer {
             Reply::Planned(planned) => Ok(*planned),
             Reply::Refused { code, message } => Err(ExplainError::Refused { code, message }),
             Reply::Unreadable => Err(ExplainError::Unreadable),
+            Reply::Unwritable => Err(ExplainError::Unwritable),
+            Reply::NotRun(why) => Err(ExplainError::NotRun(why)),
         }
     }
+}
+
+/// Adds to a hint what its index would change.
+fn tell_tried(hint: &mut Hint, tried: &[WhatIf], cost: f64) {
+    let Some(what_if) = tried.iter().find(|tried| Some(&tried.sql) == hint.sql.as_ref()) else {
+        return;
+    };
+    hint.evidence.push_str(&match what_if.cost {
+        Some(with) => format!("; hypopg: with it the plan costs {with:.2} in place of {cost:.2}"),
+        None => "; hypopg: it would not be used".to_owned(),
+    });
 }
 
 impl ExplainError {
@@ -400,6 +425,10 @@ impl ExplainError {
             | Self::NoPlan(_)
             | Self::Incomplete
             | Self::NoPool
+            | Self::NoSample
+            | Self::AnalyzeOff
+            | Self::NotRun(_)
+            | Self::Unwritable
             | Self::Refused { .. }
             | Self::Unreadable => Fate::Refused,
             Self::Errand(ErrandError::Busy) => Fate::Busy,

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod census;
 pub mod explain;
+pub mod explained;
 pub mod health;
 pub mod history;
 pub mod plans;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
 
-use super::explain::Explained;
+use super::explained::Explained;
 use crate::sql::fingerprint::Fingerprint;
 use crate::stats::record::Owner;
 

@@ -1,7 +1,7 @@
 //! What is remembered of plans, and for how long.
 
 use super::*;
-use crate::control::explain::{Source, Target};
+use crate::control::explained::{Masked, Source, Target};
 use crate::plan::hints::Seen;
 use crate::plan::node::Plan;
 use crate::sql::fingerprint::Fingerprinter;
@@ -29,6 +29,7 @@ fn plan(index: &str, bytes: usize, taken: u64) -> Arc<Explained> {
         took: Duration::ZERO,
         hash: read.hash(),
         hints: Vec::new(),
+        masked: Masked { tree: String::new(), hints: Vec::new() },
         json: "x".repeat(bytes),
         plan: read,
     })

@@ -2,6 +2,7 @@
 //! and when it is well again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,7 +10,6 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::client::{Collector, Refusal};
-use crate::stats::spans::Spans;
 
 /// How often something is sent before it is given up.
 const MOST_TRIES: u32 = 5;
@@ -20,7 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// One of those who send.
 pub(super) struct Sender {
     collector: Arc<Collector>,
-    queue: Option<Arc<Spans>>,
+    /// Requests that were not taken.
+    failures: Arc<AtomicU64>,
     stop: watch::Receiver<bool>,
     health: Health,
 }
@@ -42,10 +43,10 @@ pub(super) enum Fate {
 impl Sender {
     pub(super) fn new(
         collector: Arc<Collector>,
-        queue: Option<Arc<Spans>>,
+        failures: Arc<AtomicU64>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { collector, queue, stop, health: Health::Well }
+        Self { collector, failures, stop, health: Health::Well }
     }
 
     /// Waits so long, or until all is to end; says whether it is. Cancel safe.
@@ -61,10 +62,8 @@ impl Sender {
     /// Sends once. Not cancel safe: the collector may have it.
     pub(super) async fn once(&mut self, path: &str, message: Vec<u8>) -> Result<(), Refusal> {
         let outcome = self.collector.send(path, message).await;
-        if outcome.is_err()
-            && let Some(queue) = &self.queue
-        {
-            queue.note_failure();
+        if outcome.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
         }
         match (&outcome, self.health) {
             (Err(refusal), Health::Well) => {

@@ -74,7 +74,9 @@ pub fn hints(plan: &Plan, facts: &[(Relation, Facts)], seen: &Seen) -> Vec<Hint>
     let view = View { plan, facts };
     let mut hints: Vec<Hint> = plan
         .nodes()
-        .flat_map(|node| [view.scan(node), view.nested_loop(node), view.sort(node)])
+        .flat_map(|node| {
+            [view.scan(node), view.nested_loop(node), view.sort(node), view.offset(node)]
+        })
         .flatten()
         .chain(view.estimate(seen))
         .chain(view.compiling(seen))
@@ -248,6 +250,26 @@ impl View<'_> {
                 scan.rows, limit.rows
             ),
             sql: Some(format!("CREATE INDEX CONCURRENTLY ON {} ({column})", table(relation))),
+        })
+    }
+
+    /// Rows that are read to be skipped: nothing else makes a Limit wait for longer than what is below it.
+    fn offset(&self, limit: &Node) -> Option<Hint> {
+        let below = limit.children.first().filter(|_| limit.is("Limit"))?;
+        let skipped = limit.cost.0 - below.cost.0;
+        let share = skipped / self.plan.root.cost.1.max(f64::MIN_POSITIVE);
+        if below.rows < MANY_ROWS || share < COST_SHARE {
+            return None;
+        }
+        Some(Hint {
+            rule: "offset",
+            advice: "consider going on behind the last row that was shown, by the columns of ORDER BY (WHERE (a, b) > ($1, $2)), in place of OFFSET".to_owned(),
+            evidence: format!(
+                "rows that OFFSET skips are read all the same, {:.0} % of the plan's cost; there are {:.0} rows to skip among",
+                share.min(1.0) * 100.0,
+                below.rows,
+            ),
+            sql: None,
         })
     }
 

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::sql::plannable::without_constants;
+
 /// Nodes that are read; a plan with more, as of a table with thousands of partitions, is cut.
 const MOST_NODES: usize = 2_000;
 
@@ -91,12 +93,25 @@ pub struct Node {
     pub rows: f64,
     /// How many bytes each has.
     pub width: u64,
+    /// What it did, if the statement was run.
+    pub actual: Option<Actual>,
     /// What it does with rows: `Filter` and others, each with its text.
     pub details: Vec<(String, String)>,
     /// The columns it gives.
     pub output: Vec<String>,
     /// What it gets its rows from.
     pub children: Vec<Node>,
+}
+
+/// What a node did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Actual {
+    /// Time until the first row, and of all rows, milliseconds, each time it ran.
+    pub times: (f64, f64),
+    /// How many rows it gave each time.
+    pub rows: f64,
+    /// How often it ran; never is possible.
+    pub loops: f64,
 }
 
 /// Why there is no plan.
@@ -119,6 +134,19 @@ impl Plan {
         let settings = settings.into_iter().flatten().filter(|(name, _)| **name != *ASKED_FOR);
         let settings = settings.map(|(name, value)| (name.clone(), plain(value))).collect();
         Ok(Self { root, settings, jit: answer.get("JIT").and_then(jit), left_out })
+    }
+
+    /// The same with `…` for every constant in its conditions and columns.
+    #[must_use]
+    pub fn without_constants(&self) -> Self {
+        Self { root: self.root.without_constants(), ..self.clone() }
+    }
+
+    /// Does it read an index that is not there? hypopg names those so.
+    #[must_use]
+    pub fn has_hypothetical(&self) -> bool {
+        let is_one = |index: &String| index.starts_with('<') && index.contains('>');
+        self.nodes().any(|node| node.index.as_ref().is_some_and(is_one))
     }
 
     /// A hash of what the plan does to which tables by which indexes; costs and conditions do not count.
@@ -184,10 +212,25 @@ impl Node {
             cost: (number("Startup Cost"), number("Total Cost")),
             rows: number("Plan Rows"),
             width: node.get("Plan Width").and_then(Value::as_u64).unwrap_or_default(),
+            actual: node.contains_key("Actual Loops").then(|| Actual {
+                times: (number("Actual Startup Time"), number("Actual Total Time")),
+                rows: number("Actual Rows"),
+                loops: number("Actual Loops"),
+            }),
             details: details.collect(),
             output: output.into_iter().flatten().map(plain).collect(),
             children,
         })
+    }
+
+    fn without_constants(&self) -> Self {
+        let details = self.details.iter().map(|(key, text)| (key.clone(), without_constants(text)));
+        Self {
+            details: details.collect(),
+            output: self.output.iter().map(|text| without_constants(text)).collect(),
+            children: self.children.iter().map(Self::without_constants).collect(),
+            ..self.clone()
+        }
     }
 
     /// One of the details.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::node::{Node, Plan};
+use super::node::{Actual, Node, Plan};
 
 /// Whether the columns that each node gives are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub fn tree(plan: &Plan, columns: Columns) -> String {
     text
 }
 
+fn actual(actual: Actual) -> String {
+    let Actual { times: (first, all), rows, loops } = actual;
+    if loops == 0.0 {
+        return " (never executed)".to_owned();
+    }
+    format!(" (actual time={first:.3}..{all:.3} rows={rows:.0} loops={loops:.0})")
+}
+
 fn write_node(text: &mut String, node: &Node, depth: usize, columns: Columns) {
     let (before, arrow) = match depth {
         0 => (0, ""),
@@ -40,11 +48,12 @@ fn write_node(text: &mut String, node: &Node, depth: usize, columns: Columns) {
     let (first, all) = node.cost;
     let _ = writeln!(
         text,
-        "{:before$}{arrow}{}  (cost={first:.2}..{all:.2} rows={:.0} width={})",
+        "{:before$}{arrow}{}  (cost={first:.2}..{all:.2} rows={:.0} width={}){}",
         "",
         node.title(),
         node.rows,
         node.width,
+        node.actual.map_or_else(String::new, actual),
     );
     let inset = before + arrow.len() + 2;
     if columns == Columns::Shown && !node.output.is_empty() {

@@ -3,6 +3,7 @@
 //! Message formats: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 
 pub mod backend;
+pub mod bound;
 pub mod boundary;
 pub mod error_response;
 pub mod frame;

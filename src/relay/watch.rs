@@ -127,12 +127,14 @@ impl Requests<'_> {
         let Some(watch) = &mut self.statements.watch else { return };
         let run = statement.run.get_or_init(|| {
             let text = statement.body.split(|byte| *byte == 0).next();
-            watch.log.run(text.unwrap_or_default())
+            // It is shared, and outlives what is kept of one call.
+            Run { kept: None, ..watch.log.run(text.unwrap_or_default()) }
         });
+        let kept = watch.log.bound(&statement.body, values);
         let values = watch.log.hash(values);
         let said = said.or_else(|| run.said.clone());
         let query = Arc::clone(&run.query);
-        let run = Run { query, said, values, manner: Manner::Extended };
+        let run = Run { query, said, values, kept, manner: Manner::Extended };
         watch.bind(portal, run.clone());
         // Should it fail, that is an error of the statement. What it waited for is told at its end.
         self.server.owed.watch(Watched::new(run, 0));

@@ -11,6 +11,7 @@ use super::connection::{Body, ServerConnection};
 use super::effects::effect;
 use super::owed::{Answer, Cause, ErrorVerdict, Request, Unexpected};
 use crate::protocol::backend::{TransactionStatus, command_tag, parameter_status};
+use crate::protocol::bound::types;
 use crate::protocol::error_response::ErrorFields;
 use crate::protocol::frame::{self, HEADER_LENGTH, InvalidLength, client_tag, server_tag};
 use crate::protocol::frontend;
@@ -61,8 +62,8 @@ pub struct Heard {
     pub error: Option<(SqlState, String)>,
     /// Settings that were reported.
     pub reported: Vec<(Box<str>, Box<str>)>,
-    /// How many parameters a statement that was described has.
-    pub parameters: Option<u16>,
+    /// The types of the parameters of a statement that was described.
+    pub parameters: Vec<u32>,
     /// What is kept of rows.
     pub rows: Rows,
 }
@@ -106,8 +107,8 @@ pub async fn ask(
     listen(server, Heard { rows, ..Heard::default() }).await
 }
 
-/// Prepares a statement (its text, NUL and types, as a Parse has them) under a name, and learns how many parameters
-/// it has. Not cancel safe, as [`run`].
+/// Prepares a statement (its text, NUL and types, as a Parse has them) under a name, and learns the types of
+/// its parameters. Not cancel safe, as [`run`].
 ///
 /// # Errors
 /// As [`run`].
@@ -260,18 +261,13 @@ fn one(
         tag => {
             match tag {
                 server_tag::DATA_ROW => heard.rows.note(body),
-                server_tag::PARAMETER_DESCRIPTION => heard.parameters = count(body),
+                server_tag::PARAMETER_DESCRIPTION => heard.parameters = types(body),
                 _ => {}
             }
             server.owed.received(tag, 0)?;
         }
     }
     Ok(())
-}
-
-/// The number that a message begins with.
-fn count(body: &[u8]) -> Option<u16> {
-    body.first_chunk().copied().map(u16::from_be_bytes)
 }
 
 impl Rows {

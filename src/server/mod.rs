@@ -18,6 +18,7 @@ pub mod request;
 pub mod sequences;
 pub mod sql_prepared;
 pub mod statement;
+pub mod what_if;
 
 #[cfg(test)]
 mod owed_model;

@@ -35,7 +35,7 @@ pub struct Statement {
     /// Unique within the database's registry.
     pub id: u64,
     /// Query text with its NUL, the count of parameter types, and the types.
-    pub body: Box<[u8]>,
+    pub body: Arc<[u8]>,
     /// Which schemas its names are looked up in (see [`super::parameters::Settings::schemas`]).
     pub schemas: Option<Arc<str>>,
     /// The schema's age when it was first prepared.

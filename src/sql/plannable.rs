@@ -90,6 +90,41 @@ pub fn typed(text: &str) -> String {
     out
 }
 
+/// Stands for a constant that is not shown.
+pub const MASK: &str = "…";
+
+/// A part of a plan with [`MASK`] for every string and number that stands for a value.
+#[must_use]
+pub fn without_constants(text: &str) -> String {
+    let sql = text.as_bytes();
+    let tokens: Vec<Token> = Lexer::new(sql, Backslashes::Literal).collect();
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+        let is_name = before.is_some_and(|before| {
+            ["subplan", "initplan", "cte"].iter().any(|word| before.is_word(sql, word))
+        });
+        let mask = match token.kind {
+            TokenKind::Number if !is_name => MASK.to_owned(),
+            TokenKind::String(_) => format!("'{MASK}'"),
+            TokenKind::Number
+            | TokenKind::Word
+            | TokenKind::QuotedIdentifier
+            | TokenKind::UnicodeIdentifier
+            | TokenKind::Parameter
+            | TokenKind::Operator
+            | TokenKind::Punctuation
+            | TokenKind::Comment => continue,
+        };
+        out.push_str(text.get(copied..token.start).unwrap_or_default());
+        out.push_str(&mask);
+        copied = token.end;
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
+}
+
 /// The first token of the type that these tokens end with, if they do.
 fn type_before<'a>(tokens: &'a [Token], sql: &[u8]) -> Option<&'a Token> {
     let before = |back: usize| tokens.len().checked_sub(back).and_then(|at| tokens.get(at));
@@ -145,6 +180,21 @@ mod tests {
             ("where x = double precision $1", "where x = $1::double precision"),
         ] {
             assert_eq!(typed(text), expected);
+        }
+    }
+
+    #[test]
+    fn constants_of_a_plan_are_masked_and_nothing_else() {
+        for (text, expected) in [
+            ("((o.id = 7) AND (o.note = 'it''s'::text))", "((o.id = …) AND (o.note = '…'::text))"),
+            ("(o.made > (now() - '1 day'::interval))", "(o.made > (now() - '…'::interval))"),
+            ("(o.x = $1)", "(o.x = $1)"),
+            ("(hashed SubPlan 1)", "(hashed SubPlan 1)"),
+            ("o2.\"7\"", "o2.\"7\""),
+            ("(a[3] = '{1,2}'::integer[])", "(a[…] = '…'::integer[])"),
+            ("'never closed", "'…'"),
+        ] {
+            assert_eq!(without_constants(text), expected);
         }
     }
 

@@ -15,11 +15,15 @@ use super::series::Seen;
 use super::slow::{Slow, SlowTail, Thresholds};
 use super::spans::{Span, Spans};
 use super::sums::{Room, Sums};
+use super::values::{Keep, Keeping};
 use crate::sql::fingerprint::Fingerprint;
 
 /// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
 /// and counted.
 const MOST_WAITING: usize = 262_144;
+
+/// Batches that may wait with the values of their statements, up to a megabyte each; of more, they are given up.
+const MOST_WITH_VALUES: usize = 64;
 
 /// What one worker noted of one pool.
 #[derive(Debug)]
@@ -40,6 +44,11 @@ impl Batch {
     /// The same; those of its events that belong to a trace which is recorded ended then.
     pub(super) fn ending(self, ends: Vec<(usize, SystemTime)>) -> Self {
         Self { ends, ..self }
+    }
+
+    /// Gives up values that are kept.
+    fn strip(&mut self) {
+        self.events.iter_mut().for_each(|event| event.run.kept = None);
     }
 
     fn spans(&self) -> impl Iterator<Item = Span> {
@@ -88,6 +97,10 @@ pub struct Ledger {
     pub insight: Mutex<Insight>,
     /// Where statements go that belong to a trace which is recorded; none: nowhere.
     pub spans: Option<Arc<Spans>>,
+    /// What is kept of the values of single calls.
+    pub keeping: Keeping,
+    /// Hashes of texts and values have this seed, since clients choose those.
+    pub seed: u64,
 }
 
 /// The records as they are now.
@@ -125,6 +138,8 @@ impl Ledger {
             sums: Mutex::new(Sums::new(room, slow)),
             insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
             spans: None,
+            keeping: Keeping::default(),
+            seed: rand::random(),
         }
     }
 
@@ -155,9 +170,13 @@ impl Ledger {
     }
 
     /// Takes a list of events; it waits for [`Self::add_up`].
-    pub fn hand_over(&self, batch: Batch) {
+    pub fn hand_over(&self, mut batch: Batch) {
         let mut inbox = self.inbox.lock();
         if inbox.events + batch.events.len() <= MOST_WAITING {
+            // More than a tenth of a second of a busy pooler waits: values could fill the memory.
+            if self.keeping.get() == Keep::All && inbox.batches.len() >= MOST_WITH_VALUES {
+                batch.strip();
+            }
             inbox.events += batch.events.len();
             inbox.batches.push(batch);
         } else {

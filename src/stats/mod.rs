@@ -19,5 +19,6 @@ pub mod spread;
 pub mod sums;
 pub mod totals;
 pub mod units;
+pub mod values;
 pub mod window;
 mod work;

@@ -12,6 +12,7 @@ use super::ledger::{Batch, Ledger};
 use super::record::Owner;
 use super::said::{RouteId, Said};
 use super::spans::sampled;
+use super::values::{Allowance, CallValues, Keep, Kept};
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::query::{About, Query};
 
@@ -30,6 +31,8 @@ pub struct Run {
     pub said: Option<Arc<Said>>,
     /// A hash of the values it has, where they are known.
     pub values: u64,
+    /// Its values themselves, where they are kept.
+    pub kept: Option<Arc<Kept>>,
     /// Which protocol runs it.
     pub manner: Manner,
 }
@@ -148,6 +151,11 @@ impl Event {
     pub fn about(&self) -> Option<&Arc<About>> {
         self.run.query.parts.get(self.part).map(|part| &part.about)
     }
+
+    /// Its values, where they are kept.
+    pub(super) fn kept(&self) -> Option<CallValues> {
+        self.run.kept.as_ref().map(|kept| CallValues { kept: Arc::clone(kept), part: self.part })
+    }
 }
 
 impl Watched {
@@ -217,6 +225,7 @@ pub struct QueryLog {
     ends: RefCell<Vec<(usize, SystemTime)>>,
     gone: RefCell<Vec<u64>>,
     known: RefCell<Known>,
+    allowance: Allowance,
     seed: u64,
 }
 
@@ -231,6 +240,7 @@ impl QueryLog {
             ends: RefCell::default(),
             gone: RefCell::default(),
             known: RefCell::new(Known::new(seed)),
+            allowance: Allowance::default(),
             seed,
         }
     }
@@ -240,7 +250,20 @@ impl QueryLog {
     pub fn run(&self, text: &[u8]) -> Run {
         let (Text { query, said }, values) =
             self.known.borrow_mut().text(text, &self.ledger.sayings);
-        Run { query, said, values, manner: Manner::Simple }
+        let kept = if self.keeps() { self.allowance.text(text) } else { None };
+        Run { query, said, values, kept, manner: Manner::Simple }
+    }
+
+    /// Are values kept?
+    #[inline]
+    fn keeps(&self) -> bool {
+        self.ledger.keeping.get() == Keep::All
+    }
+
+    /// The values of a Bind, where they are kept; `statement` is its text, a NUL and types.
+    #[inline]
+    pub fn bound(&self, statement: &Arc<[u8]>, values: &[u8]) -> Option<Arc<Kept>> {
+        if self.keeps() { self.allowance.bound(statement, values) } else { None }
     }
 
     /// What comments say that were taken off a text.
@@ -290,6 +313,7 @@ impl QueryLog {
     fn hand_over(&self, events: &mut Vec<Event>) {
         let gone = std::mem::take(&mut *self.gone.borrow_mut());
         let ends = std::mem::take(&mut *self.ends.borrow_mut());
+        self.allowance.renew();
         let batch = Batch::new(&self.owner, std::mem::take(events), gone);
         self.ledger.hand_over(batch.ending(ends));
     }

@@ -314,8 +314,13 @@ mod tests {
         let Run { query, .. } = log.run(b"SELECT 1 FROM t");
         let mut record = RouteRecord::new(RouteId::NONE, &Arc::new(owner), SystemTime::UNIX_EPOCH);
         for micros in [100, 20_000, 3_000_000, 7_200_000_000] {
-            let run =
-                Run { query: Arc::clone(&query), said: None, values: 0, manner: Manner::Simple };
+            let run = Run {
+                query: Arc::clone(&query),
+                said: None,
+                values: 0,
+                kept: None,
+                manner: Manner::Simple,
+            };
             let (outcome, place) = (Outcome::Complete { rows: 2 }, Place::default());
             let event = Event {
                 run,

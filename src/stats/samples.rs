@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use super::queries::{Block, Event, Manner, Outcome};
+use super::values::CallValues;
 
 /// As many of the slowest are kept.
 pub const SLOWEST: usize = 3;
@@ -26,6 +27,10 @@ pub struct Sample {
     pub bytes: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// A hash of its values.
+    pub values: u64,
+    /// Its values themselves, where they are kept.
+    pub kept: Option<CallValues>,
     /// Which protocol ran it.
     pub manner: Manner,
     /// Whether in a transaction.
@@ -39,6 +44,8 @@ pub(super) struct Samples {
     slowest: Vec<Sample>,
     /// The newest last.
     newest: VecDeque<Sample>,
+    /// Bytes of the values that are kept.
+    kept_bytes: usize,
 }
 
 impl Sample {
@@ -50,15 +57,30 @@ impl Sample {
             blocked_micros: event.place.blocked / 1_000,
             bytes: event.bytes,
             outcome: event.outcome,
+            values: event.run.values,
+            kept: event.kept(),
             manner: event.run.manner,
             block: event.place.block,
         }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |values| values.kept.bytes())
     }
 }
 
 impl Samples {
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
         let sample = Sample::new(event, now);
+        if self.kept_bytes > 0 || sample.kept.is_some() {
+            self.add(sample);
+            self.kept_bytes = self.slowest.iter().chain(&self.newest).map(Sample::kept_bytes).sum();
+        } else {
+            self.add(sample);
+        }
+    }
+
+    fn add(&mut self, sample: Sample) {
         let at = self.slowest.partition_point(|known| known.micros >= sample.micros);
         if at < SLOWEST {
             self.slowest.truncate(SLOWEST - 1);
@@ -84,6 +106,6 @@ impl Samples {
 
     /// Bytes beside those of itself.
     pub(super) fn bytes(&self) -> usize {
-        (self.slowest.capacity() + self.newest.capacity()) * size_of::<Sample>()
+        (self.slowest.capacity() + self.newest.capacity()) * size_of::<Sample>() + self.kept_bytes
     }
 }

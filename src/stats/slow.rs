@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::queries::{Event, Outcome};
 use super::record::Owner;
+use super::values::CallValues;
 use crate::sql::query::About;
 
 /// As many are kept.
@@ -27,6 +28,10 @@ pub struct Slow {
     pub micros: u64,
     /// How long its client waited for a server before it, microseconds.
     pub wait_micros: u64,
+    /// A hash of its values.
+    pub values: u64,
+    /// Its values themselves, where they are kept.
+    pub kept: Option<CallValues>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -95,10 +100,13 @@ impl SlowLog {
             seen: now,
             micros: event.nanos / 1_000,
             wait_micros: event.waited / 1_000,
+            values: event.run.values,
+            kept: event.kept(),
             outcome: event.outcome,
         };
         if self.unlogged.len() < MOST_UNLOGGED {
-            self.unlogged.push(slow.clone());
+            // The log never has values.
+            self.unlogged.push(Slow { kept: None, ..slow.clone() });
         }
         if self.kept.len() == MOST_KEPT {
             self.kept.pop_front();

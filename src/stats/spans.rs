@@ -42,8 +42,6 @@ pub struct SpanCounts {
     pub sent: u64,
     /// Given up: there was no room, or the collector did not take them.
     pub dropped: u64,
-    /// Requests that the collector did not take, of any kind.
-    pub failures: u64,
 }
 
 /// Those that wait to be sent.
@@ -52,7 +50,6 @@ pub struct Spans {
     waiting: Mutex<VecDeque<Span>>,
     sent: AtomicU64,
     dropped: AtomicU64,
-    failures: AtomicU64,
 }
 
 impl Span {
@@ -106,20 +103,11 @@ impl Spans {
         self.dropped.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// The collector did not take a request.
-    pub fn note_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// What became of them so far.
     #[must_use]
     pub fn counts(&self) -> SpanCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        SpanCounts {
-            sent: read(&self.sent),
-            dropped: read(&self.dropped),
-            failures: read(&self.failures),
-        }
+        SpanCounts { sent: read(&self.sent), dropped: read(&self.dropped) }
     }
 }
 

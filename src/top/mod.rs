@@ -2,6 +2,7 @@
 //! the pooler that is asked, which may be on another machine and may come and go.
 
 mod ask;
+mod hangup;
 mod screen;
 
 use std::io::{self, IsTerminal, Write};
@@ -105,6 +106,7 @@ fn show(ask: &Ask, options: &Options) -> Result<(), String> {
     }
     let end = runtime.block_on(async { End::new() });
     let outside = Outside { ask, end: end.map_err(|error| error.to_string())?, runtime: &runtime };
+    hangup::watch().map_err(|error| error.to_string())?;
     let screen = Screen::open().map_err(|error| error.to_string())?;
     let shown = View::default().keep(outside, &screen, options.interval);
     drop(screen);
@@ -118,8 +120,8 @@ struct Outside<'a> {
     end: End,
 }
 
-/// Signals that ask for the end: the terminal is given back first. SIGHUP is none of them: the terminal is gone then, and the
-/// signal itself ends the program.
+/// Signals that ask for the end: the terminal is given back first. SIGHUP is none of them: the terminal is gone then, see
+/// [`hangup`].
 struct End {
     terminate: Signal,
     interrupt: Signal,

@@ -9,8 +9,6 @@ use crossterm::terminal::{
     enable_raw_mode, size,
 };
 use crossterm::{execute, queue};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 
 /// Where a terminal does not say how large it is.
 const USUAL_SIZE: (u16, u16) = (100, 30);
@@ -24,7 +22,6 @@ impl Screen {
         enable_raw_mode()?;
         // From here on it is given back whatever happens.
         let screen = Self;
-        std::thread::Builder::new().name("terminal".to_owned()).spawn(end_with_terminal)?;
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         Ok(screen)
     }
@@ -57,22 +54,6 @@ impl Drop for Screen {
         // A terminal that is gone needs nothing back.
         let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
         let _ = disable_raw_mode();
-    }
-}
-
-/// Ends the program when the terminal is gone. crossterm reads on and on then, within a call that does not return; the
-/// signal that says so may be ignored, as it is below `nohup`.
-fn end_with_terminal() {
-    let stdout = io::stdout();
-    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-    loop {
-        // Nothing is asked for: these three are told always.
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        match poll(&mut watched, None) {
-            Ok(_) if watched[0].revents().intersects(gone) => std::process::exit(1),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
     }
 }
 

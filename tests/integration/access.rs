@@ -4,34 +4,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::support::{
-    Authority, Http, Scenario, Signal, World, fingerprint, free_port, isolate, program, wait_for,
+    Authority, Http, Scenario, Signal, World, fingerprint, free_port, isolate, make_token, program,
+    wait_for, with_token,
 };
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// A token and the lines of the configuration that let it in.
-struct Token {
-    token: String,
-    hash: String,
-}
-
-/// As an operator makes one.
-fn make_token(name: &str, role: &str) -> Token {
-    let mut command = Command::new(program());
-    isolate(&mut command);
-    let made = command.args(["token", name, "--role", role]).output().unwrap();
-    let (table, said) =
-        (String::from_utf8(made.stdout).unwrap(), String::from_utf8(made.stderr).unwrap());
-    let hash = table.lines().find_map(|line| line.strip_prefix("hash = ")).unwrap();
-    let token = said.trim_end().rsplit(' ').next().unwrap();
-    Token { token: token.to_owned(), hash: hash.trim_matches('"').to_owned() }
-}
-
-fn with_token(scenario: Scenario, name: &str, role: &str) -> (Scenario, String) {
-    let made = make_token(name, role);
-    let scenario = scenario.set(&format!("tokens.{name}.role"), role);
-    (scenario.set(&format!("tokens.{name}.hash"), made.hash), made.token)
-}
 
 fn ask(world: &World, method: &str, path: &str, token: &str) -> Http {
     let body = "{}";

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 
-use crate::support::{Batch, RawClient, Scenario, World, query, wait_for};
+use crate::support::{Batch, PATIENCE, RawClient, Scenario, World, query, wait_for};
 
 /// The ways to go.
 #[derive(Clone, Copy, Debug)]
@@ -325,4 +326,60 @@ fn a_copy_whose_data_has_ended_is_cancelled_when_its_client_dies() {
     next.patience(Duration::from_secs(5));
     assert_eq!(next.backend(), backend, "cancelled and cleaned, not closed after a long while");
     assert_eq!(next.value("SELECT count(*) FROM item"), "0");
+}
+
+/// Ends the client that this backend's session belongs to.
+#[track_caller]
+fn end(world: &World, state: &str) -> Value {
+    let admin = world.pooler.admin();
+    let found = wait_for(PATIENCE, state, || {
+        let clients = admin.clients();
+        let client = clients.iter().find(|client| client["state"] == state);
+        client.cloned().ok_or_else(|| format!("{clients:?}"))
+    });
+    let answer = admin.post(&format!("/clients/{}/end", found["id"].as_str().unwrap()), "{}");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[test]
+fn an_administrator_ends_a_client_whatever_it_does() {
+    let world = Scenario::new().pool_size(1).start();
+    world.prepare("CREATE TABLE item (id int); GRANT ALL ON item TO app");
+    // In the middle of a statement: its transaction is rolled back, its server goes on.
+    let mut running = world.client();
+    let pid = running.query("SELECT pg_backend_pid()").value();
+    running.query("BEGIN");
+    running.query("INSERT INTO item VALUES (1)");
+    running.send(&query("SELECT pg_sleep(60)"));
+    world.wait_for_query("pg_sleep(60)");
+    let ended = end(&world, "active");
+    assert_eq!(ended["ended"]["user"], "app", "{ended}");
+    assert_eq!(running.read_to_end().fault(), "FATAL 57P01");
+    let mut next = world.client();
+    assert_eq!(next.query("SELECT count(*) FROM item").rows(), [["0"]]);
+    assert_eq!(next.query("SELECT pg_backend_pid()").value(), pid, "the same server");
+    // In a pause of a transaction.
+    next.query("BEGIN; LISTEN news");
+    end(&world, "idle_in_transaction");
+    assert_eq!(next.read_to_end().fault(), "FATAL 57P01");
+    // In the queue.
+    let mut holder = world.client();
+    holder.query("BEGIN");
+    let mut waiting = world.client();
+    waiting.send(&query("SELECT 1"));
+    end(&world, "waiting");
+    assert_eq!(waiting.read_to_end().fault(), "FATAL 57P01");
+    holder.query("COMMIT");
+    // And outside of everything.
+    end(&world, "idle");
+    assert_eq!(holder.read_to_end().fault(), "FATAL 57P01");
+    let admin = world.pooler.admin();
+    for id in ["999999", "x", "-1"] {
+        assert_eq!(admin.post(&format!("/clients/{id}/end"), "{}").status, 404, "{id}");
+    }
+    assert_eq!(admin.get("/clients/1/end", "*/*").status, 405);
+    let log = world.pooler.log();
+    assert_eq!(log.matches("ended by POST /clients/ID/end").count(), 4, "{log}");
+    assert!(log.contains("a change was asked for") && log.contains("/end"), "{log}");
 }

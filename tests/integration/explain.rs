@@ -362,3 +362,123 @@ fn what_is_slow_is_explained_by_itself_where_that_is_asked_for() {
     let metrics = world.pooler.admin().get("/metrics", "text/plain").body;
     assert!(metrics.contains("pooler_explains_total{outcome=\"planned\"} 1"), "{metrics}");
 }
+
+#[test]
+fn a_call_is_planned_with_its_values() {
+    let world = Scenario::new().set("samples.params", "full").start();
+    world.prepare("CREATE TABLE skewed AS SELECT CASE WHEN i <= 10 THEN i ELSE 0 END AS kind FROM generate_series(1, 20000) i");
+    world.prepare("CREATE INDEX ON skewed (kind)");
+    world.prepare("ANALYZE skewed; GRANT SELECT ON skewed TO app");
+    let mut client = world.client();
+    let bound = "SELECT count(*) FROM skewed WHERE kind = $1";
+    client.run(&Batch::new().parse("s", bound).run("s", &["3"]).sync());
+    let simple = "SELECT max(kind) FROM skewed WHERE kind = 0 AND kind IS NOT NULL";
+    client.query(simple);
+    let of = |sql: &str| {
+        let answer = ask(&world, sql, &json!({"mode": "sample"}));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str::<Value>(&answer.body).unwrap()
+    };
+    let answer = of(bound);
+    assert_eq!(answer["source"], "sample");
+    assert!(answer["tree"].as_str().unwrap().contains("(skewed.kind = 3)"), "{answer}");
+    assert!(answer["label"].as_str().unwrap().starts_with("custom plan for the values of a call"));
+    let answer = of(simple);
+    assert!(answer["tree"].as_str().unwrap().contains("(skewed.kind = 0)"), "{answer}");
+    let page = world.pooler.admin().json(&format!("/queries/{}", fingerprint(bound)));
+    assert_eq!(page["plans"], json!([]), "it is not remembered");
+    let text = ask(&world, bound, &json!({"mode": "sample", "format": "text"}));
+    assert!(text.body.contains("Index Cond: (skewed.kind = 3)"), "{text:?}");
+    client.query("SELECT 'cut', count(*) FROM skewed WHERE kind = 3");
+}
+
+#[test]
+fn a_call_without_its_values_is_not_planned_with_any() {
+    let mut world = Scenario::new().start();
+    let mut client = world.client();
+    let long = format!("SELECT '{}'", "x".repeat(3_000));
+    client.query(&long);
+    let answer = ask(&world, &long, &json!({"mode": "sample"}));
+    assert_eq!(answer.status, 409, "{answer:?}");
+    world.pooler.reload(|config| {
+        config.set("samples.params", "full");
+    });
+    client.query(&long);
+    let answer = ask(&world, &long, &json!({"mode": "sample"}));
+    assert!(answer.status == 409 && answer.body.contains("samples.params"), "cut: {answer:?}");
+    let answer = ask(&world, &long, &json!({"mode": "analyze"}));
+    assert!(answer.status == 403 && answer.body.contains("explain_analyze is off"), "{answer:?}");
+    assert_eq!(ask(&world, &long, &json!({"mode": "all"})).status, 400);
+}
+
+#[test]
+fn only_what_reads_is_run() {
+    let scenario = Scenario::new().set("samples.params", "full");
+    let world = scenario.set("admin.explain_analyze", true).start();
+    shop(&world, 1_000);
+    world.prepare(
+        "CREATE VIEW tick AS SELECT id, random() AS r FROM orders; GRANT SELECT ON tick TO app",
+    );
+    world.prepare("CREATE SEQUENCE s; GRANT ALL ON SEQUENCE s TO app");
+    let mut client = world.client();
+    let analyze = |sql: &str| ask(&world, sql, &json!({"mode": "analyze"}));
+    let good = "SELECT customer, count(*) FROM orders WHERE made < now() AND id < 100 GROUP BY 1";
+    client.query(good);
+    let answer = analyze(good);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert!(body["tree"].as_str().unwrap().contains("rows=99 loops=1)"), "{body}");
+    assert_eq!(body["plan"][0]["Plan"]["Actual Loops"], 1, "{body}");
+    for (sql, why) in [
+        ("SELECT nextval('s')", "VOLATILE: nextval"),
+        ("SELECT r FROM tick WHERE id = 1", "VOLATILE: random"),
+        ("SELECT id FROM orders WHERE id = 1 FOR UPDATE", "locks rows"),
+        ("UPDATE orders SET note = 'x' WHERE id = 1", "changes or locks"),
+        (
+            "WITH d AS (DELETE FROM orders WHERE id = 1 RETURNING id) SELECT * FROM d",
+            "changes or locks",
+        ),
+    ] {
+        client.query(sql);
+        let answer = analyze(sql);
+        assert!(answer.status == 422 && answer.body.contains(why), "{sql}: {answer:?}");
+    }
+    assert_eq!(client.query("SELECT last_value, is_called FROM s").rows(), [["1", "t"]]);
+}
+
+#[test]
+fn an_index_is_tried_without_being_built() {
+    let world = Scenario::new().pool_size(1).start();
+    if world.superuser().run(&query("CREATE EXTENSION hypopg")).has_error() {
+        eprintln!("skipped: there is no hypopg (scripts/install-test-deps.sh installs it)");
+        return;
+    }
+    shop(&world, 50_000);
+    let sql = "SELECT note FROM orders WHERE customer = 7 AND 2 = 2";
+    let mut client = world.client();
+    client.query(sql);
+    let pid = client.query("SELECT pg_backend_pid()").rows();
+    let answer = plan(&world, sql);
+    let evidence = answer["hints"][0]["evidence"].as_str().unwrap();
+    assert!(evidence.contains("; hypopg: with it the plan costs "), "{answer}");
+    let kinds = kinds(&answer["plan"][0]["Plan"]);
+    assert!(kinds.contains(&"Seq Scan".to_owned()), "the plan as it is: {answer}");
+    assert_ne!(client.query("SELECT pg_backend_pid()").rows(), pid, "the session had that index");
+    assert_eq!(
+        client.query("SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass").rows(),
+        [["1"]]
+    );
+}
+
+#[test]
+fn a_large_offset_has_its_advice() {
+    let world = Scenario::new().start();
+    shop(&world, 20_000);
+    let sql = "SELECT id FROM orders ORDER BY id LIMIT 10 OFFSET 19000";
+    world.client().query(sql);
+    let answer = plan(&world, sql);
+    assert_eq!(answer["hints"][0]["rule"], "offset", "{answer}");
+    let near = "SELECT id FROM orders ORDER BY id LIMIT 10";
+    world.client().query(near);
+    assert_eq!(plan(&world, near)["hints"], json!([]));
+}

@@ -48,3 +48,4 @@ mod tls_direct;
 mod tls_servers;
 mod top;
 mod transaction;
+mod values;

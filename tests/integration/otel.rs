@@ -192,6 +192,13 @@ fn numbers_are_those_of_the_page() {
 }
 
 #[test]
+fn numbers_that_are_not_taken_are_counted_without_spans_too() {
+    let scenario = scenario(&format!("http://127.0.0.1:{}", free_port()));
+    let world = scenario.set("otel.traces", false).start();
+    wait_for_value(&world, "pooler_otel_failures_total", |failures| failures >= 2.0);
+}
+
+#[test]
 fn a_collector_that_is_down_costs_spans_and_nothing_else() {
     let world = scenario(&format!("http://127.0.0.1:{}", free_port())).start();
     let mut client = world.client();

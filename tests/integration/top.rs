@@ -36,12 +36,17 @@ impl Terminal {
 
     /// The same, and another command after it.
     fn open_then(world: &World, arguments: &[&str], after: &str) -> Terminal {
+        Terminal::run(world, arguments, ["", after])
+    }
+
+    /// The same, with a command before and one after it.
+    fn run(world: &World, arguments: &[&str], [before, after]: [&str; 2]) -> Terminal {
         let folder = TempDir::new();
         let typed = top(&url(world), arguments);
         let words: Vec<_> = typed.get_args().map(|word| word.to_str().unwrap()).collect();
         let pid = folder.path().join("pid");
         let line = format!(
-            "trap '' HUP; stty rows 24 cols 90; sh -c 'echo $$ > {}; exec {} {}'{after}",
+            "stty rows 24 cols 90; {before} sh -c 'echo $$ > {}; exec {} {}'{after}",
             pid.display(),
             program().display(),
             words.join(" ")
@@ -57,10 +62,6 @@ impl Terminal {
     fn shown(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("shown")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn pid(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("pid")).unwrap()
     }
 
     #[track_caller]
@@ -114,8 +115,8 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
     for signal in ["TERM", "INT"] {
         let mut terminal = Terminal::open_then(&world, &["--interval", "60"], "; stty -a");
         terminal.wait_for(STATUS);
-        let sent =
-            Command::new("kill").args(["-s", signal, terminal.pid().trim()]).status().unwrap();
+        let pid = std::fs::read_to_string(terminal.folder.path().join("pid")).unwrap();
+        let sent = Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap();
         assert!(sent.success());
         terminal.wait_for(&format!("pooler top: ended by SIG{signal}"));
         wait_for(PATIENCE, "its end", || {
@@ -127,18 +128,35 @@ fn a_signal_ends_it_with_the_terminal_as_it_was() {
     }
 }
 
+/// Processor time of a process, in hundredths of a second; none: it has ended.
+fn processor_time(pid: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<_> = rest.split(' ').collect();
+    // A zombie has ended; somebody else is to be told.
+    (fields[0] != "Z")
+        .then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
 #[test]
-fn it_ends_with_its_terminal_even_where_the_signal_is_ignored() {
+fn it_ends_with_its_terminal_even_where_hangups_are_ignored() {
     let world = Scenario::new().start();
-    let mut terminal = Terminal::open(&world, &["--interval", "60"]);
-    terminal.wait_for(STATUS);
-    let pid = terminal.pid();
-    terminal.child.kill().unwrap();
-    terminal.child.wait().unwrap();
-    wait_for(PATIENCE, "its end", || {
-        let there = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        there.map_or(Ok(()), |stat| if stat.contains(") Z ") { Ok(()) } else { Err(stat) })
-    });
+    for before in ["", "trap '' HUP;"] {
+        let mut terminal = Terminal::run(&world, &["--interval", "0.1"], [before, ""]);
+        terminal.wait_for(STATUS);
+        let pid = std::fs::read_to_string(terminal.folder.path().join("pid")).unwrap();
+        let pid = pid.trim();
+        let spent = processor_time(pid).expect("it runs");
+        // The other end of the terminal goes with it.
+        terminal.child.kill().unwrap();
+        wait_for(PATIENCE, "its end", || match processor_time(pid) {
+            None => Ok(()),
+            Some(now) => {
+                assert!(now - spent < 500, "{before}: five seconds of processor time");
+                Err(format!("{before}: it runs"))
+            }
+        });
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::extract::State;
@@ -83,6 +84,13 @@ impl Scene {
     /// What became of spans; none where none are sent.
     fn spans(&self) -> Option<SpanCounts> {
         Some(self.sources.shared.ledger.as_ref()?.spans.as_ref()?.counts())
+    }
+
+    /// Requests that the collector did not take; none where there is no collector.
+    fn otel_failures(&self) -> Option<u64> {
+        let shared = &self.sources.shared;
+        let is_sent = shared.pools.config().otel.endpoint.is_some();
+        is_sent.then(|| shared.otel_failures.load(Ordering::Relaxed))
     }
 
     fn ledger(&self) -> Option<LedgerState> {

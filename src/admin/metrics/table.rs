@@ -281,7 +281,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric(
         "pooler_otel_failures_total",
         "Requests that the OpenTelemetry collector did not take.",
-        Read::Process(Kind::Counter, |s| Some(s.spans()?.failures as f64)),
+        Read::Process(Kind::Counter, |s| Some(s.otel_failures()? as f64)),
     ),
     process("pooler_query_stats_bytes", "Memory of what is counted of statements.", |s| {
         Some(s.ledger()?.bytes as f64)

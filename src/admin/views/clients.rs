@@ -157,6 +157,26 @@ fn state(phase: Phase) -> &'static str {
     found.map_or("", |(word, _)| word)
 }
 
+/// A client that was ended, as it was then.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct EndedView {
+    ended: ClientRow,
+}
+
+impl From<SeenClient> for EndedView {
+    fn from(client: SeenClient) -> Self {
+        Self { ended: client.into() }
+    }
+}
+
+impl View for EndedView {
+    fn text(&self) -> String {
+        let ClientRow { id, database, user, address, state, .. } = &self.ended;
+        format!("ended client {id}, {user}@{database} from {address}, which was {state}\n")
+            .replace(|c: char| c.is_control() && c != '\n', "?")
+    }
+}
+
 impl View for ClientsView {
     fn text(&self) -> String {
         self.sheet().text()

@@ -20,6 +20,7 @@ pub(super) mod selection;
 pub(super) mod servers;
 pub(super) mod slow;
 pub(super) mod state;
+pub(super) mod values;
 
 use super::table::LINE;
 

@@ -6,9 +6,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::numbers::millis;
+use crate::admin::access::Sight;
 use crate::admin::answer::View;
 use crate::admin::human;
-use crate::control::explain::{Explained, Explainer, Source};
+use crate::control::explain::Explainer;
+use crate::control::explained::{Explained, Source};
 use crate::control::plans::Era;
 use crate::plan::hints::Hint;
 use crate::plan::text::{Columns, tree};
@@ -25,11 +27,12 @@ pub(crate) struct PlanView {
     database: String,
     user: String,
     text: String,
-    /// What was planned: `prepared`, a text that a client prepared, or `normalised`, the text shown here.
+    /// What was planned: `prepared`, a text that a client prepared, `normalised`, the text shown here, or `sample`, a
+    /// single call with its values.
     source: &'static str,
     /// Where its names were looked up; `null`: as in a fresh session.
     search_path: Option<String>,
-    label: &'static str,
+    label: String,
     taken: String,
     took_ms: f64,
     plan_hash: String,
@@ -89,17 +92,19 @@ impl KnownPlan {
         explainer: &Explainer,
         fingerprint: Fingerprint,
         owner: Owner,
+        sight: Sight,
     ) -> Option<Self> {
         let (database, user) = (owner.database.to_string(), owner.user.to_string());
         let (last, eras) = explainer.known(fingerprint, owner);
         let last = last.as_deref();
+        let (tree, hints) = last.map(|last| seen(last, sight)).unzip();
         (!eras.is_empty()).then(|| Self {
             database,
             user,
             label: LABEL,
             taken: last.map(|last| human::moment(last.taken)),
-            tree: last.map(|last| tree(&last.plan, Columns::Hidden)),
-            hints: last.map_or_else(Vec::new, |last| last.hints.clone()),
+            tree,
+            hints: hints.unwrap_or_default(),
             history: eras.into_iter().map(EraRow::from).collect(),
         })
     }
@@ -123,7 +128,7 @@ impl KnownPlan {
             h2 { "plan of " (self.user) "@" (self.database) }
             @if let Some(tree) = &self.tree { pre.text { (tree) } }
             @for hint in &self.hints {
-                div.alert {
+                div.find {
                     b { (hint.advice) } br; (hint.evidence)
                     @if let Some(sql) = &hint.sql { pre { (sql) ";" } }
                 }
@@ -146,6 +151,14 @@ impl KnownPlan {
             }
             footer { (self.label) "." }
         }
+    }
+}
+
+/// The tree and the hints as one sees them who may see no values, or may.
+fn seen(explained: &Explained, sight: Sight) -> (String, Vec<Hint>) {
+    match sight {
+        Sight::Values => (tree(&explained.plan, Columns::Hidden), explained.hints.clone()),
+        Sight::NoValues => (explained.masked.tree.clone(), explained.masked.hints.clone()),
     }
 }
 
@@ -191,9 +204,10 @@ impl PlanView {
             source: match explained.source {
                 Source::Prepared => "prepared",
                 Source::Normalised => "normalised",
+                Source::Sample { .. } => "sample",
             },
             search_path: explained.search_path.as_deref().map(str::to_owned),
-            label: LABEL,
+            label: label(explained.source),
             taken: human::moment(explained.taken),
             took_ms: millis(explained.took.as_micros() as u64),
             plan_hash: hash(explained.hash),
@@ -205,10 +219,23 @@ impl PlanView {
     }
 }
 
+fn label(source: Source) -> String {
+    match source {
+        Source::Prepared | Source::Normalised => LABEL.to_owned(),
+        Source::Sample { seen, micros } => {
+            let took = human::millis(millis(micros));
+            format!(
+                "custom plan for the values of a call at {} that took {took}",
+                human::moment(seen)
+            )
+        }
+    }
+}
+
 impl View for PlanView {
     fn text(&self) -> String {
         let mut text =
-            format!("{}  {}@{}\n{LABEL}\n\n", self.fingerprint, self.user, self.database);
+            format!("{}  {}@{}\n{}\n\n", self.fingerprint, self.user, self.database, self.label);
         text.push_str(&clean(&self.tree));
         text.push('\n');
         for hint in &self.hints {

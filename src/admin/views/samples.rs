@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use super::numbers::millis;
 use super::selection::OwnerSelection;
+use super::values::{Telling, ValuesRow};
+use crate::admin::access::Sight;
 use crate::admin::answer::View;
 use crate::admin::html::Page;
 use crate::admin::human;
@@ -53,6 +55,8 @@ struct SampleRow {
     error: Option<String>,
     protocol: &'static str,
     in_transaction: bool,
+    /// What `samples.params` keeps of its values; `null`: nothing.
+    values: Option<ValuesRow>,
 }
 
 impl Default for Wanted {
@@ -75,13 +79,19 @@ impl Parameters for Wanted {
 
 impl SamplesView {
     /// Of one fingerprint; `None` when there is no such.
-    pub(crate) fn of(ledger: &Ledger, fingerprint: Fingerprint, wanted: &Wanted) -> Option<Self> {
+    pub(crate) fn of(
+        ledger: &Ledger,
+        fingerprint: Fingerprint,
+        wanted: &Wanted,
+        sight: Sight,
+    ) -> Option<Self> {
         ledger.add_up();
+        let telling = Telling { keep: ledger.keeping.get(), sight };
         let (mut slowest, mut newest) = (Vec::new(), Vec::new());
         ledger.each(|record| {
             let is_it = record.about.as_ref().is_some_and(|about| about.fingerprint == fingerprint);
             if is_it && wanted.owner.holds(record) {
-                let row = |sample: &Sample| SampleRow::new(record, sample);
+                let row = |sample: &Sample| SampleRow::new(record, sample, telling);
                 slowest.extend(record.slowest().take(wanted.limit).map(row));
                 newest.extend(record.newest().take(wanted.limit).map(row));
             }
@@ -92,7 +102,7 @@ impl SamplesView {
 }
 
 impl SampleRow {
-    fn new(record: &Record, sample: &Sample) -> Self {
+    fn new(record: &Record, sample: &Sample, telling: Telling) -> Self {
         let (rows, error) = match sample.outcome {
             Outcome::Complete { rows } | Outcome::Suspended { rows } => (Some(rows), None),
             Outcome::Failed(code) => (None, Some(code.to_string())),
@@ -112,6 +122,7 @@ impl SampleRow {
                 Manner::Extended => "extended",
             },
             in_transaction: sample.block == Block::Open,
+            values: ValuesRow::of(sample.values, sample.kept.as_ref(), telling),
         }
     }
 }
@@ -156,6 +167,14 @@ impl SamplesView {
                 ]);
             }
         }
-        Sheet::default().table(table)
+        let rows = || self.slowest.iter().chain(&self.newest);
+        let mut words = Vec::new();
+        for (row, values) in rows().filter_map(|row| Some((row, row.values.as_ref()?))) {
+            let line = format!("{}  {}  {}\n", row.seen, human::millis(row.exec_ms), values.line());
+            if !words.contains(&line) {
+                words.push(line);
+            }
+        }
+        Sheet::default().table(table).lines(words.concat())
     }
 }

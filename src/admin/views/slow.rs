@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::numbers::millis;
 use super::selection::OwnerSelection;
+use super::values::{Telling, ValuesRow};
+use crate::admin::access::Sight;
 use crate::admin::answer::View;
 use crate::admin::html::Page;
 use crate::admin::human;
@@ -16,6 +18,7 @@ use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::Outcome;
 use crate::stats::slow::Slow;
+use crate::stats::values::Keep;
 
 /// The most that are shown at once: all there are.
 const MOST_SHOWN: usize = 500;
@@ -29,6 +32,8 @@ pub(crate) struct Selection {
     limit: usize,
     min_millis: usize,
     pub(crate) follow: Follow,
+    /// What may be seen of values, which is asked for by nobody.
+    sight: Sight,
     owner: OwnerSelection,
 }
 
@@ -61,12 +66,15 @@ pub(crate) struct SlowRow {
     /// `null` if it did not fail.
     error: Option<String>,
     text: String,
+    /// What `samples.params` keeps of its values; `null`: nothing.
+    values: Option<ValuesRow>,
 }
 
 impl Default for Selection {
     fn default() -> Self {
         let follow = Follow::No;
-        Self { limit: SHOWN, min_millis: 0, follow, owner: OwnerSelection::default() }
+        let (sight, owner) = (Sight::default(), OwnerSelection::default());
+        Self { limit: SHOWN, min_millis: 0, follow, sight, owner }
     }
 }
 
@@ -87,6 +95,16 @@ impl Parameters for Selection {
 }
 
 impl Selection {
+    /// The same, asked for by somebody who may see so much.
+    pub(crate) fn seen_with(self, sight: Sight) -> Self {
+        Self { sight, ..self }
+    }
+
+    /// What is to be told of values.
+    pub(crate) fn telling(&self, keep: Keep) -> Telling {
+        Telling { keep, sight: self.sight }
+    }
+
     /// The most of the past.
     pub(crate) fn limit(&self) -> usize {
         self.limit
@@ -104,17 +122,19 @@ impl SlowView {
     pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
         ledger.add_up();
         let mut slow = Vec::new();
+        let telling = selection.telling(ledger.keeping.get());
         ledger.each_slow(|one| {
             if selection.holds(one) && slow.len() < selection.limit {
-                slow.push(SlowRow::from(one));
+                slow.push(SlowRow::new(one, telling));
             }
         });
         Self { slow, selection: selection.clone() }
     }
 }
 
-impl From<&Slow> for SlowRow {
-    fn from(slow: &Slow) -> Self {
+impl SlowRow {
+    /// One, with as much as is to be told of its values.
+    pub(crate) fn new(slow: &Slow, telling: Telling) -> Self {
         let (rows, error) = match slow.outcome {
             Outcome::Complete { rows } | Outcome::Suspended { rows } => (Some(rows), None),
             Outcome::Failed(code) => (None, Some(code.to_string())),
@@ -129,6 +149,7 @@ impl From<&Slow> for SlowRow {
             rows,
             error,
             text: slow.about.text.to_string(),
+            values: ValuesRow::of(slow.values, slow.kept.as_ref(), telling),
         }
     }
 }
@@ -150,6 +171,10 @@ impl SlowRow {
             self.database,
             self.text,
         );
+        let line = match &self.values {
+            Some(values) => format!("{line}  -- {}", values.line()),
+            None => line,
+        };
         line.replace(|c: char| c.is_control(), "?")
     }
 }
@@ -195,6 +220,10 @@ impl SlowView {
                 row.text.clone(),
             ]);
         }
-        Sheet::default().table(table)
+        let values = self.slow.iter().filter_map(|row| Some((row, row.values.as_ref()?)));
+        let line = |(row, values): (&SlowRow, &ValuesRow)| {
+            format!("{}  {}  {}\n", row.seen, human::millis(row.exec_ms), values.line())
+        };
+        Sheet::default().table(table).lines(values.map(line).collect())
     }
 }

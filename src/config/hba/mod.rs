@@ -17,8 +17,8 @@ pub use ident::IdentMap;
 pub use network::Network;
 pub use problem::HbaProblem;
 
+use super::choices::AuthType;
 use super::fault::{Fault, Place, Warning};
-use super::settings::AuthType;
 use super::tls::SslMode;
 use super::{Config, Tls};
 use ident::IdentMaps;

@@ -20,6 +20,7 @@ mod reply;
 mod scenario;
 mod scram;
 mod statements;
+mod tokens;
 
 pub(crate) use admin::{Admin, Http};
 pub(crate) use batch::{Batch, query};
@@ -39,3 +40,4 @@ pub(crate) use process::{TempDir, free_port, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};
 pub(crate) use statements::{Seen, fingerprint, seen_by_postgres};
+pub(crate) use tokens::{Token, make_token, with_token};

@@ -1,6 +1,7 @@
 //! Words of the configuration.
 
 use super::*;
+use crate::config::{KeepParams, StripComments};
 
 #[test]
 fn every_word_reads_back() {
@@ -14,6 +15,7 @@ fn every_word_reads_back() {
     check::<PinPolicy>();
     check::<ServerReset>();
     check::<StripComments>();
+    check::<KeepParams>();
     check::<AuthType>();
     check::<LogFormat>();
     let words = |method| match method {
