@@ -12,6 +12,7 @@ mod client_death;
 mod copy;
 mod cve;
 mod differential;
+mod differential_session;
 mod eviction;
 mod explain;
 mod floods;
