@@ -73,6 +73,7 @@ CREATE ROLE clear_user LOGIN PASSWORD 'clear_secret';
 CREATE ROLE trust_user LOGIN;
 CREATE ROLE tenant NOLOGIN;
 GRANT tenant TO app;
+CREATE ROLE chief SUPERUSER LOGIN PASSWORD 'chief_secret';
 SET password_encryption = 'md5';
 CREATE ROLE md5_user LOGIN PASSWORD 'md5_secret';
 ";
