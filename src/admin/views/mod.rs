@@ -1,5 +1,6 @@
 //! The pages: what each shows, in both forms. How a page is asked for is left to `routes`.
 
+mod choosing;
 pub(super) mod clients;
 pub(super) mod compat;
 pub(super) mod dashboard;

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::super::choosing::{self, heading, show, windows};
 use super::super::nplusone::{self, CLASSES, FindingRow};
 use super::super::plan::{KnownPlan, buttons};
-use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
-use super::super::selection::{KINDS, OTHER, OwnerSelection, Selection, WINDOWS};
+use super::super::ranking::{MOST_SHOWN, Sort};
+use super::super::selection::{KINDS, OTHER, Selection};
 use super::{QueriesView, QueryRow};
 use crate::admin::html::Page;
 use crate::admin::html::pieces::{Bars, alert, encoded, route_link, share};
@@ -39,7 +40,6 @@ pub(super) fn list(view: &QueriesView) -> Page {
 }
 
 fn form(selection: &Selection) -> Markup {
-    let OwnerSelection { database, user } = &selection.owner;
     let kind = KINDS.iter().find(|(_, kinds)| *kinds == selection.kinds).map(|(word, _)| *word);
     html! {
         form id="select" method="get" action="/queries" {
@@ -48,31 +48,21 @@ fn form(selection: &Selection) -> Markup {
                 option value="" { "all but BEGIN, COMMIT" }
                 @for (word, _) in KINDS { option value=(word) selected[kind == Some(word)] { (word) } }
             }
-            select name="window" aria-label="when" {
-                @for (word, _) in WINDOWS {
-                    option value=(word) selected[word == selection.past.word()] {
-                        @match word { "all" => "since the start", word => { "last " (word) } }
-                    }
-                }
-            }
+            (windows(&selection.past))
             select name="limit" aria-label="how many" {
                 @for limit in [20, 50, 100, MOST_SHOWN] {
                     option value=(limit) selected[limit == selection.ranking.limit] { "first " (limit) }
                 }
             }
-            @if let Some(database) = database { input name="db" aria-label="database" value=(database); }
-            @if let Some(user) = user { input name="user" aria-label="user" value=(user); }
-            button name="sort" value=(word_of(selection.ranking.sort)) { "show" }
+            (choosing::owner(&selection.owner))
+            (show(&selection.ranking))
         }
     }
 }
 
-fn word_of(sort: Sort) -> &'static str {
-    SORTS.iter().find(|(_, known)| *known == sort).map_or("total", |(word, _)| word)
-}
-
 /// The table of these statements; with a selection, its headings sort.
 pub(crate) fn table(queries: &[QueryRow], selection: Option<&Selection>) -> Markup {
+    let ranking = selection.map(|selection| &selection.ranking);
     html! {
         div.wide {
             table {
@@ -81,7 +71,7 @@ pub(crate) fn table(queries: &[QueryRow], selection: Option<&Selection>) -> Mark
                         th.l { "statement" }
                         th { "times" }
                         @for (title, sort, class) in COLUMNS {
-                            th class=(class) { (heading(title, sort, selection)) }
+                            th class=(class) { (heading(title, sort, ranking)) }
                         }
                     }
                 }
@@ -92,19 +82,6 @@ pub(crate) fn table(queries: &[QueryRow], selection: Option<&Selection>) -> Mark
                     }
                 }
             }
-        }
-    }
-}
-
-/// A button of the form, so that everything else that is asked for stays.
-fn heading(title: &str, sort: Option<Sort>, selection: Option<&Selection>) -> Markup {
-    html! {
-        @match (sort, selection) {
-            (Some(sort), Some(selection)) => {
-                @let current = (sort == selection.ranking.sort).then_some("true");
-                button.sort form="select" name="sort" value=(word_of(sort)) aria-current=[current] { (title) }
-            }
-            (Some(_) | None, _) => (title),
         }
     }
 }

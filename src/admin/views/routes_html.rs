@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::super::ranking::{MOST_SHOWN, SORTS, Sort};
-use super::super::selection::WINDOWS;
+use super::super::choosing::{heading, owner, show, windows};
+use super::super::ranking::{MOST_SHOWN, Sort};
 use super::{RouteRow, RoutesView, Selection};
 use crate::admin::html::Page;
 use crate::admin::html::pieces::{encoded, route_link, share};
@@ -39,26 +39,16 @@ fn form(selection: &Selection) -> Markup {
     html! {
         form id="select" method="get" action="/routes" {
             input type="search" name="q" placeholder="part of the name" value=[selection.part.as_deref()];
-            select name="window" aria-label="when" {
-                @for (word, _) in WINDOWS {
-                    option value=(word) selected[word == selection.past.word()] {
-                        @match word { "all" => "since the start", word => { "last " (word) } }
-                    }
-                }
-            }
-            @if let Some(database) = &selection.owner.database { input name="db" aria-label="database" value=(database); }
-            @if let Some(user) = &selection.owner.user { input name="user" aria-label="user" value=(user); }
-            button name="sort" value=(word_of(selection.ranking.sort)) { "show" }
+            (windows(&selection.past))
+            (owner(&selection.owner))
+            (show(&selection.ranking))
         }
     }
 }
 
-fn word_of(sort: Sort) -> &'static str {
-    SORTS.iter().find(|(_, known)| *known == sort).map_or("total", |(word, _)| word)
-}
-
 /// The table of these; it can be sorted where it is all there is.
 pub(crate) fn table(routes: &[RouteRow], selection: Option<&Selection>) -> Markup {
+    let ranking = selection.map(|selection| &selection.ranking);
     html! {
         div.wide {
             table {
@@ -66,15 +56,7 @@ pub(crate) fn table(routes: &[RouteRow], selection: Option<&Selection>) -> Marku
                     tr {
                         th.l { "route" }
                         @for (title, sort, class) in COLUMNS {
-                            th class=(class) {
-                                @match (sort, selection) {
-                                    (Some(sort), Some(selection)) => {
-                                        @let current = (sort == selection.ranking.sort).then_some("true");
-                                        button.sort form="select" name="sort" value=(word_of(sort)) aria-current=[current] { (title) }
-                                    }
-                                    (Some(_) | None, _) => (title),
-                                }
-                            }
+                            th class=(class) { (heading(title, sort, ranking)) }
                         }
                         th.l { "most time" }
                     }
