@@ -7,6 +7,7 @@ mod access;
 mod admin;
 mod auth_query;
 mod cancel;
+mod cancel_ours;
 mod changed_results;
 mod client_death;
 mod copy;

@@ -19,6 +19,7 @@ mod process;
 mod reply;
 mod scenario;
 mod scram;
+mod slow_line;
 mod statements;
 
 pub(crate) use admin::{Admin, Http};
@@ -38,4 +39,5 @@ pub(crate) use postgres::{
 pub(crate) use process::{TempDir, free_port, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};
+pub(crate) use slow_line::SlowLine;
 pub(crate) use statements::{Seen, fingerprint, seen_by_postgres};
