@@ -275,6 +275,43 @@ fn a_client_that_goes_leaves_nothing() {
     assert_eq!(world.backends().len(), 2, "one of each user");
 }
 
+/// What is set and reset in one go, and one of the two undone, is what Postgres says it is, and nobody else's.
+#[test]
+fn a_reset_that_is_undone_leaves_what_was_set_to_its_client() {
+    let world = world();
+    let login = |login: Login| RawClient::login(&login.parameter("work_mem", "7MB"));
+    for (set, reset, see) in [
+        ("SET work_mem = '5MB'", "RESET work_mem", "SHOW work_mem"),
+        ("SET enable_sort = off", "SET enable_sort TO DEFAULT", "SHOW enable_sort"),
+        ("SET my.tenant = 'seven'", "RESET my.tenant", CUSTOM),
+        ("SET search_path = tenant", "RESET search_path", "SHOW search_path"),
+        ("SET ROLE tenant", "RESET ROLE", "SELECT current_user"),
+    ] {
+        let fresh = world.direct().value(see);
+        for script in [
+            &["BEGIN", set, "SAVEPOINT s", reset, "ROLLBACK TO s", "COMMIT"][..],
+            &["BEGIN", reset, "SAVEPOINT s", set, "ROLLBACK TO s", "COMMIT"],
+            &[set, "BEGIN", reset, "ROLLBACK"],
+            &[reset, "BEGIN", set, "ROLLBACK"],
+            &["BEGIN", set, "COMMIT", "BEGIN", reset, "SELECT 1 / 0", "COMMIT"],
+            &[set, reset],
+            &[reset, set],
+        ] {
+            for form in FORMS {
+                let case = format!("{script:?}, {form:?}");
+                let (mut real, mut one) = (login(world.direct_login()), login(world.login()));
+                let mut two = world.client();
+                run(&mut real, form, script);
+                run(&mut one, form, script);
+                assert_eq!(two.value(see), fresh, "{case}: another's");
+                let wanted = real.value(see);
+                assert_eq!(one.value(see), wanted, "{case}: its own");
+                assert_eq!(two.value(see), fresh, "{case}: another's, later");
+            }
+        }
+    }
+}
+
 /// State made in ways that are easily overlooked reaches nobody either.
 #[test]
 fn what_is_made_in_a_roundabout_way_reaches_nobody() {
