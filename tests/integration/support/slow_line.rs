@@ -1,4 +1,5 @@
-//! A line to Postgres that can be held up: what is said there at one moment stays there until the test goes on.
+//! A line to Postgres that can be held up, and listened to: what is said there at one moment stays there until the test
+//! goes on.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -19,6 +20,7 @@ struct Hold {
 #[derive(Default)]
 struct Line {
     hold: Mutex<Hold>,
+    heard: Mutex<Vec<u8>>,
     changed: Condvar,
     stopped: AtomicBool,
 }
@@ -53,6 +55,11 @@ impl SlowLine {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What Postgres was told since this was asked last.
+    pub(crate) fn heard(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.line.heard.lock())
     }
 
     /// The next bytes that hold this text, and what comes behind them on that connection, get no further.
@@ -97,6 +104,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, line: &Line) {
             line.changed.wait_while(&mut hold, |hold| hold.came);
         }
         drop(hold);
+        line.heard.lock().extend(&buffer[..count]);
         if to.write_all(&buffer[..count]).is_err() {
             break;
         }
