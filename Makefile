@@ -55,7 +55,7 @@ test-pg18: ## the integration tests against PostgreSQL 18
 fuzz: ## hostile bytes for everything that reads them, a minute each (FUZZ_SECONDS=60, ARGS=TARGET)
 	@scripts/fuzz.sh $(ARGS)
 
-soak: ## mixed load with faults, leak checks at the end (SOAK_SECONDS=300)
+soak: ## mixed load with faults, leak checks at the end, 10 minutes each (SOAK_SECONDS=600)
 	@scripts/soak.sh
 
 bench: ## one table: direct Postgres, HAProxy, PgBouncer, pooler (scripts/bench.sh --help)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Minutes of mixed load while clients and servers die and settings are reloaded; then looks for leaks. See `make soak`.
 #
-#   SOAK_SECONDS=300      how long
+#   SOAK_SECONDS=600      how long: clients with settings of their own, then as long mixed load
 #   SOAK_POOLER=PATH      this binary instead of building one
 set -euo pipefail
 # shellcheck source=scripts/lib/common.sh
@@ -13,7 +13,7 @@ source "$POOLER_ROOT/scripts/lib/bench_postgres.sh"
 
 catch_exit
 SOAK_POOLER=${SOAK_POOLER:-}
-SOAK_SECONDS=${SOAK_SECONDS:-300}
+SOAK_SECONDS=${SOAK_SECONDS:-600}
 need_pooler SOAK_POOLER
 measured_postgres calm rough
 # The rude clients end server processes of their own role only.

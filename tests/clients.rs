@@ -268,6 +268,20 @@ fn django_with_parameters_bound_by_the_server() {
     django(&[("CONN_MAX_AGE", "60"), ("SERVER_SIDE_BINDING", "1")]);
 }
 
+/// Two copies at once, in the two ways to wait for a session lock.
+#[test]
+fn django_migrates_within_a_session_lock() {
+    let world = Scenario::new().pool_size(2).start();
+    run(&world, &mut python("django/migrate_twice.py"));
+}
+
+/// Four copies at once, more than there are servers.
+#[test]
+fn migrations_as_rails_runs_them_exclude_each_other() {
+    let world = Scenario::new().pool_size(2).start();
+    run(&world, &mut python("python/rails_migrations.py"));
+}
+
 #[test]
 fn node_postgres() {
     let world = world();

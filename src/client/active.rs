@@ -378,10 +378,7 @@ impl Session {
             // A request too late hits what comes next, or the question what is left.
             (Kick::Cancel, State::Active(_)) if resting => Step::Moved,
             (Kick::Cancel, State::Active(_)) if held => self.cancel_held(cx, buffers),
-            (Kick::Cancel, State::Active(server)) => {
-                server.cancel();
-                Step::Moved
-            }
+            (Kick::Cancel, State::Active(_)) => self.cancel(),
             (Kick::QueryTimeout, State::Active(_)) => match self.query_overdue() {
                 Step::Moved if self.record.phase.get() == Phase::Orphaned => {
                     self.kicked(Kick::Probe, cx, buffers)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::record::Phase;
 use super::report::Report;
-use super::session::{Attached, Carried, End, HeldBy, Session, State, Step};
+use super::session::{Attached, Cancelling, Carried, End, HeldBy, Session, State, Step};
 use super::unfit::Fit;
 use crate::pool::handle::{Leave, PooledServer};
 use crate::protocol::sqlstate::SqlState;
@@ -67,8 +67,8 @@ impl Session {
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
         match std::mem::replace(&mut self.carried, Carried::Incomplete) {
-            // A cancel request, of this client.
-            _ if code == SqlState::QUERY_CANCELED => {
+            // A cancel request, from outside.
+            Carried::Held(_) if code == SqlState::QUERY_CANCELED => {
                 self.refuse_ahead(&Report::Cancelled, cx, buffers)
             }
             Carried::Held(by) if taken || by == HeldBy::Others => {
@@ -85,6 +85,35 @@ impl Session {
                 Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))
             }
         }
+    }
+
+    /// A cancel request came: it is for what the client asked, not for a query of ours that the server is at. Then the
+    /// client's own may be sent already, or lie in its socket.
+    pub(super) fn cancel(&mut self) -> Step {
+        if let State::Active(server) = &mut self.state {
+            if server.connection().owed.front_is_our_query() {
+                self.cancelling = Cancelling::Later;
+            } else {
+                server.cancel();
+            }
+        }
+        Step::Moved
+    }
+
+    /// All that can be done is done: is it the moment for a cancel request that came too early? It counts once, for
+    /// what the client has asked by then.
+    #[inline]
+    pub(super) fn may_cancel(&mut self) -> bool {
+        if self.cancelling == Cancelling::No {
+            return false;
+        }
+        if let State::Active(server) = &mut self.state
+            && server.connection().owed.front_is_our_query()
+        {
+            return false;
+        }
+        self.cancelling = Cancelling::No;
+        true
     }
 
     /// The request to be cancelled has not been sent yet: a cancel request would find nothing to

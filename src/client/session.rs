@@ -119,6 +119,15 @@ pub(super) enum HeldBy {
     Others,
 }
 
+/// Whether a cancel request waits for its moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cancelling {
+    /// None came, or it was passed on.
+    No,
+    /// One came while the server was at a query of ours, which it is not to hit.
+    Later,
+}
+
 #[derive(Debug)]
 pub(super) enum State {
     Idle,
@@ -156,6 +165,7 @@ pub struct Session {
     /// Is the rest of a batch dropped, whose beginning the pooler refused?
     pub(super) skipping: bool,
     pub(super) carried: Carried,
+    pub(super) cancelling: Cancelling,
     /// Bytes of an incomplete message, or what a waiting client sent ahead.
     pub(super) carry: Vec<u8>,
     /// Bytes for the client that its socket has not taken yet.
@@ -190,6 +200,7 @@ impl Session {
             skipping: false,
             // What came behind the login has not been looked at.
             carried: Carried::Uncertain,
+            cancelling: Cancelling::No,
             carry: parts.carry,
             unsent: parts.first,
             statements: watched,
@@ -234,6 +245,7 @@ impl Session {
             };
             match step {
                 Step::Moved => {}
+                Step::Stuck if self.may_cancel() => self.record.kick(Kick::Cancel),
                 Step::Stuck => return Poll::Pending,
                 Step::Over(end) => return Poll::Ready(end),
             }

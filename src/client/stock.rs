@@ -102,7 +102,7 @@ impl Session {
                 let base = self.handle.pool.base().unwrap_or_default();
                 let reported = |name: &str| base.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
                 effects.settings.retain(|(name, change)| {
-                    let restores = *change == Change::Reset && self.initial.get(name).is_some();
+                    let restores = *change != Change::Set && self.initial.get(name).is_some();
                     restores || !reported(name) || !is_carried(name)
                 });
             }

@@ -52,6 +52,8 @@ pub enum Change {
     Set,
     /// It goes back to what it was at the session's start.
     Reset,
+    /// One and the other: which of them stands, errors and savepoints decide.
+    Both,
 }
 
 /// First words of statements that do nothing to the session but by the functions they call, and by
@@ -214,14 +216,14 @@ impl Effects {
     #[must_use]
     pub fn resets(&self) -> bool {
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll)
-            || self.settings.iter().any(|(_, change)| *change == Change::Reset)
+            || self.settings.iter().any(|(_, change)| *change != Change::Set)
     }
 
     /// May this setting go back to what it was at the session's start?
     #[must_use]
     pub fn resets_setting(&self, name: &str) -> bool {
         let named =
-            |(known, change): &(Box<str>, Change)| **known == *name && *change == Change::Reset;
+            |(known, change): &(Box<str>, Change)| **known == *name && *change != Change::Set;
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
     }
 
@@ -265,7 +267,8 @@ impl Effects {
     fn change(&mut self, name: &str, change: Change) {
         let full = self.settings.len() >= MOST_SETTINGS;
         match self.settings.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, last)) => *last = change,
+            Some((_, before)) if *before != change => *before = Change::Both,
+            Some(_) => {}
             None if full => self.widen(Scope::All),
             None => self.settings.push((name.into(), change)),
         }

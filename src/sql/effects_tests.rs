@@ -91,11 +91,13 @@ fn who_acts_is_two_settings() {
 }
 
 #[test]
-fn the_last_change_counts() {
-    assert_eq!(settings("set x = 1; reset x"), [("x".to_owned(), Change::Reset)]);
+fn what_is_set_and_reset_may_be_either() {
+    assert_eq!(settings("set x = 1; set x = 2"), [("x".to_owned(), Change::Set)]);
+    assert_eq!(settings("reset x; set x = 1"), [("x".to_owned(), Change::Both)]);
     let mut all = read("set x = 1");
     all.merge(&read("reset x; listen a"));
-    assert_eq!(&*all.settings, [("x".into(), Change::Reset)]);
+    assert_eq!(&*all.settings, [("x".into(), Change::Both)]);
+    assert!(all.resets() && all.resets_setting("x"));
     assert!(all.begins.contains(Feature::Listen));
 }
 

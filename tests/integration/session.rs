@@ -1,6 +1,6 @@
 //! Settings a client makes for its session: kept for it on every server, and for nobody else.
 
-use crate::support::{Batch, Login, Pair, RawClient, Scenario, query};
+use crate::support::{Batch, Login, Pair, RawClient, Scenario, SlowLine, query};
 
 /// Settings that Postgres reports when they change.
 const REPORTED: [(&str, &str); 5] = [
@@ -310,4 +310,37 @@ fn what_is_bound_and_not_executed_resets_nothing() {
     client.send(&Batch::new().copy_data("1\n").copy_done().sync());
     assert_eq!(client.read_readies(1).shape(), "C(COPY 1) Z(I)");
     assert_eq!(client.value("SHOW work_mem"), "5MB");
+}
+
+/// Clients that have the same settings, however they came to them, are served with nothing but what they say.
+#[test]
+fn equal_settings_cost_no_message() {
+    const ROUNDS: usize = 50;
+    let scenario = Scenario::new().pool_size(1).set("auth.auth_type", "trust");
+    let line = SlowLine::to(scenario.cluster().port());
+    let world = scenario.set_database("port", i64::from(line.port())).start();
+    let login = world.login().parameter("search_path", "pg_catalog").parameter("work_mem", "5MB");
+    let mut clients = vec![RawClient::login(&login), world.client(), world.client()];
+    clients[1].query("SET work_mem = '5MB'; SET search_path = pg_catalog");
+    clients[2].query("SET search_path TO pg_catalog");
+    clients[2].query("BEGIN; SELECT set_config('work_mem', '5MB', false); COMMIT");
+    for client in &mut clients {
+        assert_eq!(client.value("SHOW work_mem"), "5MB");
+    }
+    let batch = Batch::new().query("SELECT 1").parse("", "SELECT $1::int").run("", &["7"]).sync();
+    let wanted = batch.bytes.repeat(ROUNDS * clients.len());
+    let _before = line.heard();
+    for _ in 0..ROUNDS {
+        for client in &mut clients {
+            assert_eq!(client.run(&batch).rows().concat(), ["1", "7"]);
+        }
+    }
+    assert_eq!(line.heard(), wanted);
+    // One that has others is no longer for nothing.
+    clients[1].query("SET work_mem = '6MB'");
+    let _before = line.heard();
+    for client in &mut clients {
+        client.run(&batch);
+    }
+    assert!(line.heard().len() > batch.bytes.len() * clients.len());
 }

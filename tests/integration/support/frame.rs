@@ -63,6 +63,18 @@ impl Frame {
         fields
     }
 
+    /// The body of a RowDescription with no table's id in it.
+    pub(crate) fn without_tables(&self) -> Vec<u8> {
+        assert_eq!(self.tag, b'T');
+        let (mut body, mut at) = (self.body.clone(), 2);
+        while at < body.len() {
+            at += c_string(&body[at..]).0.len() + 1;
+            body[at..at + 4].fill(0);
+            at += 18;
+        }
+        body
+    }
+
     /// The fields of an ErrorResponse or NoticeResponse.
     pub(crate) fn error(&self) -> ServerError {
         let mut error = ServerError::default();

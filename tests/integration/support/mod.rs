@@ -19,6 +19,7 @@ mod process;
 mod reply;
 mod scenario;
 mod scram;
+mod slow_line;
 mod statements;
 mod tokens;
 
@@ -39,5 +40,6 @@ pub(crate) use postgres::{
 pub(crate) use process::{TempDir, free_port, wait_for};
 pub(crate) use reply::{Reply, ServerError};
 pub(crate) use scenario::{Pair, Scenario, World};
+pub(crate) use slow_line::SlowLine;
 pub(crate) use statements::{Seen, fingerprint, seen_by_postgres};
 pub(crate) use tokens::{Token, make_token, with_token};

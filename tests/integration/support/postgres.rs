@@ -73,6 +73,7 @@ CREATE ROLE clear_user LOGIN PASSWORD 'clear_secret';
 CREATE ROLE trust_user LOGIN;
 CREATE ROLE tenant NOLOGIN;
 GRANT tenant TO app;
+CREATE ROLE chief SUPERUSER LOGIN PASSWORD 'chief_secret';
 SET password_encryption = 'md5';
 CREATE ROLE md5_user LOGIN PASSWORD 'md5_secret';
 ";
@@ -279,20 +280,23 @@ fn append(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// A program of PostgreSQL: from `PG_BIN`, else `pg_config`, else where Debian keeps the newest.
+/// A program of PostgreSQL: from `PG_BIN`, else `pg_config`, else where Debian keeps the newest. A package of the server
+/// alone has no clients; those of another do.
 pub(crate) fn binary(name: &str) -> PathBuf {
-    let folder = binaries().unwrap_or_else(|| {
+    let folders = binaries();
+    let server = folders.iter().find(|folder| folder.join("initdb").exists());
+    let server = server.unwrap_or_else(|| {
         panic!("no PostgreSQL server found: run `make test-deps`, or set PG_BIN to the folder of initdb")
     });
-    folder.join(name)
+    let has_it = |folder: &&PathBuf| folder.join(name).exists();
+    std::iter::once(server).chain(&folders).find(has_it).unwrap_or(server).join(name)
 }
 
-fn binaries() -> Option<PathBuf> {
-    let has_server = |folder: &PathBuf| folder.join("initdb").exists();
-    if let Some(folder) = std::env::var_os("PG_BIN") {
-        let folder = PathBuf::from(folder);
-        assert!(has_server(&folder), "PG_BIN={}: no initdb there", folder.display());
-        return Some(folder);
+/// Where programs may be, the best place first.
+fn binaries() -> Vec<PathBuf> {
+    let asked = std::env::var_os("PG_BIN").map(PathBuf::from);
+    if let Some(folder) = &asked {
+        assert!(folder.join("initdb").exists(), "PG_BIN={}: no initdb there", folder.display());
     }
     let config = Command::new("pg_config").arg("--bindir").output();
     let configured = config.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
@@ -303,5 +307,5 @@ fn binaries() -> Option<PathBuf> {
         name.unwrap_or_default().parse::<u32>().unwrap_or(0)
     });
     let newest = debian.into_iter().rev().flatten().map(|entry| entry.path().join("bin"));
-    configured.into_iter().chain(newest).find(has_server)
+    asked.into_iter().chain(configured).chain(newest).collect()
 }
