@@ -103,7 +103,9 @@ fn arrays_are_written_with_their_elements_in_quotes() {
     let array = |values: Vec<Option<i32>>| {
         let dimension = types::ArrayDimension { len: values.len() as i32, lower_bound: 1 };
         let element = |value: Option<i32>, out: &mut bytes::BytesMut| {
-            value.map(|value| types::int4_to_sql(value, out));
+            if let Some(value) = value {
+                types::int4_to_sql(value, out);
+            }
             let is_null = if value.is_some() {
                 postgres_protocol::IsNull::No
             } else {
