@@ -5,6 +5,7 @@
 #   BENCH_ONLY=REGEX                    only the workloads whose name matches: select1-64, idle, ...
 #   BENCH_TARGETS=pgbouncer,pooler      only these columns, of direct,haproxy,pgbouncer,pooler
 #   BENCH_POOLER=PATH                   this binary instead of building one
+#   BENCH_TLS_LOAD=PATH                 this load of TLS clients instead of building benches/tls_load.rs
 #   BENCH_BASE=PATH                     one more column, `base`: another build to compare with
 #   BENCH_PGBOUNCER=PATH BENCH_HAPROXY=PATH   these instead of the ones found or fetched
 #
@@ -22,7 +23,7 @@ source "$POOLER_ROOT/scripts/lib/peers.sh"
 
 case ${1:-} in
 -h | --help)
-    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
 esac
@@ -52,13 +53,21 @@ choose_targets() {
     if [[ -n ${BENCH_BASE:-} ]]; then printf 'base=%s\n' "$(realpath "$BENCH_BASE")"; fi
 }
 
+# Sets BENCH_TLS_LOAD, building it when the variable is empty.
+need_tls_load() {
+    [[ -n ${BENCH_TLS_LOAD:-} ]] && return 0
+    say "building the TLS clients"
+    BENCH_TLS_LOAD=$(cargo build --release --locked --bench tls_load --message-format json --manifest-path "$POOLER_ROOT/Cargo.toml" |
+        sed -n 's|.*"executable":"\([^"]*/tls_load-[^"]*\)".*|\1|p')
+}
+
 run_comparison() {
     local targets target arguments=()
     targets=$(choose_targets)
     while read -r target; do arguments+=(--target "$target"); done <<<"$targets"
     mkdir -p "$BENCH_FOLDER"
     harness compare.py --user bench --database bench --drop-to "$(if is_root; then printf %s "$PG_USER"; fi)" \
-        --rounds "${BENCH_ROUNDS:-3}" --seconds "${BENCH_SECONDS:-5}" --only "${BENCH_ONLY:-}" \
+        --tls-load "$BENCH_TLS_LOAD" --rounds "${BENCH_ROUNDS:-3}" --seconds "${BENCH_SECONDS:-5}" --only "${BENCH_ONLY:-}" \
         --json "$BENCH_FOLDER/samples.json" "${arguments[@]}"
 }
 
@@ -66,6 +75,7 @@ catch_exit
 BENCH_TARGETS=${BENCH_TARGETS:-direct,haproxy,pgbouncer,pooler}
 BENCH_POOLER=${BENCH_POOLER:-}
 if [[ ,$BENCH_TARGETS, == *,pooler,* ]]; then need_pooler BENCH_POOLER; fi
+need_tls_load
 peers_need
 warn_when_busy
 measured_postgres bench

@@ -81,6 +81,7 @@ def main() -> int:
 def rounds(options: argparse.Namespace, workload: Workload, targets: list[Target], failures: list[str]) -> dict:
     samples: dict[str, list[load.Sample]] = {target.name: [] for target in targets}
     broken: set[str] = set()
+    programs = load.Programs(options.pgbench, options.tls_load)
 
     for number in range(-1, options.rounds):
         warming = number < 0
@@ -90,7 +91,7 @@ def rounds(options: argparse.Namespace, workload: Workload, targets: list[Target
         for target in targets[turn:] + targets[:turn]:
             if target.name in broken or (workload.tls and target.name in NO_TLS):
                 continue
-            sample = attempt(failures, workload.name, target, load.run, options.pgbench, target, workload, seconds)
+            sample = attempt(failures, workload.name, target, load.run, programs, target, workload, seconds)
             if sample is None:
                 broken.add(target.name)
                 samples[target.name].clear()
@@ -127,6 +128,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--database", required=True)
     parser.add_argument("--drop-to", default="", help="user for programs that refuse root")
     parser.add_argument("--pgbench", required=True)
+    parser.add_argument("--tls-load", required=True, help="the program made of benches/tls_load.rs")
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--only", default="", help="regular expression of workload names")

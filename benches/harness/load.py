@@ -34,13 +34,23 @@ class LoadFailed(Exception):
     """The load did not end well; the text is its own."""
 
 
-def run(pgbench: str, target: Target, workload: Workload, seconds: int) -> Sample:
+@dataclass(frozen=True)
+class Programs:
+    """What loads are made with."""
+
+    pgbench: str
+    tls_load: str
+
+
+def run(programs: Programs, target: Target, workload: Workload, seconds: int) -> Sample:
+    if workload.tls:
+        return _by_tls(programs.tls_load, target, workload, seconds)
     pids = target.pids()
     before = cpu_seconds(pids)
     if workload.discard_bytes:
         tps, transactions, latencies = _discard(target, workload, seconds)
     else:
-        tps, transactions, latencies = _pgbench(pgbench, target, workload, seconds)
+        tps, transactions, latencies = _pgbench(programs.pgbench, target, workload, seconds)
     used = cpu_seconds(pids) - before
     if transactions == 0:
         raise LoadFailed("no transaction ended")
@@ -68,7 +78,7 @@ def _run_pgbench(pgbench: str, target: Target, workload: Workload, seconds: int,
     ]  # fmt: skip
     if workload.latency:
         command += ["--log", f"--log-prefix={script.parent / 'latency'}", f"--sampling-rate={workload.sampling}"]
-    environment = dict(os.environ, PGPASSWORD=site.password, PGSSLMODE="require" if workload.tls else "disable", PGGSSENCMODE="disable")
+    environment = dict(os.environ, PGPASSWORD=site.password, PGSSLMODE="disable", PGGSSENCMODE="disable")
     try:
         done = subprocess.run(
             [*command, site.database], env=environment, cwd=script.parent, stdin=subprocess.DEVNULL,
@@ -79,6 +89,26 @@ def _run_pgbench(pgbench: str, target: Target, workload: Workload, seconds: int,
     if done.returncode != 0:
         raise LoadFailed(f"pgbench ended with {done.returncode}:\n{done.stderr[-1500:]}")
     return done.stdout
+
+
+def _by_tls(program: str, target: Target, workload: Workload, seconds: int) -> Sample:
+    """The program prints transactions, seconds, and two percentiles of its latencies."""
+    site, pids = target.site, target.pids()
+    command = [program, str(target.port), str(workload.clients), str(seconds), workload.tls]
+    environment = dict(os.environ, PGUSER=site.user, PGPASSWORD=site.password, PGDATABASE=site.database)
+    before = cpu_seconds(pids)
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds + GRACE_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as hung:
+        raise LoadFailed(f"tls_load still ran {GRACE_SECONDS} s after its time") from hung
+    used = cpu_seconds(pids) - before
+    if done.returncode != 0:
+        raise LoadFailed(f"tls_load ended with {done.returncode}:\n{done.stderr[-1500:]}")
+    transactions, took, p50, p99 = (float(field) for field in done.stdout.split())
+    return Sample(transactions / took, p50, p99, used * 1e6 / transactions)
 
 
 def _logged_latencies(folder: Path) -> list[float]:
