@@ -21,6 +21,7 @@ pub(super) struct Sheet(Vec<Block>);
 enum Block {
     Table(Table),
     Words(String),
+    Lines(String),
 }
 
 impl Sheet {
@@ -36,11 +37,19 @@ impl Sheet {
         self
     }
 
+    /// With lines of SQL or values below what there is, each with its end.
+    pub(super) fn lines(mut self, lines: String) -> Self {
+        if !lines.is_empty() {
+            self.0.push(Block::Lines(lines));
+        }
+        self
+    }
+
     /// For terminals.
     pub(super) fn text(&self) -> String {
         let text = |block: &Block| match block {
             Block::Table(table) => table.text(),
-            Block::Words(words) => words.clone(),
+            Block::Words(words) | Block::Lines(words) => words.clone(),
         };
         self.0.iter().map(text).collect()
     }
@@ -54,6 +63,7 @@ impl Sheet {
                     Block::Words(words) => @for line in words.lines().filter(|line| !line.is_empty()) {
                         p { (linked(line)) }
                     },
+                    Block::Lines(lines) => pre.text { (lines) },
                 }
             }
         };
@@ -121,9 +131,11 @@ mod tests {
         let mut table = Table::new(columns);
         let cells = ["/<a>/", "2c3468d568a66693", "3", "select '<b>'"];
         table.row(cells.map(str::to_owned));
-        let sheet = Sheet::default().table(table).words("and 2 more\n\n");
+        let sheet = Sheet::default().table(table).words("and 2 more\n\n").lines("<i>\n".to_owned());
         assert!(
-            sheet.text().ends_with("/<a>/  2c3468d568a66693      3  select '<b>'\nand 2 more\n\n")
+            sheet
+                .text()
+                .ends_with("/<a>/  2c3468d568a66693      3  select '<b>'\nand 2 more\n\n<i>\n")
         );
         let page = sheet.page("/x", html! {}).live.into_string();
         for part in [
@@ -133,6 +145,7 @@ mod tests {
             "<td class=\"\">3</td>",
             "title=\"select '&lt;b&gt;'\">select '&lt;b&gt;'</td>",
             "<p>and 2 more</p>",
+            "<pre class=\"text\">&lt;i&gt;\n</pre>",
         ] {
             assert!(page.contains(part), "no {part} in {page}");
         }

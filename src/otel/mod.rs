@@ -47,8 +47,7 @@ impl Exporter {
         let (stop, stopped) = watch::channel(false);
         let resource = proto::Resource::of_this(&config.otel.service_name);
         let failures = &sources.shared.otel_failures;
-        let sender =
-            || Sender::new(Arc::clone(&collector), Arc::clone(failures), stopped.clone());
+        let sender = || Sender::new(Arc::clone(&collector), Arc::clone(failures), stopped.clone());
         let mut tasks = Vec::new();
         if let Some(every) = config.otel.interval {
             let numbers = numbers::send(Arc::clone(sources), every, (sender(), resource.clone()));

@@ -87,7 +87,7 @@ impl<'a> Values<'a> {
 #[must_use]
 pub fn types(behind_text: &[u8]) -> Vec<u32> {
     let Some((count, rest)) = number(behind_text) else { return Vec::new() };
-    rest.chunks_exact(4).take(count).filter_map(|oid| unsigned(oid)).collect()
+    rest.chunks_exact(4).take(count).filter_map(unsigned).collect()
 }
 
 impl Value<'_> {

@@ -175,6 +175,6 @@ impl SamplesView {
                 words.push(line);
             }
         }
-        Sheet::default().table(table).words(words.concat())
+        Sheet::default().table(table).lines(words.concat())
     }
 }

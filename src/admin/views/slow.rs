@@ -224,6 +224,6 @@ impl SlowView {
         let line = |(row, values): (&SlowRow, &ValuesRow)| {
             format!("{}  {}  {}\n", row.seen, human::millis(row.exec_ms), values.line())
         };
-        Sheet::default().table(table).words(values.map(line).collect::<String>())
+        Sheet::default().table(table).lines(values.map(line).collect())
     }
 }
