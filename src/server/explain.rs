@@ -13,7 +13,7 @@ use crate::plan::calls::called;
 use crate::plan::facts::{self, Facts};
 use crate::plan::node::{Plan, Relation};
 use crate::protocol::backend::TransactionStatus;
-use crate::protocol::bound::Values;
+use crate::protocol::bound::{Value, Values};
 use crate::protocol::frame::split_cstr;
 use crate::protocol::frontend;
 use crate::protocol::sqlstate::SqlState;
@@ -216,7 +216,7 @@ fn arguments(mode: &Mode, types: &[u32]) -> Option<String> {
         Mode::Sample { values: None, .. } => Vec::new(),
         Mode::Sample { values: Some(values), .. } => {
             let read = Values::read(values)?;
-            let written = |(at, value): (usize, &crate::protocol::bound::Value<'_>)| {
+            let written = |(at, value): (usize, &Value<'_>)| {
                 if value.bytes.is_none() {
                     return Some("NULL".to_owned());
                 }

@@ -22,8 +22,8 @@ use crate::sql::fingerprint::Fingerprint;
 /// and counted.
 const MOST_WAITING: usize = 262_144;
 
-/// Batches that may wait with the values of their statements, up to a megabyte each; of more, they are given up.
-const MOST_WITH_VALUES: usize = 64;
+/// Bytes of values that may wait with their statements; of more, they are given up.
+const MOST_VALUES: usize = 32 * 1024 * 1024;
 
 /// What one worker noted of one pool.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ impl Batch {
     /// The same; those of its events that belong to a trace which is recorded ended then.
     pub(super) fn ending(self, ends: Vec<(usize, SystemTime)>) -> Self {
         Self { ends, ..self }
+    }
+
+    /// Bytes of values that are kept.
+    fn values(&self) -> usize {
+        let kept = self.events.iter().filter_map(|event| event.run.kept.as_ref());
+        kept.map(|kept| kept.bytes()).sum()
     }
 
     /// Gives up values that are kept.
@@ -125,6 +131,8 @@ struct Inbox {
     batches: Vec<Batch>,
     /// In all of them.
     events: usize,
+    /// Bytes of the values that are kept in them.
+    values: usize,
 }
 
 impl Ledger {
@@ -171,11 +179,13 @@ impl Ledger {
 
     /// Takes a list of events; it waits for [`Self::add_up`].
     pub fn hand_over(&self, mut batch: Batch) {
+        let values = if self.keeping.get() == Keep::All { batch.values() } else { 0 };
         let mut inbox = self.inbox.lock();
         if inbox.events + batch.events.len() <= MOST_WAITING {
-            // More than a tenth of a second of a busy pooler waits: values could fill the memory.
-            if self.keeping.get() == Keep::All && inbox.batches.len() >= MOST_WITH_VALUES {
+            if inbox.values + values > MOST_VALUES {
                 batch.strip();
+            } else {
+                inbox.values += values;
             }
             inbox.events += batch.events.len();
             inbox.batches.push(batch);

@@ -305,3 +305,23 @@ fn how_long_is_slow_is_each_databases_own_and_can_change() {
     assert_eq!(kept(of("shop", None)), 0);
     assert_eq!(kept(of("crm", None)), 1, "another database's is not ours");
 }
+
+#[test]
+fn values_that_wait_are_bounded_and_the_sums_go_on() {
+    let counted = counted(10);
+    counted.ledger.keeping.set(Keep::All);
+    let sql = format!("select '{}'", "x".repeat(3_000));
+    for _ in 0..40 {
+        // More than may be kept between two handings over.
+        (0..600).for_each(|_| counted.run(&sql, &[ONE_ROW]));
+        counted.log.flush();
+    }
+    let kept: usize = counted.ledger.inbox.lock().batches.iter().map(Batch::values).sum();
+    assert!((MOST_VALUES / 2..=MOST_VALUES).contains(&kept), "{kept}");
+    let [record] = &counted.records()[..] else { panic!("one record") };
+    assert_eq!(record.calls, 40 * 600);
+    counted.ledger.keeping.set(Keep::Nothing);
+    counted.run(&sql, &[ONE_ROW]);
+    let [record] = &counted.records()[..] else { panic!("one record") };
+    assert_eq!(record.newest().next().map(|sample| sample.kept.is_some()), Some(false));
+}
