@@ -60,7 +60,11 @@ fn the_last_are_told_then_each_as_it_ends_then_that_the_program_does() {
         slow(&site, "select before");
         for (data, before, after) in [
             (Data::Line, "  app@shop  select before\n\n", "  app@shop  select after\n\n"),
-            (Data::Json, "\"text\":\"select before\"}\n\n", "\"text\":\"select after\"}\n\n"),
+            (
+                Data::Json,
+                "\"text\":\"select before\",\"values\":null}\n\n",
+                "\"text\":\"select after\",\"values\":null}\n\n",
+            ),
         ] {
             let mut body = follow(&site, &Followers::default(), data);
             let told = read_until(&mut body, before).await;

@@ -72,11 +72,10 @@ impl Sample {
 impl Samples {
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
         let sample = Sample::new(event, now);
-        if self.kept_bytes > 0 || sample.kept.is_some() {
-            self.add(sample);
+        let has_values = self.kept_bytes > 0 || sample.kept.is_some();
+        self.add(sample);
+        if has_values {
             self.kept_bytes = self.slowest.iter().chain(&self.newest).map(Sample::kept_bytes).sum();
-        } else {
-            self.add(sample);
         }
     }
 

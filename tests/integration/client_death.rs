@@ -328,7 +328,7 @@ fn a_copy_whose_data_has_ended_is_cancelled_when_its_client_dies() {
     assert_eq!(next.value("SELECT count(*) FROM item"), "0");
 }
 
-/// Ends the client that this backend's session belongs to.
+/// Ends a client that is in this state, and gives what was answered.
 #[track_caller]
 fn end(world: &World, state: &str) -> Value {
     let admin = world.pooler.admin();
