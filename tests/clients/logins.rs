@@ -109,7 +109,7 @@ const PLAIN: Attempt = Attempt {
 };
 
 /// What clients can ask for.
-const MODES: [&str; 4] = ["disable", "prefer", "require", "verify-full"];
+const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Each method with each mode and password for one user, and with less of them for the others; then certificates and names.
 fn attempts(authority: &Authority) -> Vec<Attempt> {
@@ -149,7 +149,7 @@ fn attempts(authority: &Authority) -> Vec<Attempt> {
         all.push(Attempt { database, user, ..plain.clone() });
     }
     // The certificate is for localhost alone.
-    for mode in ["require", "verify-full"] {
+    for mode in ["require", "verify-ca", "verify-full"] {
         all.push(Attempt { host: "127.0.0.1", mode, ..plain.clone() });
     }
     all
