@@ -116,6 +116,12 @@ impl Undo {
     }
 }
 
+/// Which isolation transactions have that do not say it.
+const ISOLATION: &str = "default_transaction_isolation";
+
+/// In front of other statements of one Query: they do not wait for a snapshot that is safe.
+pub const AT_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
+
 /// What is known of a session's state, beside its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dirt {
@@ -291,7 +297,10 @@ impl ServerConnection {
 
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
-        let sql = transition(&self.applied, settings);
+        let mut sql = transition(&self.applied, settings);
+        if self.may_wait() && !sql.is_empty() {
+            sql.insert_str(0, AT_ONCE);
+        }
         let same = self.prepared == *settings.prepared();
         let change = match &self.applied {
             _ if sql.is_empty() && same => Sent::Nothing,
@@ -316,15 +325,28 @@ impl ServerConnection {
     /// nothing to ask.
     #[must_use]
     pub fn ask(&mut self, question: Box<Inventory>, now: u64) -> bool {
-        let sql = question.sql();
+        let mut sql = question.sql();
         if sql.is_empty() {
             return false;
+        }
+        if self.may_wait() || question.effects.names_or_any(ISOLATION) {
+            sql.insert_str(0, AT_ONCE);
         }
         frontend::write_query(&mut self.unsent, &sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, None, now);
         self.asked = Some(question);
         true
+    }
+
+    /// May a question of ours wait until no other transaction can disturb it, as the session's settings may have it
+    /// (SERIALIZABLE READ ONLY DEFERRABLE)?
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        match &self.applied {
+            Applied::Known(settings) => settings.get(ISOLATION).is_some(),
+            Applied::Unknown => true,
+        }
     }
 
     /// Is everything known that the session holds, and nothing of it bound to the connection?

@@ -25,7 +25,7 @@ const MOST_FACTS: usize = 256 * 1024;
 
 /// Plans without values, which is what prepared statements end up with; within these limits, since planning takes
 /// locks and may run functions.
-const BEGIN: &str = "BEGIN READ ONLY;SET LOCAL statement_timeout='2s';\
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout='2s';\
     SET LOCAL lock_timeout='100ms';SET LOCAL plan_cache_mode=force_generic_plan;\
     SET LOCAL client_encoding='UTF8'";
 
