@@ -286,6 +286,16 @@ impl ServerConnection {
         }
     }
 
+    /// A savepoint's end may take back what was said of the schemas: they cannot be told any more.
+    #[cold]
+    pub fn doubt_schemas(&mut self, text: &[u8]) {
+        let own = format!("\0{}", self.id);
+        let told = self.schemas.as_ref().is_some_and(|schemas| **schemas != *own);
+        if told && Effects::may_roll_back(text) {
+            self.schemas = Some("\0".into());
+        }
+    }
+
     /// Gives the session these settings.
     #[inline]
     pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {

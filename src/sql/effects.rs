@@ -225,6 +225,12 @@ impl Effects {
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
     }
 
+    /// May it go back to a savepoint?
+    #[must_use]
+    pub fn may_roll_back(sql: &[u8]) -> bool {
+        finds(sql, b"rollback", 4)
+    }
+
     /// May it change this setting?
     #[must_use]
     pub fn names_or_any(&self, name: &str) -> bool {
