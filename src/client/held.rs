@@ -25,7 +25,7 @@ impl Session {
         connection.schemas = None;
         connection.bound_forgets = false;
         connection.kept.keep(&[]);
-        let interest = self.handle.pool.database.registry.sequences();
+        let interest = self.handle.pool.database.registry.sequences.interest();
         let attached = match connection.apply(&self.settings, now) {
             Sent::Nothing | Sent::Harmless => Attached::Ready,
             Sent::OfFresh => Attached::Becoming(HeldBy::Own),

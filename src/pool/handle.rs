@@ -20,7 +20,7 @@ use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::server::cancel::Cancels;
-use crate::server::connection::{Body, Dirt, ServerConnection};
+use crate::server::connection::{AT_ONCE, Body, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Applied;
@@ -473,7 +473,8 @@ fn reset_sql(server: &ServerConnection, reset: ServerReset) -> Cow<'static, str>
         Feature::Prepare => Some(FORGETS_ALL[1]),
         Feature::Load | Feature::Session | Feature::Unreadable => None,
     });
-    each.collect::<Vec<_>>().join(";").into()
+    let sql = each.collect::<Vec<_>>().join(";");
+    if sql.contains("SELECT") { [AT_ONCE, &sql].concat().into() } else { sql.into() }
 }
 
 impl Drop for Pin {

@@ -48,6 +48,7 @@ impl Pools {
         });
         // Nobody else has them, and nobody can get them while they are locked.
         self.databases.lock().retain(|_, database| {
+            database.registry.sequences.age();
             Arc::strong_count(database) > 1 || database.clients.used() + database.servers.used() > 0
         });
         self.users.lock().retain(|_, user| {
@@ -76,7 +77,8 @@ impl Pool {
 
     /// Nobody has used it for a while: its servers go, `min_pool_size` or not, and then it may go itself.
     fn rest(&self) {
-        if !self.rests.swap(true, Ordering::Relaxed) {
+        // Those of a pool that is gone go anyway; another plan would say that it is configured.
+        if !self.is_gone() && !self.rests.swap(true, Ordering::Relaxed) {
             let plan = (*self.plan()).clone();
             let limits = Limits { min: 0, ..plan.limits };
             self.set_plan(Plan { limits, idle_timeout: Some(Duration::ZERO), ..plan });
@@ -158,6 +160,9 @@ mod tests {
         pool.rest();
         assert_eq!(run(&pool), (0, Some(Duration::ZERO)));
         assert_eq!(run(&pools.pool("made_up", "app").unwrap()), before, "it was asked for again");
+        pool.set_gone();
+        pool.rest();
+        assert!(pool.is_gone());
         pool.with_slots(crate::pool::slots::Slots::lost);
         pools.sweep();
         pools.sweep();

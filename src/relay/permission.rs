@@ -59,7 +59,7 @@ impl Requests<'_> {
     /// The client asks for values of sequences: those of others are forgotten from now on when it takes a server. If
     /// it is the first to ask, this one may have them still; and some of its own, once it did anything.
     fn own_sequences(&mut self, splice: &mut Splice<'_>) {
-        self.registry.note_sequences();
+        self.registry.sequences.note();
         let owed = &self.server.owed;
         let first = owed.status() == TransactionStatus::Idle
             && !owed.ahead().any(|(request, ..)| request.is_statement());

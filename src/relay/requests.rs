@@ -286,6 +286,9 @@ impl Requests<'_> {
         if forgets(text) {
             self.statements.doubt_all();
         }
+        if self.server.schemas.is_some() {
+            self.server.doubt_schemas(text);
+        }
         let mut effects = if frame.len() == head.frame_length() {
             Effects::read(text)
         } else {
@@ -408,6 +411,9 @@ impl Requests<'_> {
         self.statements.restores = None;
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
+            if self.server.schemas.is_some() {
+                self.server.doubt_schemas(statement.text());
+            }
             if statement.effects.is_some() || self.registry.hidden.any() {
                 let statement = Arc::clone(statement);
                 if let Some(fate) = self.note_bound(&statement, splice) {

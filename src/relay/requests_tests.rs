@@ -442,6 +442,19 @@ fn script() -> Vec<u8> {
 }
 
 #[test]
+fn a_savepoints_end_may_take_back_what_names_mean() {
+    let (mut rig, mut client) = start();
+    let back = [parse("", "ROLLBACK TO s"), bind("", b""), execute()].concat();
+    for back in [query("ROLLBACK TO s"), back] {
+        rig.ask(&mut client, &query("BEGIN; SAVEPOINT s; SET search_path = a"));
+        let told = rig.server.schemas.clone();
+        assert!(told.is_some_and(|schemas| schemas.contains('a')));
+        rig.ask(&mut client, &back);
+        assert_eq!(rig.server.schemas.as_deref(), Some("\0"));
+    }
+}
+
+#[test]
 fn where_the_bytes_are_cut_makes_no_difference() {
     let script = script();
     let (mut rig, mut client) = start();

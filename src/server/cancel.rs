@@ -15,17 +15,6 @@ use super::dial::{Attempt, DialError, dial};
 use crate::net::stream::Stream;
 use crate::protocol::frontend;
 
-/// Why a cancel request did not get through.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelError {
-    /// Postgres cannot be reached: the request never set out.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The connection failed on the way.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// A cancel request that has set out is not waited for longer: its server is closed then.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -76,7 +65,19 @@ impl Cancels {
             debug!("cancel_wait_timeout: a cancel request is given up");
             return in_flight.finish();
         };
-        match timeout(CANCEL_LIMIT, cancel(key, in_flight)).await {
+        let stream = match timeout(CANCEL_LIMIT, connect(&key)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                debug!(%error, "a cancel request cannot be sent");
+                return in_flight.finish();
+            }
+            // It has not set out.
+            Err(_) => {
+                debug!("connecting for a cancel request took too long");
+                return in_flight.finish();
+            }
+        };
+        match timeout(CANCEL_LIMIT, cancel(stream, key, in_flight)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a cancel request failed"),
             Err(_) => debug!("a cancel request took too long"),
@@ -90,15 +91,8 @@ impl Cancels {
 /// client. Cancel safe: dropping it gives the request up.
 ///
 /// # Errors
-/// When Postgres cannot be reached.
-async fn cancel(key: CancelKey, in_flight: CancelInFlight) -> Result<(), CancelError> {
-    let mut stream = match connect(&key).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            in_flight.finish();
-            return Err(error.into());
-        }
-    };
+/// When the connection fails.
+async fn cancel(mut stream: Stream, key: CancelKey, in_flight: CancelInFlight) -> io::Result<()> {
     let mut request = Vec::new();
     frontend::write_cancel(&mut request, key.pid, &key.secret);
     stream.write_all(&request).await?;

@@ -116,6 +116,12 @@ impl Undo {
     }
 }
 
+/// Which isolation transactions have that do not say it.
+const ISOLATION: &str = "default_transaction_isolation";
+
+/// In front of other statements of one Query: they do not wait for a snapshot that is safe.
+pub const AT_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
+
 /// What is known of a session's state, beside its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dirt {
@@ -281,6 +287,16 @@ impl ServerConnection {
         }
     }
 
+    /// A savepoint's end may take back what was said of the schemas: they cannot be told any more.
+    #[cold]
+    pub fn doubt_schemas(&mut self, text: &[u8]) {
+        let own = format!("\0{}", self.id);
+        let told = self.schemas.as_ref().is_some_and(|schemas| **schemas != *own);
+        if told && Effects::may_roll_back(text) {
+            self.schemas = Some("\0".into());
+        }
+    }
+
     /// Gives the session these settings.
     #[inline]
     pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
@@ -292,7 +308,10 @@ impl ServerConnection {
 
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
-        let sql = transition(&self.applied, settings);
+        let mut sql = transition(&self.applied, settings);
+        if self.may_wait() && !sql.is_empty() {
+            sql.insert_str(0, AT_ONCE);
+        }
         let same = self.prepared == *settings.prepared();
         let change = match &self.applied {
             _ if sql.is_empty() && same => Sent::Nothing,
@@ -316,15 +335,28 @@ impl ServerConnection {
     /// nothing to ask.
     #[must_use]
     pub fn ask(&mut self, question: Box<Inventory>, now: u64) -> bool {
-        let sql = question.sql();
+        let mut sql = question.sql();
         if sql.is_empty() {
             return false;
+        }
+        if self.may_wait() || question.effects.names_or_any(ISOLATION) {
+            sql.insert_str(0, AT_ONCE);
         }
         frontend::write_query(&mut self.unsent, &sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, None, now);
         self.asked = Some(question);
         true
+    }
+
+    /// May a question of ours wait until no other transaction can disturb it, as the session's settings may have it
+    /// (SERIALIZABLE READ ONLY DEFERRABLE)?
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        match &self.applied {
+            Applied::Known(settings) => settings.get(ISOLATION).is_some(),
+            Applied::Unknown => true,
+        }
     }
 
     /// Is everything known that the session holds, and nothing of it bound to the connection?

@@ -2,6 +2,8 @@
 //!
 //! Tags: src/include/tcop/cmdtaglist.h. What happens inside functions has no tag of its own.
 
+use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
+
 /// What a completed command did beside what its text says (`sql::effects`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -43,6 +45,27 @@ pub fn effect(tag: &[u8]) -> Effect {
         | [b'C', b'O', b'M', b'M', b'E', ..]
         | b"IMPORT FOREIGN SCHEMA" => Effect::Schema,
         _ => Effect::None,
+    }
+}
+
+/// May clients share a statement?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Yes: its text means the same to all.
+    Shared,
+    /// No: what `EXECUTE` gives is what its client has prepared in SQL, and is fixed with its Parse.
+    Private,
+}
+
+/// May clients share the statement of this text?
+#[must_use]
+pub fn sharing(text: &[u8]) -> Sharing {
+    let mut tokens = Lexer::new(text, Backslashes::Literal);
+    let first = tokens.find(|token| token.kind != TokenKind::Comment);
+    if first.is_some_and(|token| token.is_word(text, "execute")) {
+        Sharing::Private
+    } else {
+        Sharing::Shared
     }
 }
 

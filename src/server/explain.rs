@@ -31,7 +31,7 @@ const MOST_FACTS: usize = 256 * 1024;
 const MOST_NAMES: usize = 8 * 1024;
 
 /// Within these limits, since planning takes locks and may run functions.
-const BEGIN: &str = "BEGIN READ ONLY;SET LOCAL statement_timeout='2s';\
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout='2s';\
     SET LOCAL lock_timeout='100ms';SET LOCAL client_encoding='UTF8';SET LOCAL plan_cache_mode=";
 
 /// Gives up what there is: a function that is run for a plan may take a lock that outlives its transaction.

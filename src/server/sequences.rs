@@ -1,6 +1,8 @@
 //! Whose sequence values a session remembers, which `lastval()` and `currval()` tell: a client reads its own or an
 //! error, and never another's.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::connection::{ServerConnection, Undo};
 
 /// What makes a session forget them.
@@ -18,6 +20,13 @@ pub enum Sequences {
     Mixed(u64),
 }
 
+/// For how many minutes nobody gets another's after somebody asked for them.
+const REMEMBERED: u32 = 60;
+
+/// How long ago somebody in a database asked for them.
+#[derive(Debug, Default)]
+pub struct Questions(AtomicU32);
+
 /// Does anybody ask for them?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
@@ -25,6 +34,27 @@ pub enum Interest {
     None,
     /// Somebody did: nobody gets another's from now on.
     Some,
+}
+
+impl Questions {
+    /// Somebody asks.
+    pub fn note(&self) {
+        self.0.store(REMEMBERED, Ordering::Relaxed);
+    }
+
+    /// A minute has passed.
+    pub fn age(&self) {
+        // A question at the same moment counts, or is asked again before the next one matters.
+        let _ =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    }
+
+    /// Did anybody ask lately?
+    #[inline]
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        if self.0.load(Ordering::Relaxed) > 0 { Interest::Some } else { Interest::None }
+    }
 }
 
 impl Sequences {
@@ -75,6 +105,18 @@ impl ServerConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asked_is_remembered_for_an_hour() {
+        let questions = Questions::default();
+        questions.age();
+        assert_eq!(questions.interest(), Interest::None);
+        questions.note();
+        (1..REMEMBERED).for_each(|_| questions.age());
+        assert_eq!(questions.interest(), Interest::Some);
+        questions.age();
+        assert_eq!(questions.interest(), Interest::None);
+    }
 
     #[test]
     fn nobody_gets_anothers() {

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
-use super::effects::forgets;
+use super::effects::{Sharing, forgets, sharing};
 use super::hidden::{HiddenState, Judged};
-use super::sequences::Interest;
+use super::sequences::Questions;
 use crate::sql::effects::Effects;
 use crate::sql::fingerprint::Fingerprint;
 use crate::stats::queries::Run;
@@ -42,6 +42,8 @@ pub struct Statement {
     epoch: u64,
     /// May running it make Postgres forget prepared statements (DEALLOCATE, DISCARD)?
     pub forgets: bool,
+    /// May others have it?
+    sharing: Sharing,
     /// What running it may do to the session.
     pub effects: Option<Box<Effects>>,
     /// What running it does out of sight.
@@ -76,8 +78,8 @@ pub struct StatementRegistry {
     epoch: AtomicU64,
     /// What functions leave in the session of whoever calls them.
     pub hidden: HiddenState,
-    /// Does anybody ask for what sequences gave last?
-    asks_sequences: AtomicBool,
+    /// Who asks for what sequences gave last?
+    pub sequences: Questions,
 }
 
 struct Known {
@@ -200,7 +202,7 @@ impl StatementRegistry {
             }),
             epoch: AtomicU64::new(0),
             hidden: HiddenState::default(),
-            asks_sequences: AtomicBool::new(false),
+            sequences: Questions::default(),
         }
     }
 
@@ -215,6 +217,7 @@ impl StatementRegistry {
         let epoch = self.epoch.load(Ordering::Relaxed);
         if let Some(found) = self.known.lock().find(body, schemas)
             && found.epoch == epoch
+            && found.sharing == Sharing::Shared
             && !renew(found)
         {
             return Arc::clone(found);
@@ -228,6 +231,7 @@ impl StatementRegistry {
             schemas: schemas.map(Arc::clone),
             epoch,
             forgets: forgets(body),
+            sharing: sharing(body),
             effects,
             hidden: Judged::default(),
             proven: AtomicBool::new(false),
@@ -243,7 +247,8 @@ impl StatementRegistry {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let known = self.known.lock();
         let found = known.find(body, schemas)?;
-        (found.epoch == epoch && found.proven.load(Ordering::Relaxed)).then(|| Arc::clone(found))
+        let shared = found.epoch == epoch && found.sharing == Sharing::Shared;
+        (shared && found.proven.load(Ordering::Relaxed)).then(|| Arc::clone(found))
     }
 
     /// A statement of this fingerprint that was run, the newest that Postgres has accepted. Looks at all of them:
@@ -265,18 +270,6 @@ impl StatementRegistry {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
-    }
-
-    /// Somebody asks for what sequences gave last.
-    pub fn note_sequences(&self) {
-        self.asks_sequences.store(true, Ordering::Relaxed);
-    }
-
-    /// Did anybody ask for what sequences gave last?
-    #[inline]
-    #[must_use]
-    pub fn sequences(&self) -> Interest {
-        if self.asks_sequences.load(Ordering::Relaxed) { Interest::Some } else { Interest::None }
     }
 
     /// How many statements are known.

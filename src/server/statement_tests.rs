@@ -13,6 +13,17 @@ fn the_same_body_is_the_same_statement() {
 }
 
 #[test]
+fn what_executes_a_clients_own_is_not_shared() {
+    let registry = StatementRegistry::new(1);
+    let of = |text: &[u8]| registry.intern(text, None, |_| false);
+    let a = of(b" /* x */ EXECUTE mine(1)\0\0\0");
+    a.prove();
+    assert_ne!(a.id, of(b" /* x */ EXECUTE mine(1)\0\0\0").id);
+    assert!(registry.proven(b" /* x */ EXECUTE mine(1)\0\0\0", None).is_none());
+    assert_eq!(of(b"select execute\0\0\0").id, of(b"select execute\0\0\0").id);
+}
+
+#[test]
 fn the_same_text_in_other_schemas_is_another_statement() {
     let registry = StatementRegistry::new(1);
     let schemas = |name: &str| Some(Arc::<str>::from(name));

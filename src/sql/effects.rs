@@ -227,6 +227,18 @@ impl Effects {
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
     }
 
+    /// May it go back to a savepoint?
+    #[must_use]
+    pub fn may_roll_back(sql: &[u8]) -> bool {
+        finds(sql, b"rollback", 4)
+    }
+
+    /// May it change this setting?
+    #[must_use]
+    pub fn names_or_any(&self, name: &str) -> bool {
+        self.scope != Scope::Named || self.settings.iter().any(|(known, _)| **known == *name)
+    }
+
     /// May it do anything, for all that is known?
     #[must_use]
     pub fn is_unreadable(&self) -> bool {

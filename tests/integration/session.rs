@@ -344,3 +344,27 @@ fn equal_settings_cost_no_message() {
     }
     assert!(line.heard().len() > batch.bytes.len() * clients.len());
 }
+
+/// A client whose transactions wait for a safe snapshot makes nobody else wait for it.
+#[test]
+fn who_waits_for_safe_snapshots_holds_up_nobody() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut writer = world.direct();
+    writer.query("CREATE TABLE written (n int)");
+    writer.query("BEGIN ISOLATION LEVEL SERIALIZABLE");
+    writer.query("INSERT INTO written VALUES (1)");
+    let (mut one, mut two) = (world.client(), world.client());
+    for set in [
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE",
+        "SET work_mem = '7MB'",
+    ] {
+        // What it asks itself would wait; this does not.
+        one.query(set);
+        assert_eq!(two.value("SHOW work_mem"), "4MB");
+    }
+    one.query("BEGIN ISOLATION LEVEL READ COMMITTED");
+    assert_eq!(one.value("SHOW default_transaction_deferrable"), "on");
+    one.query("COMMIT");
+    writer.query("COMMIT");
+    assert_eq!(one.value("SHOW transaction_isolation"), "serializable");
+}
