@@ -320,3 +320,22 @@ fn clients_that_leave_during_the_login_leave_nothing() {
     assert!(client.read_to_end().closed);
     assert_eq!(world.client().value("SELECT 1"), "1");
 }
+
+/// What a client sends for SCRAM is far below 2 KiB; of more than that the header is enough.
+#[test]
+fn a_long_scram_message_is_refused_before_it_is_read() {
+    let world = Scenario::new().start();
+    let login = world.login();
+    for (length, tag) in [(100_usize, b'R'), (3_000, b'E')] {
+        let mut client = RawClient::connect(&login.address);
+        client.send_bytes(&login.startup());
+        assert_eq!(client.frame().unwrap().tag, b'R');
+        let first = format!("n,,n=,r={}", "x".repeat(length));
+        let count = u32::try_from(first.len()).unwrap().to_be_bytes();
+        let body = [b"SCRAM-SHA-256\0", count.as_slice(), first.as_bytes()].concat();
+        let message = Batch::new().frame(b'p', &body);
+        let sent = if tag == b'E' { 5 } else { message.bytes.len() };
+        client.send_bytes(&message.bytes[..sent]);
+        assert_eq!(client.frame().unwrap().tag, tag, "{length}");
+    }
+}

@@ -72,8 +72,8 @@ fn wait_until_closed(world: &World) {
 fn a_running_query_is_waited_for() {
     let world = Scenario::new().pool_size(1).start();
     let mut client = world.client();
-    client.send(&query("SELECT pg_sleep(1), 'done'"));
-    world.wait_for_query("pg_sleep(1)");
+    client.send(&query("SELECT pg_sleep(3), 'done'"));
+    world.wait_for_query("pg_sleep(3)");
     world.pooler.signal(Signal::Terminate);
     assert_eq!(client.read_to_end().shape(), "T D(|done) C(SELECT 1) Z(I) E(57P01) closed");
     exits_well(world);
