@@ -17,6 +17,7 @@ pub mod parameters;
 pub mod request;
 pub mod sequences;
 pub mod sql_prepared;
+mod stage;
 pub mod statement;
 pub mod what_if;
 

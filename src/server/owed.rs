@@ -14,38 +14,10 @@ use super::entry::Entry;
 pub use super::request::{
     Answer, Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
 };
+use super::stage::{Batch, Copy, Segments, Trust};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::server_tag;
 use crate::stats::queries::{Times, Watched};
-
-/// Where `COPY` stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Copy {
-    None,
-    /// `COPY FROM STDIN` is reading. `CopyGetData` (copyfromparse.c) ignores Flush and Sync until
-    /// the data ends, so the Syncs up to then get no `ReadyForQuery`; those after an error do.
-    In,
-}
-
-/// Where the extended protocol stands, as far as it was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Batch {
-    /// Nothing was sent since the last Sync.
-    Closed,
-    /// A Sync is due: Postgres is within a transaction, even if it owes no reply.
-    Open,
-    /// There was an error: Postgres discards everything up to the Sync.
-    Skipping,
-}
-
-/// Is it known which reply answers which request?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    InStep,
-    /// It could not be known whether Postgres read a Sync inside or after a COPY: replies may be
-    /// off by one, so the connection must not be used for anybody else.
-    Doubtful,
-}
 
 /// The queue of owed replies.
 #[derive(Debug)]
@@ -62,13 +34,6 @@ pub struct Owed<U> {
     last_done: u64,
     /// Requests that bring `ReadyForQuery`: sent, and ended.
     segments: Segments,
-}
-
-/// Counts of what ends with `ReadyForQuery`.
-#[derive(Debug, Default)]
-struct Segments {
-    sent: u64,
-    ended: u64,
 }
 
 impl<U> Default for Owed<U> {

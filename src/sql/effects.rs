@@ -2,14 +2,13 @@
 //! changes, which state it makes that is bound to the connection, which it may end.
 //!
 //! It says what *may* happen: statements fail and transactions are rolled back. What did happen,
-//! Postgres is asked afterwards (`server::inventory`). State made inside of functions is not seen.
-
-use memchr::{memchr, memchr_iter, memchr3_iter};
+//! Postgres is asked afterwards (`server::inventory`). What functions do is left to [`super::hidden`].
 
 use super::feature::{Feature, Features};
+use super::glance::{escapes_quote, is_plain, is_single};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
 use super::prepare::portable;
-use super::tokens::{Words, finds, stands};
+use super::tokens::{Words, finds};
 
 /// What a text may do to its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,44 +54,6 @@ pub enum Change {
     /// One and the other: which of them stands, errors and savepoints decide.
     Both,
 }
-
-/// First words of statements that do nothing to the session but by the functions they call, and by
-/// `INTO TEMPORARY`.
-const PLAIN: [&[u8]; 30] = [
-    b"select",
-    b"insert",
-    b"update",
-    b"delete",
-    b"with",
-    b"values",
-    b"table",
-    b"merge",
-    b"begin",
-    b"start",
-    b"commit",
-    b"rollback",
-    b"savepoint",
-    b"release",
-    b"end",
-    b"abort",
-    b"fetch",
-    b"move",
-    b"copy",
-    b"explain",
-    b"show",
-    b"truncate",
-    b"vacuum",
-    b"analyze",
-    b"execute",
-    b"notify",
-    b"lock",
-    b"grant",
-    b"revoke",
-    b"comment",
-];
-
-/// The longest word of [`PLAIN`].
-const LONGEST_PLAIN: usize = 9;
 
 /// The longest text that is read; a longer one may do anything.
 pub const MOST_READ: usize = 64 * 1024;
@@ -455,50 +416,6 @@ impl Effects {
             }
         }
     }
-}
-
-/// Is it sure, at a glance, that a text leaves the session as it is? This is all that most texts
-/// cost.
-#[inline]
-fn is_plain(sql: &[u8]) -> bool {
-    let text = sql.trim_ascii_start();
-    let length =
-        text.iter().take(LONGEST_PLAIN + 1).take_while(|b| b.is_ascii_alphabetic()).count();
-    let word = &text[..length];
-    let known = length == 0 && text.starts_with(b"(")
-        || PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word));
-    known && is_single(text) && !is_suspect(text)
-}
-
-/// Is there a quote behind a backslash?
-fn escapes_quote(text: &[u8]) -> bool {
-    memchr_iter(b'\\', text).any(|at| follows(text, at, b"\\'"))
-}
-
-/// Is there nothing behind a semicolon?
-fn is_single(text: &[u8]) -> bool {
-    memchr(b';', text).is_none_or(|at| {
-        text[at..].iter().all(|b| b.is_ascii_whitespace() || matches!(b, b';' | 0))
-    })
-}
-
-/// Does it hold a word that makes a second look worth while? Every simple query is asked this: words are found by
-/// a rare letter that several of them have, in three passes for all.
-fn is_suspect(text: &[u8]) -> bool {
-    memchr3_iter(b'v', b'V', b'&', text).any(|at| {
-        follows(text, at, b"&\"")
-            || stands(text, at, (b"advisory", 2))
-            || stands(text, at, (b"lastval", 4))
-            || stands(text, at, (b"currval", 4))
-    }) || memchr3_iter(b'g', b'G', b'\\', text).any(|at| {
-        follows(text, at, b"\\'")
-            || stands(text, at, (b"set_config", 9))
-            || stands(text, at, (b"pg_settings", 1))
-    }) || finds(text, b"temp", 2)
-}
-
-fn follows(text: &[u8], at: usize, what: &[u8; 2]) -> bool {
-    text.get(at..at + 2).is_some_and(|there| there == what)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod trace;
 
 mod canonical;
 mod dynamic;
+mod glance;
 mod level;
 mod normal;
 mod render;
