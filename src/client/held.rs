@@ -93,7 +93,7 @@ impl Session {
     pub(super) fn cancel(&mut self) -> Step {
         let before = std::mem::replace(&mut self.cancelling, Cancelling::No);
         if let State::Active(server) = &mut self.state {
-            if server.connection().owed.front_is_our_query() {
+            if server.connection().is_at_our_query() {
                 self.cancelling = Cancelling::Later;
             } else {
                 server.cancel(if before == Cancelling::Due { Start::Soon } else { Start::Now });
@@ -115,7 +115,7 @@ impl Session {
             Cancelling::Later => {}
         }
         if let State::Active(server) = &mut self.state
-            && server.connection().owed.front_is_our_query()
+            && server.connection().is_at_our_query()
         {
             return false;
         }
