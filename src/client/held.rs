@@ -12,6 +12,7 @@ use crate::pool::handle::{Leave, PooledServer};
 use crate::protocol::sqlstate::SqlState;
 use crate::relay::buffers::Buffers;
 use crate::relay::replies::ServerFault;
+use crate::server::cancel::Start;
 use crate::server::connection::{Body, Sent};
 use crate::server::parameters::Applied;
 
@@ -90,11 +91,12 @@ impl Session {
     /// A cancel request came: it is for what the client asked, not for a query of ours that the server is at. Then the
     /// client's own may be sent already, or lie in its socket.
     pub(super) fn cancel(&mut self) -> Step {
+        let before = std::mem::replace(&mut self.cancelling, Cancelling::No);
         if let State::Active(server) = &mut self.state {
-            if server.connection().owed.front_is_our_query() {
+            if server.connection().is_at_our_query() {
                 self.cancelling = Cancelling::Later;
             } else {
-                server.cancel();
+                server.cancel(if before == Cancelling::Due { Start::Soon } else { Start::Now });
             }
         }
         Step::Moved
@@ -104,15 +106,20 @@ impl Session {
     /// what the client has asked by then.
     #[inline]
     pub(super) fn may_cancel(&mut self) -> bool {
-        if self.cancelling == Cancelling::No {
-            return false;
+        match self.cancelling {
+            Cancelling::No => return false,
+            Cancelling::Due => {
+                self.cancelling = Cancelling::No;
+                return false;
+            }
+            Cancelling::Later => {}
         }
         if let State::Active(server) = &mut self.state
-            && server.connection().owed.front_is_our_query()
+            && server.connection().is_at_our_query()
         {
             return false;
         }
-        self.cancelling = Cancelling::No;
+        self.cancelling = Cancelling::Due;
         true
     }
 

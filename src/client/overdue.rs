@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{CancelledQuery, Kick, Phase};
 use super::session::{End, Session, State, Step};
+use crate::server::cancel::Start;
 
 /// How long Postgres has to act on the cancel. It cannot while it waits for the rest of a message,
 /// or for a client that does not read: then the session ends.
@@ -36,7 +37,7 @@ impl Session {
             }
             Some(_) | None => {
                 self.record.cancelled.set(Some(CancelledQuery { started, cancelled: now }));
-                server.cancel();
+                server.cancel(Start::Now);
             }
         }
         Step::Moved

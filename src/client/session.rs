@@ -126,6 +126,8 @@ pub(super) enum Cancelling {
     No,
     /// One came while the server was at a query of ours, which it is not to hit.
     Later,
+    /// That query has ended.
+    Due,
 }
 
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::config::ServerReset;
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
-use crate::server::cancel::Cancels;
+use crate::server::cancel::{Cancels, Start};
 use crate::server::connection::{AT_ONCE, Body, Dirt, ServerConnection};
 use crate::server::exec::{self, ExecError, Heard};
 use crate::server::owed::{Answer, Request};
@@ -234,7 +234,7 @@ impl PooledServer {
     /// when it is done.
     pub fn discard(mut self) {
         if self.connection().owed.is_running() {
-            self.cancel();
+            self.cancel(Start::Now);
         }
         let why = if self.connection().cancels.is_lost() {
             let (key, server) = (&self.handle.pool.key, self.entry.as_ref());
@@ -263,12 +263,12 @@ impl PooledServer {
 
     /// Sends a cancel request for what the server runs; it is not given to anybody else before
     /// that has ended.
-    pub fn cancel(&mut self) {
+    pub fn cancel(&mut self, start: Start) {
         let server = self.connection();
         let (key, in_flight) = (server.key.clone(), server.cancels.enter());
         let cancels = Arc::clone(&self.handle.cancels);
         self.handle.pool.wear.count_cancel();
-        spawn_local(async move { cancels.send(key, in_flight).await });
+        spawn_local(async move { cancels.send_at(start, key, in_flight).await });
     }
 
     /// Keeps the server for its client between transactions, as long as it holds state that no other one has. Gives

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::connection::{CancelInFlight, CancelKey, poll_end};
@@ -17,6 +17,18 @@ use crate::protocol::frontend;
 
 /// A cancel request that has set out is not waited for longer: its server is closed then.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is to be cancelled was sent just now: Postgres forgets a cancel request that comes before it has read that.
+const HEAD_START: Duration = Duration::from_millis(5);
+
+/// When a cancel request sets out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At once.
+    Now,
+    /// A moment later, as what it is for has only just been sent.
+    Soon,
+}
 
 /// Bounds the cancel requests to Postgres, of all workers.
 #[derive(Debug)]
@@ -50,6 +62,15 @@ impl Cancels {
             // What is in use stays until the next change.
             bounds.most -= self.permits.forget_permits(bounds.most - most);
         }
+    }
+
+    /// As [`Self::send`], after the moment that it is to wait. Cancel safe, as that is.
+    pub async fn send_at(&self, start: Start, key: CancelKey, in_flight: CancelInFlight) {
+        match start {
+            Start::Now => {}
+            Start::Soon => sleep(HEAD_START).await,
+        }
+        self.send(key, in_flight).await;
     }
 
     /// Sends a cancel request when it is its turn, and waits until it has ended. Cancel safe, but

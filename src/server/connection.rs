@@ -359,6 +359,13 @@ impl ServerConnection {
         }
     }
 
+    /// Is it at a query of ours: one that goes ahead of the client's, or is behind them? What we put into a client's
+    /// batch is part of that.
+    #[must_use]
+    pub fn is_at_our_query(&self) -> bool {
+        matches!(self.owed.ahead().next(), Some((Request::Query, Answer::Swallow, _)))
+    }
+
     /// Is everything known that the session holds, and nothing of it bound to the connection?
     #[inline]
     #[must_use]

@@ -155,13 +155,6 @@ impl<U> Owed<U> {
         self.queue.front().is_some_and(|e| e.answer == Answer::Swallow)
     }
 
-    /// Is a query of ours at the front: one that goes ahead of the client's, or is behind them? What we put into a
-    /// client's batch is part of that.
-    #[must_use]
-    pub fn front_is_our_query(&self) -> bool {
-        self.front_is_ours() && self.queue.front().is_some_and(|e| e.request == Request::Query)
-    }
-
     /// Notes a request that was sent, or a fake one that was not. `undo` comes back if Postgres
     /// discards the request.
     ///

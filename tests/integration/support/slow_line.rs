@@ -44,6 +44,8 @@ impl SlowLine {
                     return;
                 };
                 let far = TcpStream::connect(("127.0.0.1", target)).unwrap();
+                near.set_nodelay(true).unwrap();
+                far.set_nodelay(true).unwrap();
                 let (up, down) = (near.try_clone().unwrap(), far.try_clone().unwrap());
                 let line = Arc::clone(&shared);
                 std::thread::spawn(move || pass(up, far, &line));
