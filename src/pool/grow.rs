@@ -147,13 +147,20 @@ async fn open(permit: Permit) {
         Err(_) => Err(ConnectError::Timeout),
     };
     match opened {
-        Ok(opened) => {
+        Ok(mut opened) => {
             pool.connects.lock().times.record(nanos(started.elapsed()));
             debug!(
                 database = %pool.key.database, user = %pool.key.user,
                 server = opened.connection.id, pid = opened.connection.key.pid,
                 "opened a server"
             );
+            // While it counts as opening, or another one would be opened for the client that waits.
+            pool.database.registry.hidden.tick(plan.function_check, Instant::now());
+            if pool.database.registry.hidden.take_due()
+                && !pool.ask_for_functions(&mut opened.connection).await
+            {
+                return;
+            }
             permit.succeed(opened, generation);
         }
         Err(error) => permit.fail(error),
@@ -245,7 +252,6 @@ impl Pool {
             opened_at: connection.opened_at,
         });
         let entry = Entry { connection, generation, expires, places, listed };
-        self.database.registry.hidden.tick(self.plan().function_check, now);
         self.put(entry, worker, now);
     }
 }

@@ -19,6 +19,7 @@ use crate::server::parameters::Settings;
 use crate::server::statement::{Statement, StatementRegistry, Unnamed};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::Features;
+use crate::sql::prepare::executed;
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -281,6 +282,13 @@ impl Requests<'_> {
             && self.statements.get(name.as_bytes()).is_some()
         {
             return self.deallocate(name.as_bytes(), splice);
+        }
+        if frame.len() == head.frame_length()
+            && let Some((name, place)) = executed(text)
+            && !self.settings.prepared().contains(&name)
+            && self.statements.get(name.as_bytes()).is_some()
+        {
+            return self.execute_named(name.as_bytes(), place, text, splice);
         }
         let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
         if forgets(text) {

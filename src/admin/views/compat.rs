@@ -45,7 +45,7 @@ struct UseRow {
     /// The feature, or the setting that is changed.
     feature: String,
     /// `carried`: it follows the client. `pinned`: the client kept its server for it. `refused`: by `pin` or
-    /// `max_pinned`. `transaction`: it holds within a transaction, and may be an error later. `unreadable`: DO or CALL, which may do anything.
+    /// `max_pinned`. `transaction`: it holds within a transaction, and may be an error later. `unreadable`: DO, CALL or a new function, which may do anything.
     outcome: &'static str,
     count: u64,
     /// What the application can do instead; empty where nothing needs to be done.
@@ -108,7 +108,12 @@ fn add(rows: &mut Vec<UseRow>, (database, application): (&str, &str), uses: &Use
     }
     if uses.unreadable > 0 {
         let advice = Feature::Unreadable.advice();
-        row("DO, CALL, set_config of any name".to_owned(), "unreadable", uses.unreadable, advice);
+        row(
+            "DO, CALL, new functions, set_config of any name".to_owned(),
+            "unreadable",
+            uses.unreadable,
+            advice,
+        );
     }
     if uses.sequences > 0 {
         row("lastval(), currval()".to_owned(), "transaction", uses.sequences, SEQUENCES);
