@@ -19,6 +19,7 @@ pub mod sequences;
 pub mod sql_prepared;
 mod stage;
 pub mod statement;
+mod undo;
 pub mod what_if;
 
 #[cfg(test)]
