@@ -45,11 +45,6 @@ impl ProcessKey {
         Self(KeyedHmac::new(SecretBytes::random().expose()))
     }
 
-    /// A key of its own for this name.
-    pub(super) fn derived(&self, name: &[u8]) -> Self {
-        Self(KeyedHmac::new(self.tag(&[name]).expose()))
-    }
-
     /// A tag of the parts that also depends on where one ends and the next begins.
     pub(super) fn tag(&self, parts: &[&[u8]]) -> SecretBytes {
         let mut hmac = self.0.0.clone();

@@ -17,7 +17,7 @@ use super::{PlainText, Secret, SecretKind};
 const SALT_LEN: usize = 16;
 
 /// Makes secrets for users that do not exist. One per process, shared by all workers: a user's salt must be
-/// the same whoever is asked. The next process has other salts: the key is nowhere but in memory.
+/// the same whoever is asked.
 #[derive(Clone)]
 pub struct Decoy {
     key: ProcessKey,
@@ -28,13 +28,6 @@ impl Decoy {
     /// `kind` is what unknown users pretend to have: take what most known users have.
     pub fn new(kind: SecretKind) -> Self {
         Self { key: ProcessKey::random(), kind: Arc::new(RwLock::new(kind)) }
-    }
-
-    /// The same with other salts: of users that one Postgres would know and another need not. As there, a name has
-    /// the same salt in all databases of a Postgres, and another one elsewhere.
-    #[must_use]
-    pub fn at(&self, place: &str) -> Self {
-        Self { key: self.key.derived(place.as_bytes()), kind: Arc::clone(&self.kind) }
     }
 
     /// From now on, unknown users pretend to have secrets of this kind. Salts stay.
@@ -87,17 +80,6 @@ mod tests {
         assert_eq!(decoy.params("alice"), decoy.clone().params("alice"));
         assert_ne!(decoy.params("alice"), decoy.params("bob"));
         assert_ne!(decoy.params("alice"), Decoy::new(SecretKind::Scram).params("alice"));
-    }
-
-    #[test]
-    fn each_place_has_salts_of_its_own_and_all_pretend_the_same() {
-        let decoy = Decoy::new(SecretKind::Scram);
-        let [here, again, there] = ["a:5432", "a:5432", "b:5432"].map(|place| decoy.at(place));
-        assert_eq!(here.params("alice"), again.params("alice"));
-        assert_ne!(here.params("alice"), there.params("alice"));
-        assert_ne!(here.params("alice"), decoy.params("alice"));
-        decoy.pretend(SecretKind::Md5);
-        assert_eq!(here.kind_of(None), SecretKind::Md5);
     }
 
     #[test]

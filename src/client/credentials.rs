@@ -9,13 +9,12 @@ use zeroize::Zeroizing;
 use super::admission::AdmissionError;
 use super::context::Shared;
 use crate::account;
-use crate::auth::mock::Decoy;
 use crate::auth::scram::server::{self as scram, Chosen, ServerError};
 use crate::auth::scram::{MECHANISM, MECHANISM_PLUS};
 use crate::auth::verifier::{Account, Known};
 use crate::auth::{Authenticated, ClientHears, PlainText, Refusal, Secret, SecretKind, md5, plain};
 use crate::config::hba::{Method, Terms};
-use crate::config::{AuthQuery, Config, Database, SecretText};
+use crate::config::{AuthQuery, Config, SecretText};
 use crate::lookup::{Asker, LookupError};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
@@ -125,8 +124,6 @@ pub struct Asking<'a> {
     pub shared: &'a Arc<Shared>,
     /// The pool it asks for and how that is run, if there is such a database.
     pub plan: Option<(PoolKey, Plan)>,
-    /// Stands in for users that do not exist.
-    pub decoy: Decoy,
     /// What the login taught us for the pool.
     pub learnt: Learnt,
     /// The worker that serves it.
@@ -216,7 +213,7 @@ impl Asking<'_> {
         match terms.method {
             Method::Trust => Ok(Authenticated::by_trust(&self.startup.user)),
             Method::Plain => self.plain(secret).await,
-            Method::Md5 => match self.decoy.kind_of(secret.as_ref()) {
+            Method::Md5 => match self.shared.decoy.kind_of(secret.as_ref()) {
                 SecretKind::Md5 | SecretKind::Plain => self.md5(secret).await,
                 SecretKind::Scram => self.scram(secret).await,
             },
@@ -260,7 +257,7 @@ impl Asking<'_> {
         password: &PlainText,
         secret: Option<&Secret>,
     ) -> Result<Authenticated, CredentialError> {
-        match plain::begin(&self.startup.user, password, secret, &self.decoy) {
+        match plain::begin(&self.startup.user, password, secret, &self.shared.decoy) {
             plain::Begin::Decided(decision) => Ok(decision?),
             plain::Begin::Derive(needs) => {
                 let logins = &self.shared.pools.logins;
@@ -276,7 +273,7 @@ impl Asking<'_> {
         let salt = md5::random_salt();
         self.say(code::MD5, &salt).await?;
         let answer = self.read_password().await?;
-        let decoy = &self.decoy;
+        let decoy = &self.shared.decoy;
         Ok(md5::verify(&self.startup.user, &answer, salt, secret.as_ref(), decoy)?)
     }
 
@@ -288,7 +285,7 @@ impl Asking<'_> {
         let plus = end_point.as_ref().map_or(&[][..], |_| OFFERED_PLUS);
         let mechanisms = [plus, MECHANISM.as_bytes(), &[0, 0]].concat();
         self.say(code::SASL, &mechanisms).await?;
-        let begin = scram::begin(&self.startup.user, secret.as_ref(), &self.decoy);
+        let begin = scram::begin(&self.startup.user, secret.as_ref(), &self.shared.decoy);
         let awaiting = match begin {
             scram::Begin::Ready(awaiting) => awaiting,
             scram::Begin::Derive(needs) => {
@@ -356,7 +353,7 @@ impl Asking<'_> {
             user: self.startup.user.as_str().into(),
             ..plan.target.clone()
         };
-        let _turn = self.shared.proofs.turn(&target.address).await;
+        let _turn = self.shared.proofs.acquire().await;
         let (logins, none) = (&self.shared.pools.logins, Arc::default());
         let opening = Box::pin(login::open(&target, logins, &none, self.worker));
         let opened = match plan.connect_timeout {
@@ -396,17 +393,6 @@ impl Asking<'_> {
         let mut message = Vec::with_capacity(9 + rest.len());
         write_authentication(&mut message, code, rest);
         Ok(self.stream.write_all(&message).await?)
-    }
-}
-
-/// Stand-ins for users of this database: where Postgres is asked for secrets, that Postgres' own.
-#[must_use]
-pub fn decoy(shared: &Shared, config: &Config, database: &str) -> Decoy {
-    match config.auth_query(database) {
-        Some(AuthQuery { database: Database { host, port, .. }, .. }) => {
-            shared.decoy.at(&format!("{host}:{port}"))
-        }
-        None => shared.decoy.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::context::{Command, Shared, WorkerContext};
-use super::credentials::{Asking, Channel, CredentialError, Learnt, decoy};
+use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SecretLength, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
@@ -258,7 +258,6 @@ impl Handshake {
             channel,
             shared: &shared,
             plan: plan(&shared, startup),
-            decoy: decoy(&shared, &config, &startup.database),
             learnt: Learnt::default(),
             worker: context.index,
             last_words: Vec::new(),

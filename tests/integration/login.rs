@@ -166,32 +166,6 @@ fn an_unknown_user_has_a_salt_that_stays_and_is_its_own() {
     }
 }
 
-/// Postgres makes them from a secret of the cluster, so that a name has another salt in another cluster.
-#[test]
-fn an_unknown_user_has_another_salt_where_another_postgres_is_asked() {
-    let scenario = Scenario::new()
-        .set("auth.auth_user", "app")
-        .set("auth.auth_query", "SELECT $1::text, NULL::text");
-    let (database, port) = (scenario.database().to_owned(), i64::from(scenario.cluster().port()));
-    let world = scenario
-        .set("databases.twin.host", "127.0.0.1")
-        .set("databases.twin.port", port)
-        .set("databases.twin.dbname", database.as_str())
-        .set("databases.elsewhere.host", "localhost")
-        .set("databases.elsewhere.port", port)
-        .set("databases.elsewhere.dbname", database.as_str())
-        .set("databases.alone.host", "127.0.0.1")
-        .set("databases.alone.port", port)
-        .set("databases.alone.auth_user", "")
-        .start();
-    let of = |name: &str| challenge(&world.login().user("nobody_known", "").database(name));
-    assert_eq!(of(&database), of("twin"));
-    for other in ["elsewhere", "alone", "no_such_database"] {
-        assert_ne!(of(&database), of(other), "{other}");
-    }
-    assert_eq!(of("alone"), of("no_such_database"));
-}
-
 #[test]
 fn an_unknown_user_is_asked_for_what_most_are_asked_for() {
     let world = Scenario::new().set("auth.auth_type", "md5").start();
