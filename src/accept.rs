@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -22,6 +23,12 @@ use crate::net::stream::Detached;
 /// and how long a client is waited for that was there when it could not be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What became of a client.
+enum Fate {
+    Served,
+    Refused,
+}
+
 /// Accepts until dropped. Cancel safe.
 pub async fn accept_all(listener: Listening, shared: Arc<Shared>) {
     // Given up for a moment when no other file descriptor is left, so that a client can be told.
@@ -30,7 +37,11 @@ pub async fn accept_all(listener: Listening, shared: Arc<Shared>) {
         // Never closed.
         let Ok(turn) = Arc::clone(&shared.arrivals).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, address)) => hand_over(&shared, stream, address, turn),
+            Ok((stream, address)) => match hand_over(&shared, stream, address, turn) {
+                Fate::Served => {}
+                // The clients that are there have their turn between those that are refused, too.
+                Fate::Refused => yield_now().await,
+            },
             Err(error) if is_exhausted(&error) => {
                 drop(spare.take());
                 let waiting = timeout(PAUSE, listener.accept()).await;
@@ -65,23 +76,25 @@ fn hand_over(
     stream: Detached,
     address: ClientAddress,
     turn: OwnedSemaphorePermit,
-) {
+) -> Fate {
     let place = match admit(shared, address) {
         Ok(place) => place,
         Err(limit) => {
             if let Some(refused) = shared.logins.note_refused(Instant::now()) {
                 warn!(%address, limit, refused, "connections were refused, the last of them from this address");
             }
-            return refuse(stream, limit);
+            refuse(stream, limit);
+            return Fate::Refused;
         }
     };
     let loads = shared.loads.iter().enumerate();
     let Some((index, load)) = loads.min_by_key(|(_, load)| load.load(Ordering::Relaxed)) else {
-        return;
+        return Fate::Refused;
     };
     load.fetch_add(1, Ordering::Relaxed);
     // A worker that is gone drops the socket, which tells the client.
     let _ = shared.workers[index].send(Command::Accept(stream, address, Arrival { place, turn }));
+    Fate::Served
 }
 
 /// A place among those that are logging in, or the limit that allows none.

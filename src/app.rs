@@ -198,16 +198,17 @@ impl App {
 
     async fn drain(&mut self) {
         self.lifecycle.drain();
-        self.stop_listening().await;
         let limit = self.shared.pools.config().timeouts.shutdown_timeout;
-        let mut all = Vec::new();
-        for worker in &self.shared.workers {
-            let (done, is_done) = oneshot::channel();
-            if worker.send(Command::Drain(done)).is_ok() {
-                all.push(is_done);
-            }
-        }
+        let shared = &self.shared;
         let everyone = async {
+            stop_listening(shared).await;
+            let mut all = Vec::new();
+            for worker in &shared.workers {
+                let (done, is_done) = oneshot::channel();
+                if worker.send(Command::Drain(done)).is_ok() {
+                    all.push(is_done);
+                }
+            }
             for one in all {
                 // A worker that is gone is drained.
                 let _ = one.await;
@@ -226,16 +227,6 @@ impl App {
         }
         if !matches!(outcome, Drained::All) {
             self.end_now().await;
-        }
-    }
-
-    async fn stop_listening(&self) {
-        let (done, is_done) = oneshot::channel();
-        if let Some(first) = self.shared.workers.first()
-            && first.send(Command::StopListening(done)).is_ok()
-        {
-            // A worker that is gone listens no more.
-            let _ = is_done.await;
         }
     }
 
@@ -328,6 +319,17 @@ async fn accept_from(listener: Listener, shared: &Shared) -> Result<(), RunError
     listening.map_err(|source| RunError::Listen { place: place.clone(), source })?;
     info!(address = place, "listening");
     Ok(())
+}
+
+/// Waits until the sockets that listened are closed: behind `Drain` no client comes.
+async fn stop_listening(shared: &Shared) {
+    let (done, is_done) = oneshot::channel();
+    if let Some(first) = shared.workers.first()
+        && first.send(Command::StopListening(done)).is_ok()
+    {
+        // A worker that is gone listens no more.
+        let _ = is_done.await;
+    }
 }
 
 async fn listen_admin(config: &Config) -> Result<Vec<TcpListener>, RunError> {

@@ -133,7 +133,8 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
 }
 
 fn is_empty(context: &WorkerContext) -> bool {
-    context.clients.borrow().is_empty() && context.logging_in.get() == 0
+    // Clients on their way here count, too.
+    context.shared.loads[context.index].load(Ordering::Relaxed) == 0
 }
 
 fn obey(context: &Rc<WorkerContext>, command: Command) {
@@ -167,21 +168,29 @@ fn accept(
     stream: Detached,
     (address, arrival): (ClientAddress, Arrival),
 ) {
-    let shared = Arc::clone(&context.shared);
-    let index = context.index;
+    let load = Load { shared: Arc::clone(&context.shared), index: context.index };
     match stream.attach() {
         Ok(stream) => {
             let context = Rc::clone(context);
             spawn_local(async move {
+                let _load = load;
                 drop(arrival.turn);
                 serve(stream, (address, arrival.place), context).await;
-                shared.loads[index].fetch_sub(1, Ordering::Relaxed);
             });
         }
-        Err(error) => {
-            shared.loads[index].fetch_sub(1, Ordering::Relaxed);
-            warn!(%error, %address, "a client could not be registered");
-        }
+        Err(error) => warn!(%error, %address, "a client could not be registered"),
+    }
+}
+
+/// One of a worker's connections, until it is dropped, however that comes.
+struct Load {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The places of HTTP connections, so many in all. When all are taken, who has shown no token gives way: the one that has
-//! been silent for longest. Strangers at many addresses can push out each other, and nobody else.
+//! The places of HTTP connections, so many in all. When all are taken, who has shown no token gives way: first those that
+//! have asked without one, then those that have been silent for longest. Strangers at many addresses push out each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,9 @@ pub(super) struct Places {
 /// What is known of a connection.
 #[derive(Debug)]
 pub(super) struct Seat {
-    /// When it was heard of last.
-    heard: Mutex<Instant>,
+    since: Instant,
+    /// Has it asked for something? Not by that it earns a place.
+    has_asked: AtomicBool,
     /// Has it shown a token, or needs none?
     is_known: AtomicBool,
     /// It was told to leave.
@@ -59,7 +60,8 @@ impl Places {
             }
         };
         let seat = Arc::new(Seat {
-            heard: Mutex::new(Instant::now()),
+            since: Instant::now(),
+            has_asked: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
             leaves: AtomicBool::new(false),
             leave: Notify::new(),
@@ -73,7 +75,9 @@ impl Places {
         let strangers = seats.iter().map(|(_, seat)| seat).filter(|seat| {
             !seat.is_known.load(Ordering::Relaxed) && !seat.leaves.load(Ordering::Relaxed)
         });
-        if let Some(seat) = strangers.min_by_key(|seat| *seat.heard.lock()) {
+        if let Some(seat) =
+            strangers.min_by_key(|seat| (!seat.has_asked.load(Ordering::Relaxed), seat.since))
+        {
             seat.leaves.store(true, Ordering::Relaxed);
             seat.leave.notify_one();
         }
@@ -96,7 +100,7 @@ impl Drop for Place {
 impl Seat {
     /// It asks for something.
     pub(super) fn hear(&self) {
-        *self.heard.lock() = Instant::now();
+        self.has_asked.store(true, Ordering::Relaxed);
     }
 
     /// It has shown that it may ask.
@@ -122,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_stranger_that_is_silent_for_longest_gives_way() {
+    async fn strangers_give_way_who_have_asked_then_the_oldest() {
         let places = Arc::new(Places::default());
         let mut taken = Vec::new();
         for _ in 0..MOST_CONNECTIONS {
@@ -130,16 +134,20 @@ mod tests {
         }
         assert!(leaving(&taken).is_empty());
         taken[0].seat().know();
-        taken[1].seat().hear();
+        let newest = MOST_CONNECTIONS - 1;
+        taken[newest].seat().hear();
+        places.send_one_away();
+        assert_eq!(leaving(&taken), [newest]);
+        taken[newest].seat().know();
         let waiting = tokio::spawn({
             let places = Arc::clone(&places);
             async move { places.take().await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(leaving(&taken), [2]);
-        taken[2].seat().told_to_leave().await;
+        assert_eq!(leaving(&taken), [1, newest]);
+        taken[1].seat().told_to_leave().await;
         assert!(!waiting.is_finished());
-        drop(taken.remove(2));
+        drop(taken.remove(1));
         let newest = waiting.await.unwrap();
         assert!(!newest.seat().leaves.load(Ordering::Relaxed));
         assert_eq!(places.seats.lock().len(), MOST_CONNECTIONS);

@@ -353,7 +353,7 @@ impl Asking<'_> {
             user: self.startup.user.as_str().into(),
             ..plan.target.clone()
         };
-        let _turn = self.shared.proofs.acquire().await;
+        let _turn = self.shared.proofs.turn(&target.address).await;
         let (logins, none) = (&self.shared.pools.logins, Arc::default());
         let opening = Box::pin(login::open(&target, logins, &none, self.worker));
         let opened = match plan.connect_timeout {

@@ -194,8 +194,10 @@ impl TlsSession {
             return Ok((self, outcome));
         };
         // Nobody closes the semaphore; without a turn it would only be less fair.
-        let _turn = turns.acquire().await;
+        let turn = turns.acquire_owned().await;
         let work = spawn_blocking(move || {
+            // Whoever waits for it may be gone before it ends.
+            let _turn = turn;
             let outcome = self.connection.process_new_packets();
             (self, outcome)
         });
