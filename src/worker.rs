@@ -123,9 +123,7 @@ async fn run(context: Rc<WorkerContext>, mut commands: mpsc::UnboundedReceiver<C
             },
             _ = ticks.tick() => tick(&context),
         }
-        if is_empty(&context)
-            && let Some(done) = drained.take()
-        {
+        if let Some(done) = drained.take_if(|_| is_empty(&context)) {
             // Who asked may have gone on without waiting.
             let _ = done.send(());
         }
