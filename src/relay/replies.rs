@@ -163,7 +163,7 @@ impl Replies<'_> {
     }
 
     /// Gives the replies that are due in Postgres' place.
-    #[inline]
+    #[inline(always)]
     pub fn answer_fakes(&mut self, splice: &mut Splice<'_>) {
         while let Some(tag) = self.server.owed.next_fake() {
             backend::write_empty_reply(splice.insert(), tag);

@@ -225,9 +225,15 @@ impl<U> Owed<U> {
     #[inline]
     pub fn next_fake(&mut self) -> Option<u8> {
         let Answer::Fake(tag) = self.queue.front()?.answer else { return None };
+        self.drop_fake();
+        Some(tag)
+    }
+
+    /// Apart, so that asking for one, several times for each read, is no more than a look.
+    #[inline(never)]
+    fn drop_fake(&mut self) {
         self.queue.pop_front();
         self.skip_copy_ends();
-        Some(tag)
     }
 
     /// Looks at a message of the server other than an error or `ReadyForQuery`.
