@@ -41,7 +41,11 @@ impl Pool {
         if entry.connection.worker != worker {
             match entry.connection.move_to(worker) {
                 Ok(connection) => entry.connection = connection,
-                Err(_) => return self.lost(worker, Instant::now()),
+                Err(_) => {
+                    let now = Instant::now();
+                    let _ = self.database.registry.hidden.learn(None, now, now);
+                    return self.lost(worker, now);
+                }
             }
         }
         let good = self.ask_for_functions(&mut entry.connection).await;

@@ -31,8 +31,11 @@ const MOST_LINKS: usize = 100_000;
 /// The first number that is not of Postgres' own objects.
 const FIRST: u32 = 16_384;
 
-/// After functions were changed, Postgres is asked at once, but not within as long as asking took: then right behind.
-const REST: u32 = 1;
+/// After functions were changed, Postgres is asked at once, but not for more of the time than one part in this many.
+const REST: u32 = 20;
+
+/// That share of so much is had in advance: a change now and then does not wait.
+const SAVED: Duration = Duration::from_secs(20);
 
 /// Whatever the session is like. `READ COMMITTED`: none that waits for a safe snapshot.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE;\
@@ -91,15 +94,25 @@ pub struct HiddenState {
 #[derive(Debug, Default)]
 struct Round {
     asked: Option<Asked>,
-    /// Have functions changed since?
+    /// Have functions changed since that began?
     changed: bool,
+    asking: Asking,
     digest: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     at: Instant,
-    took: Duration,
+    /// When it has taken no more than its share of the time.
+    rested: Instant,
+}
+
+/// Is somebody at it?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asking {
+    #[default]
+    No,
+    UnderWay,
 }
 
 /// What a text does out of sight, as far as that was known when somebody asked.
@@ -189,7 +202,8 @@ impl HiddenState {
     /// Time passes; Postgres is to be asked this often, or never.
     pub fn tick(&self, interval: Option<Duration>, now: Instant) {
         let Some(interval) = interval else { return self.forget() };
-        if self.round.lock().is_due(interval, now) {
+        let round = self.round.lock();
+        if round.is_due(interval, now) {
             self.due.store(true, Ordering::Relaxed);
         }
     }
@@ -203,9 +217,12 @@ impl HiddenState {
 
     #[cold]
     fn begin(&self) -> bool {
+        let mut round = self.round.lock();
         let first = self.due.swap(false, Ordering::Relaxed);
         if first {
-            self.round.lock().changed = false;
+            // A change from here on may be missed, and counts.
+            round.changed = false;
+            round.asking = Asking::UnderWay;
         }
         first
     }
@@ -225,7 +242,9 @@ impl HiddenState {
     ) -> Option<Arc<Hidden>> {
         let mut round = self.round.lock();
         let took = now.saturating_duration_since(asked_at);
-        round.asked = Some(Asked { at: now, took });
+        let from = round.asked.map_or(now, |last| last.rested.max(now));
+        round.asked = Some(Asked { at: now, rested: from + took * REST });
+        round.asking = Asking::No;
         let Found { hidden, digest, .. } = answer?;
         round.digest = digest;
         drop(round);
@@ -249,9 +268,11 @@ impl HiddenState {
 
 impl Round {
     fn is_due(&self, interval: Duration, now: Instant) -> bool {
-        let Some(Asked { at, took }) = self.asked else { return true };
-        let pause = if self.changed { took * REST } else { interval };
-        now.saturating_duration_since(at) >= pause
+        if self.asking == Asking::UnderWay {
+            return false;
+        }
+        let Some(Asked { at, rested }) = self.asked else { return true };
+        now.saturating_duration_since(at) >= interval || self.changed && rested <= now + SAVED
     }
 }
 
@@ -294,10 +315,10 @@ pub async fn ask(server: &mut ServerConnection, digest: &str) -> Result<Answer, 
     Ok(Answer::Found(Box::new(Found { hidden, digest: now.into(), is_cut })))
 }
 
-type Asking<T> = Result<Result<T, (SqlState, String)>, ExecError>;
+type Heard<T> = Result<Result<T, (SqlState, String)>, ExecError>;
 
 /// The bodies of all functions but those in C; are there more than are read?
-async fn functions(server: &mut ServerConnection) -> Asking<(Bodies, bool)> {
+async fn functions(server: &mut ServerConnection) -> Heard<(Bodies, bool)> {
     let mut bodies = Bodies::default();
     let mut last = 0;
     for _ in 0..MOST_FUNCTIONS / PAGE {
@@ -332,7 +353,7 @@ async fn functions(server: &mut ServerConnection) -> Asking<(Bodies, bool)> {
 }
 
 /// The first column of what a question gives, in a transaction of its own.
-async fn rows(server: &mut ServerConnection, question: &str) -> Asking<Vec<String>> {
+async fn rows(server: &mut ServerConnection, question: &str) -> Heard<Vec<String>> {
     let heard = exec::ask(server, &format!("{BEGIN}{question};ROLLBACK"), MOST_ANSWER).await?;
     if let Some(error) = heard.error {
         exec::run(server, "ROLLBACK").await?;
@@ -399,14 +420,19 @@ mod tests {
         assert!(state.take_due());
         assert!(state.learn(None, at(61), at(61)).is_none() && state.any());
         state.note_change(at(62));
-        assert!(state.take_due(), "it took no time");
-        assert!(state.learn(Some(found("select 1")), at(62), at(63)).is_some() && !state.any());
-        state.note_change(at(63) + Duration::from_millis(999));
-        assert!(!state.take_due(), "it took a second");
-        state.tick(minute, at(73));
-        assert!(state.take_due());
-        let _ = state.learn(Some(found("set a = 1")), at(73), at(73));
-        state.tick(None, at(74));
+        assert!(state.take_due(), "it took next to no time");
+        state.note_change(at(63));
+        state.tick(minute, at(200));
+        assert!(!state.take_due(), "somebody is at it");
+        assert!(state.learn(Some(found("select 1")), at(62), at(64)).is_some() && !state.any());
+        state.tick(minute, at(83));
+        assert!(!state.take_due(), "it took two seconds");
+        state.tick(minute, at(84));
+        assert!(state.take_due(), "what changed meanwhile is not forgotten");
+        let _ = state.learn(Some(found("set a = 1")), at(84), at(84));
+        state.tick(minute, at(143));
+        assert!(!state.take_due());
+        state.tick(None, at(144));
         assert!(!state.any() && !state.take_due());
     }
 

@@ -126,8 +126,9 @@ impl Scenario {
     pub(crate) fn foreign_database(mut self, name: &str, port: u16) -> Scenario {
         self.config.set(&format!("databases.{name}.host"), "127.0.0.1");
         self.config.set(&format!("databases.{name}.port"), i64::from(port));
-        // Scripts begin with the startup packet.
+        // Scripts begin with the startup packet, and know of no questions but the client's.
         self.config.set(&format!("databases.{name}.server_tls_sslmode"), "disable");
+        self.config.set("server.function_check", 0);
         self.foreign.push(name.to_owned());
         self
     }
