@@ -72,7 +72,9 @@ pub enum ExplainError {
     #[error("it is not run: {0}")]
     NotRun(NotRun),
     /// Its values cannot be written as SQL.
-    #[error("its values are binary, of a type that is not known here")]
+    #[error(
+        "its values cannot be written as SQL: binary of a type that is not known here, or not UTF-8"
+    )]
     Unwritable,
     /// Postgres cannot plan it.
     #[error("Postgres cannot plan it: {message} ({code})")]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::protocol::bound::{Value, Values, hexadecimal, types};
+use crate::protocol::bound::{Value, Values, types};
 use crate::protocol::frame::split_cstr;
 use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
 use crate::sql::lexer::Backslashes;
@@ -150,9 +150,7 @@ impl CallValues {
                 let given = split_cstr(statement).map_or_else(Vec::new, |(_, given)| types(given));
                 let read = Values::read(values).unwrap_or_default();
                 let one = |(at, value): (usize, &Value<'_>)| {
-                    let bytes = value.bytes?;
-                    let kind = given.get(at).copied().unwrap_or(0);
-                    Some(value.text(kind).unwrap_or_else(|| hexadecimal(bytes)))
+                    value.shown(given.get(at).copied().unwrap_or(0))
                 };
                 let is_cut = !read.is_whole();
                 Shown::Bound { values: read.values.iter().enumerate().map(one).collect(), is_cut }
