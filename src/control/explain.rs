@@ -17,6 +17,7 @@ use crate::client::explain::{Errand, ErrandError};
 use crate::plan::hints::{Hint, hints};
 use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
+use crate::server::exec::ExecError;
 use crate::server::explain::{Mode, NotRun, Planned, Question, Reply, Run};
 use crate::server::what_if::WhatIf;
 use crate::sql::fingerprint::{Extent, Fingerprint};
@@ -235,7 +236,8 @@ impl Explainer {
                     info!(%fingerprint, %database, %user, took_ms, plan, "a slow statement was explained");
                 }
                 Err(error) => {
-                    info!(%fingerprint, %database, %user, %error, "a slow statement was not explained");
+                    let error = error.for_log();
+                    info!(%fingerprint, %database, %user, error, "a slow statement was not explained");
                 }
             }
         }));
@@ -419,6 +421,18 @@ fn tell_tried(hint: &mut Hint, tried: &[WhatIf], cost: f64) {
 }
 
 impl ExplainError {
+    /// As it may be logged: without Postgres' words, which quote values.
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        if let Self::Refused { code, .. } = self {
+            return format!("Postgres cannot plan it ({code})");
+        }
+        if let Self::Errand(ErrandError::Lost(ExecError::Unfit { code, .. })) = self {
+            return format!("the server was lost ({code})");
+        }
+        self.to_string()
+    }
+
     /// What it counts as.
     #[must_use]
     pub fn fate(&self) -> Fate {
