@@ -325,3 +325,29 @@ fn values_that_wait_are_bounded_and_the_sums_go_on() {
     let [record] = &counted.records()[..] else { panic!("one record") };
     assert_eq!(record.newest().next().map(|sample| sample.kept.is_some()), Some(false));
 }
+
+#[test]
+fn what_is_not_told_apart_gets_smaller_when_its_values_do() {
+    let counted = counted(MOST_TRACKED);
+    counted.ledger.keeping.set(Keep::All);
+    (0..FLOOD).for_each(|n| counted.run(&format!("select a{n}"), &[ONE_ROW]));
+    let long = format!("'{}'", "x".repeat(1_500));
+    for (n, value) in ["1", "1", "1", &long, "1", "1", "1"].into_iter().enumerate() {
+        counted.run(&format!("select b{n}, {value}"), &[ONE_ROW]);
+    }
+    let records = counted.records();
+    assert_eq!(records.len(), FLOOD as usize + 1);
+    let bytes: usize = records.iter().map(Record::bytes).sum();
+    assert!(bytes <= counted.ledger.state().bytes, "{bytes}");
+}
+
+#[test]
+fn values_of_what_has_no_plan_are_not_kept() {
+    let counted = counted(10);
+    counted.ledger.keeping.set(Keep::All);
+    counted.run("alter role ann password 'pw'; select 'x'", &[ONE_ROW, ONE_ROW]);
+    let records = counted.records();
+    let kept: Vec<_> =
+        records.iter().flat_map(Record::newest).map(|sample| sample.kept.is_some()).collect();
+    assert_eq!(kept, [false, true]);
+}

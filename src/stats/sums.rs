@@ -178,8 +178,9 @@ impl Sums {
         let record = self.other(owner, &batch.owner, wall);
         let before = record.bytes();
         record.note(event, wall);
-        let grown = record.bytes() - before;
-        self.bytes += grown;
+        // It can shrink: the values of one call go for those of another.
+        let after = record.bytes();
+        self.bytes = self.bytes + after - before;
     }
 
     fn owner(&mut self, owner: &Arc<Owner>) -> u32 {
