@@ -26,7 +26,7 @@ use crate::sql::plannable::{has_plan, typed};
 use crate::stats::ledger::Ledger;
 use crate::stats::record::Owner;
 use crate::stats::slow::Slow;
-use crate::stats::values::Call;
+use crate::stats::values::{Call, Keep};
 
 /// How long a worker may take to say that it cannot, or to tell: longer than all limits of its own.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -273,7 +273,9 @@ impl Explainer {
         if target.about.extent == Extent::Incomplete {
             return Err(ExplainError::Incomplete);
         }
+        let keep = self.shared.ledger.as_ref().map_or(Keep::Nothing, |ledger| ledger.keeping.get());
         match run {
+            Some(Run::No | Run::Analyze) if keep != Keep::All => Err(ExplainError::NoSample),
             Some(Run::Analyze) if !config.admin.explain_analyze => Err(ExplainError::AnalyzeOff),
             Some(Run::Analyze) if target.about.kind != Kind::Select => {
                 Err(ExplainError::NotRun(NotRun::Writes))
@@ -317,7 +319,8 @@ impl Explainer {
             masked: Masked::new(&plan, &facts, &target.seen),
             json,
             plan,
-            target,
+            // The plan may be remembered, values are not.
+            target: Target { calls: Vec::new(), ..target },
         }))
     }
 
@@ -337,7 +340,7 @@ impl Explainer {
         let (sampled, Call { statement, values }) = target.calls.iter().find_map(whole)?;
         let search_path = match path {
             Some(path) => Some(path.into()),
-            None => self.search_path(target.client).await,
+            None => self.search_path(sampled.client).await,
         };
         let source = Source::Sample { seen: sampled.seen, micros: sampled.micros };
         Some((source, Question { statement, search_path, mode: Mode::Sample { values, run } }))

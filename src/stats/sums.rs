@@ -111,6 +111,14 @@ impl Sums {
         before - left
     }
 
+    /// Forgets the values of single calls.
+    pub(super) fn forget_values(&mut self) {
+        self.records.values_mut().for_each(|record| record.forget_values());
+        self.others.values_mut().for_each(Record::forget_values);
+        self.slow.forget_values();
+        self.weigh();
+    }
+
     /// How full it is; what was dropped before it came here is not known here.
     pub(super) fn state(&self) -> LedgerState {
         LedgerState {

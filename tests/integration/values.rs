@@ -134,8 +134,16 @@ fn values_are_kept_where_that_is_asked_for_and_not_logged() {
     world.pooler.reload(|config| {
         config.set("samples.params", "off");
     });
-    for (path, body) in pages(&world, BOUND, None) {
-        assert!(!body.contains("v4lue"), "{path}: {body}");
+    let answer = world.pooler.admin().post(&path, "{\"mode\":\"sample\"}");
+    assert!(answer.body.contains("no call of it is known"), "{answer:?}");
+    // Not even if it is set back.
+    for params in ["off", "full"] {
+        world.pooler.reload(|config| {
+            config.set("samples.params", params);
+        });
+        for (path, body) in pages(&world, BOUND, None) {
+            assert!(!body.contains("v4lue"), "{path}: {body}");
+        }
     }
 }
 
