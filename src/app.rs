@@ -184,7 +184,7 @@ impl App {
         self.shared.lookups.retain(|name| new.auth_query(name).is_some());
         if let Some(ledger) = &self.shared.ledger {
             ledger.look_for_slow(slow_thresholds(&new));
-            ledger.keeping.set(kept_values(&new));
+            ledger.keep(kept_values(&new));
         }
         self.shared.decoy.pretend(usual_secret(&new));
         let gone = self.shared.pools.reload(Arc::new(new), Arc::new(tls));

@@ -145,7 +145,8 @@ fn log(
             info!(who, %fingerprint, %database, %user, took_ms, plan, "a statement was explained");
         }
         Err(error) => {
-            info!(who, %fingerprint, %database, %user, took_ms, %error, "a statement was not explained");
+            let error = error.for_log();
+            info!(who, %fingerprint, %database, %user, took_ms, error, "a statement was not explained");
         }
     }
 }

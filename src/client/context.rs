@@ -350,7 +350,7 @@ fn ledger(config: &Config) -> Option<Arc<Ledger>> {
         let ledger = Ledger::new(room, slow_thresholds(config));
         let ledger = ledger.watching(sayings, detection);
         let ledger = ledger.tracing(traces.then(Arc::default));
-        ledger.keeping.set(kept_values(config));
+        ledger.keep(kept_values(config));
         Arc::new(ledger.exporting(config.metrics.fingerprints as usize))
     })
 }

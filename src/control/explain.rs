@@ -17,6 +17,7 @@ use crate::client::explain::{Errand, ErrandError};
 use crate::plan::hints::{Hint, hints};
 use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
+use crate::server::exec::ExecError;
 use crate::server::explain::{Mode, NotRun, Planned, Question, Reply, Run};
 use crate::server::what_if::WhatIf;
 use crate::sql::fingerprint::{Extent, Fingerprint};
@@ -25,7 +26,7 @@ use crate::sql::plannable::{has_plan, typed};
 use crate::stats::ledger::Ledger;
 use crate::stats::record::Owner;
 use crate::stats::slow::Slow;
-use crate::stats::values::Call;
+use crate::stats::values::{Call, Keep};
 
 /// How long a worker may take to say that it cannot, or to tell: longer than all limits of its own.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -72,7 +73,9 @@ pub enum ExplainError {
     #[error("it is not run: {0}")]
     NotRun(NotRun),
     /// Its values cannot be written as SQL.
-    #[error("its values are binary, of a type that is not known here")]
+    #[error(
+        "its values cannot be written as SQL: binary of a type that is not known here, or not UTF-8"
+    )]
     Unwritable,
     /// Postgres cannot plan it.
     #[error("Postgres cannot plan it: {message} ({code})")]
@@ -233,7 +236,8 @@ impl Explainer {
                     info!(%fingerprint, %database, %user, took_ms, plan, "a slow statement was explained");
                 }
                 Err(error) => {
-                    info!(%fingerprint, %database, %user, %error, "a slow statement was not explained");
+                    let error = error.for_log();
+                    info!(%fingerprint, %database, %user, error, "a slow statement was not explained");
                 }
             }
         }));
@@ -269,7 +273,9 @@ impl Explainer {
         if target.about.extent == Extent::Incomplete {
             return Err(ExplainError::Incomplete);
         }
+        let keep = self.shared.ledger.as_ref().map_or(Keep::Nothing, |ledger| ledger.keeping.get());
         match run {
+            Some(Run::No | Run::Analyze) if keep != Keep::All => Err(ExplainError::NoSample),
             Some(Run::Analyze) if !config.admin.explain_analyze => Err(ExplainError::AnalyzeOff),
             Some(Run::Analyze) if target.about.kind != Kind::Select => {
                 Err(ExplainError::NotRun(NotRun::Writes))
@@ -313,7 +319,8 @@ impl Explainer {
             masked: Masked::new(&plan, &facts, &target.seen),
             json,
             plan,
-            target,
+            // The plan may be remembered, values are not.
+            target: Target { calls: Vec::new(), ..target },
         }))
     }
 
@@ -333,7 +340,7 @@ impl Explainer {
         let (sampled, Call { statement, values }) = target.calls.iter().find_map(whole)?;
         let search_path = match path {
             Some(path) => Some(path.into()),
-            None => self.search_path(target.client).await,
+            None => self.search_path(sampled.client).await,
         };
         let source = Source::Sample { seen: sampled.seen, micros: sampled.micros };
         Some((source, Question { statement, search_path, mode: Mode::Sample { values, run } }))
@@ -417,6 +424,18 @@ fn tell_tried(hint: &mut Hint, tried: &[WhatIf], cost: f64) {
 }
 
 impl ExplainError {
+    /// As it may be logged: without Postgres' words, which quote values.
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        if let Self::Refused { code, .. } = self {
+            return format!("Postgres cannot plan it ({code})");
+        }
+        if let Self::Errand(ErrandError::Lost(ExecError::Unfit { code, .. })) = self {
+            return format!("the server was lost ({code})");
+        }
+        self.to_string()
+    }
+
     /// What it counts as.
     #[must_use]
     pub fn fate(&self) -> Fate {

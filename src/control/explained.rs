@@ -37,6 +37,8 @@ pub struct SampledCall {
     pub seen: SystemTime,
     /// How long it took, microseconds.
     pub micros: u64,
+    /// The client that ran it.
+    pub(super) client: u64,
     /// Its values.
     pub(super) values: CallValues,
 }
@@ -44,7 +46,7 @@ pub struct SampledCall {
 impl SampledCall {
     fn of(sample: &Sample) -> Option<Self> {
         let values = sample.kept.clone()?;
-        Some(Self { seen: sample.seen, micros: sample.micros, values })
+        Some(Self { seen: sample.seen, micros: sample.micros, client: sample.client, values })
     }
 }
 

@@ -12,6 +12,11 @@ const DAY: i64 = 86_400_000_000;
 /// Days from 1970, where calendars begin here, to 2000, where Postgres' do.
 const FROM_1970: i64 = 10_957;
 
+/// A binary value has no text that is longer than so many times its bytes, and a few more: a number of 16,000 zeros
+/// takes eight.
+const MOST_LONGER: usize = 32;
+const MOST_FEW: usize = 64;
+
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -91,20 +96,34 @@ pub fn types(behind_text: &[u8]) -> Vec<u32> {
 }
 
 impl Value<'_> {
-    /// It as Postgres would write it; `None`: NULL, or a binary value whose type (an OID, 0 if unknown) is not known here.
+    /// It as Postgres would write it; `None`: NULL, text that is not UTF-8, or a binary value whose type (an OID, 0 if
+    /// unknown) is not known here, or that would be out of proportion.
     #[must_use]
     pub fn text(&self, kind: u32) -> Option<String> {
         let bytes = self.bytes?;
         match self.form {
-            Form::Text => Some(String::from_utf8_lossy(bytes).into_owned()),
-            Form::Binary => binary(kind, bytes),
+            Form::Text => utf8(bytes),
+            Form::Binary => match kind {
+                1000 | 1001 | 1005 | 1007 | 1009 | 1014 | 1015 | 1016 | 1021 | 1022 | 1028
+                | 1115 | 1182 | 1185 | 1231 | 2951 => array(bytes),
+                _ => scalar(kind, bytes),
+            },
         }
+    }
+
+    /// The same for people: whatever has no text is shown all the same; `None` is NULL.
+    #[must_use]
+    pub fn shown(&self, kind: u32) -> Option<String> {
+        let bytes = self.bytes?;
+        Some(self.text(kind).unwrap_or_else(|| match self.form {
+            Form::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Form::Binary => hexadecimal(bytes),
+        }))
     }
 }
 
 /// Bytes as `bytea` writes them.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
+fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = "\\x".to_owned();
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
@@ -112,8 +131,16 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     text
 }
 
+fn utf8(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// What is no array, unless its text is out of proportion.
+fn scalar(kind: u32, bytes: &[u8]) -> Option<String> {
+    binary(kind, bytes).filter(|text| text.len() <= MOST_FEW + bytes.len() * MOST_LONGER)
+}
+
 fn binary(kind: u32, bytes: &[u8]) -> Option<String> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     match kind {
         16 => match bytes {
             [0] => Some("f".to_owned()),
@@ -122,7 +149,7 @@ fn binary(kind: u32, bytes: &[u8]) -> Option<String> {
         },
         17 => Some(hexadecimal(bytes)),
         // name, text, json, xml, bpchar, varchar
-        19 | 25 | 114 | 142 | 1042 | 1043 => text(bytes),
+        19 | 25 | 114 | 142 | 1042 | 1043 => utf8(bytes),
         21 => Some(i16::from_be_bytes(bytes.try_into().ok()?).to_string()),
         23 => Some(i32::from_be_bytes(bytes.try_into().ok()?).to_string()),
         20 => Some(i64::from_be_bytes(bytes.try_into().ok()?).to_string()),
@@ -136,10 +163,8 @@ fn binary(kind: u32, bytes: &[u8]) -> Option<String> {
         2950 => uuid(bytes),
         // Its first byte is a version.
         3802 => {
-            bytes.split_first().filter(|(version, _)| **version == 1).and_then(|(_, b)| text(b))
+            bytes.split_first().filter(|(version, _)| **version == 1).and_then(|(_, b)| utf8(b))
         }
-        1000 | 1001 | 1005 | 1007 | 1009 | 1014 | 1015 | 1016 | 1021 | 1022 | 1028 | 1115
-        | 1182 | 1185 | 1231 | 2951 => array(bytes),
         _ => None,
     }
 }
@@ -249,7 +274,8 @@ fn array(bytes: &[u8]) -> Option<String> {
             Ok(length) => {
                 let (element, behind) = rest.split_at_checked(length)?;
                 rest = behind;
-                let element = binary(kind, element)?.replace('\\', "\\\\").replace('"', "\\\"");
+                // Not an array, which would nest as deep as a client likes.
+                let element = scalar(kind, element)?.replace('\\', "\\\\").replace('"', "\\\"");
                 let _ = write!(text, "\"{element}\"");
             }
         }

@@ -137,6 +137,37 @@ fn nonsense_has_no_text() {
 }
 
 #[test]
+fn arrays_do_not_nest() {
+    // Each level would double the backslashes of the one within.
+    let mut bytes = b"\"".to_vec();
+    for level in 0..60 {
+        let kind: u32 = if level == 0 { 25 } else { 1009 };
+        let head = [1, 0, kind, 1, 1, bytes.len() as u32];
+        bytes = [&head.map(u32::to_be_bytes).concat()[..], &bytes].concat();
+        let text = Value { form: Form::Binary, bytes: Some(&bytes) }.text(1009);
+        assert_eq!(text.is_some(), level == 0, "{level}");
+    }
+}
+
+#[test]
+fn no_text_is_out_of_proportion() {
+    let zeros = [0, 0, 0, 16_000_u16].map(u16::to_be_bytes).concat();
+    let value = Value { form: Form::Binary, bytes: Some(&zeros) };
+    assert_eq!((value.text(1700), value.shown(1700).unwrap()), (None, hexadecimal(&zeros)));
+    let many = [1, 0, 1700, 40, 1].map(u32::to_be_bytes).concat();
+    let one = [&8_u32.to_be_bytes()[..], &zeros].concat();
+    let many = [many, one.repeat(40)].concat();
+    assert_eq!(Value { form: Form::Binary, bytes: Some(&many) }.text(1231), None);
+}
+
+#[test]
+fn text_in_another_encoding_is_only_shown() {
+    let value = Value { form: Form::Text, bytes: Some(b"caf\xe9") };
+    assert_eq!((value.text(25), value.shown(25).unwrap()), (None, "caf\u{fffd}".to_owned()));
+    assert_eq!(Value { bytes: None, ..value }.shown(25), None);
+}
+
+#[test]
 fn types_stand_behind_the_text() {
     assert_eq!(types(&[0, 2, 0, 0, 0, 23, 0, 0, 0, 25]), [23, 25]);
     assert_eq!(types(&[0, 2, 0, 0, 0, 23]), [23]);

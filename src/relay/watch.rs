@@ -87,6 +87,19 @@ impl Watch {
         self.named.push((portal.into(), run));
     }
 
+    #[inline]
+    fn keeps_values(&self) -> bool {
+        let keeps = |run: &Run| run.kept.is_some();
+        self.unnamed.as_ref().is_some_and(keeps) || self.named.iter().any(|(_, run)| keeps(run))
+    }
+
+    /// An idle client keeps no values.
+    #[cold]
+    fn forget_values(&mut self) {
+        let named = self.named.iter_mut().map(|(_, run)| run);
+        self.unnamed.iter_mut().chain(named).for_each(|run| run.kept = None);
+    }
+
     fn bound(&self, portal: &[u8]) -> Option<&Run> {
         if portal == [0] {
             return self.unnamed.as_ref();
@@ -185,6 +198,11 @@ impl Replies<'_> {
         place.batch = place.batch.wrapping_add(1);
         let over = u32::from(status == TransactionStatus::Idle);
         place.transaction = place.transaction.wrapping_add(over);
+        // Portals end with their transaction, but one that was bound since may be on its way.
+        let is_over = status == TransactionStatus::Idle && self.server.owed.is_empty();
+        if is_over && watch.keeps_values() {
+            watch.forget_values();
+        }
     }
 
     #[inline]

@@ -86,7 +86,7 @@ pub enum Reply {
     },
     /// Its plan is too long, or none that can be read.
     Unreadable,
-    /// Its values are of types that are not known here.
+    /// Its values are of types that are not known here, or not UTF-8.
     Unwritable,
     /// It is not run.
     NotRun(NotRun),
@@ -318,5 +318,7 @@ mod tests {
         assert_eq!(arguments(&mode(&values), &[23, 25, 25]).unwrap(), "(E'7',E'a''\\\\b',NULL)");
         assert_eq!(arguments(&mode(&values), &[600, 25, 25]), None, "a point");
         assert_eq!(arguments(&mode(&[]), &[]), None);
+        let latin = [0, 0, 0, 1, 0, 0, 0, 1, 0xe9];
+        assert_eq!(arguments(&mode(&latin), &[25]), None, "not UTF-8");
     }
 }

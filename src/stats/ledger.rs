@@ -2,7 +2,7 @@
 //! one sum for each pool. Workers hand over lists of events; adding them up is for whoever looks after it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -105,6 +105,8 @@ pub struct Ledger {
     pub spans: Option<Arc<Spans>>,
     /// What is kept of the values of single calls.
     pub keeping: Keeping,
+    /// Whether values of single calls were ever kept.
+    kept_once: AtomicBool,
     /// Hashes of texts and values have this seed, since clients choose those.
     pub seed: u64,
 }
@@ -147,6 +149,7 @@ impl Ledger {
             insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
             spans: None,
             keeping: Keeping::default(),
+            kept_once: AtomicBool::default(),
             seed: rand::random(),
         }
     }
@@ -212,7 +215,11 @@ impl Ledger {
         }
         let mut sums = self.sums.lock();
         sums.turn(wall);
-        for batch in batches {
+        for mut batch in batches {
+            // Under the lock: what was on its way when values were forgotten does not bring them back.
+            if self.kept_once.load(Ordering::Relaxed) && self.keeping.get() != Keep::All {
+                batch.strip();
+            }
             sums.add(&batch, now, wall);
         }
     }
@@ -244,6 +251,16 @@ impl Ledger {
     #[must_use]
     pub fn slow_tail(&self, from: u64, most: usize) -> SlowTail {
         self.sums.lock().slow.tail(from, most)
+    }
+
+    /// From now on, this is kept of the values of single calls; what is not to be kept any more is forgotten.
+    pub fn keep(&self, keep: Keep) {
+        self.keeping.set(keep);
+        if keep == Keep::All {
+            self.kept_once.store(true, Ordering::Relaxed);
+        } else {
+            self.sums.lock().forget_values();
+        }
     }
 
     /// From now on, what takes as long as these say is kept one by one.

@@ -309,7 +309,7 @@ fn how_long_is_slow_is_each_databases_own_and_can_change() {
 #[test]
 fn values_that_wait_are_bounded_and_the_sums_go_on() {
     let counted = counted(10);
-    counted.ledger.keeping.set(Keep::All);
+    counted.ledger.keep(Keep::All);
     let sql = format!("select '{}'", "x".repeat(3_000));
     for _ in 0..40 {
         // More than may be kept between two handings over.
@@ -320,8 +320,57 @@ fn values_that_wait_are_bounded_and_the_sums_go_on() {
     assert!((MOST_VALUES / 2..=MOST_VALUES).contains(&kept), "{kept}");
     let [record] = &counted.records()[..] else { panic!("one record") };
     assert_eq!(record.calls, 40 * 600);
-    counted.ledger.keeping.set(Keep::Nothing);
+    counted.ledger.keep(Keep::Nothing);
     counted.run(&sql, &[ONE_ROW]);
     let [record] = &counted.records()[..] else { panic!("one record") };
     assert_eq!(record.newest().next().map(|sample| sample.kept.is_some()), Some(false));
+}
+
+#[test]
+fn what_is_not_told_apart_gets_smaller_when_its_values_do() {
+    let counted = counted(MOST_TRACKED);
+    counted.ledger.keep(Keep::All);
+    (0..FLOOD).for_each(|n| counted.run(&format!("select a{n}"), &[ONE_ROW]));
+    let long = format!("'{}'", "x".repeat(1_500));
+    for (n, value) in ["1", "1", "1", &long, "1", "1", "1"].into_iter().enumerate() {
+        counted.run(&format!("select b{n}, {value}"), &[ONE_ROW]);
+    }
+    let records = counted.records();
+    assert_eq!(records.len(), FLOOD as usize + 1);
+    let bytes: usize = records.iter().map(Record::bytes).sum();
+    assert!(bytes <= counted.ledger.state().bytes, "{bytes}");
+}
+
+#[test]
+fn values_of_what_has_no_plan_are_not_kept() {
+    let counted = counted(10);
+    counted.ledger.keep(Keep::All);
+    counted.run("alter role ann password 'pw'; select 'x'", &[ONE_ROW, ONE_ROW]);
+    let records = counted.records();
+    let kept: Vec<_> =
+        records.iter().flat_map(Record::newest).map(|sample| sample.kept.is_some()).collect();
+    assert_eq!(kept, [false, true]);
+}
+
+#[test]
+fn values_go_when_they_are_not_to_be_kept_any_more() {
+    let counted = counted(10);
+    counted.ledger.look_for_slow(slow_from(1));
+    let kept = || {
+        let mut slow = 0;
+        let samples =
+            counted.records().iter().flat_map(Record::newest).filter(|s| s.kept.is_some()).count();
+        counted.ledger.each_slow(|one| slow += usize::from(one.kept.is_some()));
+        (samples, slow)
+    };
+    counted.ledger.keep(Keep::All);
+    counted.run("select 'a'", &[ONE_ROW]);
+    assert_eq!(kept(), (1, 1));
+    let before = counted.ledger.state().bytes;
+    counted.run("select 'on its way'", &[ONE_ROW]);
+    counted.ledger.keep(Keep::Hash);
+    assert!(counted.ledger.state().bytes < before);
+    assert_eq!(kept(), (0, 0));
+    counted.ledger.keep(Keep::All);
+    assert_eq!(kept(), (0, 0));
 }

@@ -14,6 +14,7 @@ use super::said::{RouteId, Said};
 use super::spans::sampled;
 use super::values::{Allowance, CallValues, Keep, Kept};
 use crate::protocol::sqlstate::SqlState;
+use crate::sql::plannable::has_plan;
 use crate::sql::query::{About, Query};
 
 /// Values are told apart by as much of them.
@@ -152,9 +153,11 @@ impl Event {
         self.run.query.parts.get(self.part).map(|part| &part.about)
     }
 
-    /// Its values, where they are kept.
+    /// Its values, where they are kept: those of what has a plan. `ALTER ROLE` has passwords.
     pub(super) fn kept(&self) -> Option<CallValues> {
-        self.run.kept.as_ref().map(|kept| CallValues { kept: Arc::clone(kept), part: self.part })
+        let kept = self.run.kept.as_ref();
+        kept.filter(|_| self.about().is_some_and(|about| has_plan(about.text.as_bytes())))
+            .map(|kept| CallValues { kept: Arc::clone(kept), part: self.part })
     }
 }
 

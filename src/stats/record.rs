@@ -185,6 +185,11 @@ impl Record {
         self.recent.turn(Minute::of(now));
     }
 
+    /// Forgets the values of single calls.
+    pub(super) fn forget_values(&mut self) {
+        self.samples.forget_values();
+    }
+
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
         let (micros, waited) = (event.nanos / 1_000, event.waited / 1_000);
         self.last_seen = now;

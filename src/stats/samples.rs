@@ -31,6 +31,8 @@ pub struct Sample {
     pub values: u64,
     /// Its values themselves, where they are kept.
     pub kept: Option<CallValues>,
+    /// The client that ran it.
+    pub client: u64,
     /// Which protocol ran it.
     pub manner: Manner,
     /// Whether in a transaction.
@@ -59,6 +61,7 @@ impl Sample {
             outcome: event.outcome,
             values: event.run.values,
             kept: event.kept(),
+            client: event.place.client,
             manner: event.run.manner,
             block: event.place.block,
         }
@@ -91,6 +94,13 @@ impl Samples {
         }
         self.newest.reserve_exact(1);
         self.newest.push_back(sample);
+    }
+
+    /// Forgets the values of all of them.
+    pub(super) fn forget_values(&mut self) {
+        let all = self.slowest.iter_mut().chain(&mut self.newest);
+        all.for_each(|sample| sample.kept = None);
+        self.kept_bytes = 0;
     }
 
     /// The slowest first.

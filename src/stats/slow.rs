@@ -115,6 +115,11 @@ impl SlowLog {
         self.count += 1;
     }
 
+    /// Forgets the values of all of them.
+    pub(super) fn forget_values(&mut self) {
+        self.kept.iter_mut().for_each(|slow| slow.kept = None);
+    }
+
     /// Those from this number on, at most so many.
     pub(super) fn tail(&self, from: u64, most: usize) -> SlowTail {
         let oldest = self.count - self.kept.len() as u64;

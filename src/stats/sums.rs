@@ -111,6 +111,14 @@ impl Sums {
         before - left
     }
 
+    /// Forgets the values of single calls.
+    pub(super) fn forget_values(&mut self) {
+        self.records.values_mut().for_each(|record| record.forget_values());
+        self.others.values_mut().for_each(Record::forget_values);
+        self.slow.forget_values();
+        self.weigh();
+    }
+
     /// How full it is; what was dropped before it came here is not known here.
     pub(super) fn state(&self) -> LedgerState {
         LedgerState {
@@ -178,8 +186,9 @@ impl Sums {
         let record = self.other(owner, &batch.owner, wall);
         let before = record.bytes();
         record.note(event, wall);
-        let grown = record.bytes() - before;
-        self.bytes += grown;
+        // It can shrink: the values of one call go for those of another.
+        let after = record.bytes();
+        self.bytes = self.bytes + after - before;
     }
 
     fn owner(&mut self, owner: &Arc<Owner>) -> u32 {

@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::protocol::bound::{Value, Values, hexadecimal, types};
+use crate::protocol::bound::{Value, Values, types};
 use crate::protocol::frame::split_cstr;
-use crate::sql::fingerprint::{Fingerprinter, SCAN_LIMIT};
+use crate::sql::fingerprint::Fingerprinter;
 use crate::sql::lexer::Backslashes;
 
 /// As much of the values of one request is kept, in bytes.
@@ -18,6 +18,9 @@ pub const MOST_KEPT: usize = 2 * 1024;
 /// As much is kept by one worker for one pool between two handings over, a twentieth of a second: of more calls than
 /// that has room for, the values are not kept.
 const MOST_AT_ONCE: usize = 1024 * 1024;
+
+/// The longest statement (text and types) whose values are kept, in bytes: it lives as long as they do.
+const MOST_STATEMENT: usize = 16 * 1024;
 
 /// What is known of the values of single calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,8 +88,8 @@ impl Kept {
         let own = size_of::<Self>() + 2 * size_of::<usize>();
         own + match self {
             Self::Text(text) => text.len(),
-            // The statement is shared.
-            Self::Bound { statement: _, values } => values.len(),
+            // It is shared, but may live on with this alone.
+            Self::Bound { statement, values } => statement.len() + values.len(),
         }
     }
 }
@@ -150,9 +153,7 @@ impl CallValues {
                 let given = split_cstr(statement).map_or_else(Vec::new, |(_, given)| types(given));
                 let read = Values::read(values).unwrap_or_default();
                 let one = |(at, value): (usize, &Value<'_>)| {
-                    let bytes = value.bytes?;
-                    let kind = given.get(at).copied().unwrap_or(0);
-                    Some(value.text(kind).unwrap_or_else(|| hexadecimal(bytes)))
+                    value.shown(given.get(at).copied().unwrap_or(0))
                 };
                 let is_cut = !read.is_whole();
                 Shown::Bound { values: read.values.iter().enumerate().map(one).collect(), is_cut }
@@ -179,8 +180,9 @@ fn range(text: &[u8], part: usize) -> (Range<usize>, bool) {
         }
         at += 1;
     });
-    let is_cut = text.len() >= MOST_KEPT && range.end >= text.len();
-    (range, is_cut)
+    // A text that is cut at a blank or within a comment looks whole.
+    let is_last = part + 1 >= at;
+    (range, text.len() >= MOST_KEPT && is_last)
 }
 
 /// What one worker may keep for one pool until it hands over.
@@ -200,7 +202,7 @@ impl Allowance {
     pub(super) fn bound(&self, statement: &Arc<[u8]>, values: &[u8]) -> Option<Arc<Kept>> {
         let values = start(values).into();
         let kept = || Kept::Bound { statement: Arc::clone(statement), values };
-        if statement.len() <= SCAN_LIMIT { self.take(kept()) } else { None }
+        if statement.len() <= MOST_STATEMENT { self.take(kept()) } else { None }
     }
 
     fn take(&self, kept: Kept) -> Option<Arc<Kept>> {
@@ -250,6 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_cut_where_it_looks_whole_is_no_call() {
+        let allowance = Allowance::default();
+        for (head, filler) in [("SELECT id FROM t WHERE a = 1", " "), ("SELECT 1 /*", "x")] {
+            let long = format!("SELECT 1; {head}{} */ LIMIT 1\0", filler.repeat(MOST_KEPT));
+            let kept = allowance.text(long.as_bytes()).unwrap();
+            let of = |part| CallValues { kept: Arc::clone(&kept), part };
+            let Shown::Text { sql: _, is_cut } = of(1).shown() else { panic!() };
+            assert!(is_cut && of(1).call().is_none() && of(0).call().is_some(), "{head}");
+        }
+    }
+
+    #[test]
     fn no_more_is_kept_than_there_is_room_for() {
         let allowance = Allowance::default();
         let values = vec![0; MOST_KEPT];
@@ -258,7 +272,10 @@ mod tests {
         assert!((400..=512).contains(&kept), "{kept}");
         allowance.renew();
         assert!(allowance.bound(&statement, &values).is_some());
-        let long: Arc<[u8]> = vec![0; SCAN_LIMIT + 1].into();
+        let half: Arc<[u8]> = vec![0; MOST_STATEMENT / 2].into();
+        let kept = (0..10_000).map_while(|_| allowance.bound(&half, &values)).count();
+        assert!((90..=102).contains(&kept), "a statement counts, too: {kept}");
+        let long: Arc<[u8]> = vec![0; MOST_STATEMENT + 1].into();
         assert_eq!(allowance.bound(&long, &values), None);
     }
 

@@ -125,12 +125,25 @@ fn values_are_kept_where_that_is_asked_for_and_not_logged() {
     let text = world.pooler.admin().get("/slow?limit=500", "text/plain").body;
     assert!(text.contains("$1 = 'v4lue-bound', $2 = '7'") && text.contains(SIMPLE), "{text}");
     world.pooler.wait_for_log("slow statement");
+    // Postgres quotes the value, which only the answer shows.
+    let path = format!("/queries/{}/explain", fingerprint("SELECT $1::int"));
+    let answer = world.pooler.admin().post(&path, "{\"mode\":\"sample\"}");
+    assert_eq!((answer.status, answer.body.contains("v4lue")), (422, true), "{answer:?}");
+    world.pooler.wait_for_log("Postgres cannot plan it (22P02)");
     assert!(!world.pooler.log().contains("v4lue"), "{}", world.pooler.log());
     world.pooler.reload(|config| {
         config.set("samples.params", "off");
     });
-    for (path, body) in pages(&world, BOUND, None) {
-        assert!(!body.contains("v4lue"), "{path}: {body}");
+    let answer = world.pooler.admin().post(&path, "{\"mode\":\"sample\"}");
+    assert!(answer.body.contains("no call of it is known"), "{answer:?}");
+    // Not even if it is set back.
+    for params in ["off", "full"] {
+        world.pooler.reload(|config| {
+            config.set("samples.params", params);
+        });
+        for (path, body) in pages(&world, BOUND, None) {
+            assert!(!body.contains("v4lue"), "{path}: {body}");
+        }
     }
 }
 
