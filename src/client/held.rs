@@ -68,14 +68,15 @@ impl Session {
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
         match std::mem::replace(&mut self.carried, Carried::Incomplete) {
+            Carried::Held(by) if taken || by == HeldBy::Others => {
+                // What another client left cannot be taken back there, one setting at a time: all of it will be. It may
+                // be its statement_timeout that ended this.
+                self.carried = Carried::Uncertain;
+                Step::Moved
+            }
             // A cancel request, from outside.
             Carried::Held(_) if code == SqlState::QUERY_CANCELED => {
                 self.refuse_ahead(&Report::Cancelled, cx, buffers)
-            }
-            Carried::Held(by) if taken || by == HeldBy::Others => {
-                // What another client left cannot be taken back there, one setting at a time: all of it will be.
-                self.carried = Carried::Uncertain;
-                Step::Moved
             }
             Carried::Held(_) => {
                 self.take_back();
