@@ -174,10 +174,12 @@ impl ServerConnection {
     #[cold]
     pub fn touch(&mut self, effects: &Effects) {
         self.touched.get_or_insert_default().merge(effects);
+        let own = format!("\0{}", self.id);
         if effects.begins.contains(Feature::TemporaryTable) {
-            self.schemas = Some(format!("\0{}", self.id).into());
+            self.schemas = Some(own.into());
         } else if let Some(said) = &effects.schemas
             && !self.pins.contains(Feature::TemporaryTable)
+            && self.schemas.as_deref() != Some(&*own)
         {
             self.schemas = Some(format!("\0{said}").into());
         }
