@@ -90,12 +90,16 @@ impl Session {
     }
 
     /// A cancel request came: it is for what the client asked, not for a query of ours that the server is at. Then the
-    /// client's own may be sent already, or lie in its socket.
+    /// client's own may be sent already, or lie in its socket; or it has its answer, and the request came too late.
     pub(super) fn cancel(&mut self) -> Step {
         let before = std::mem::replace(&mut self.cancelling, Cancelling::No);
         if let State::Active(server) = &mut self.state {
-            if server.connection().is_at_our_query() {
-                self.cancelling = Cancelling::Later;
+            let connection = server.connection();
+            if connection.is_at_our_query() {
+                let waits = !self.carry.is_empty()
+                    || connection.is_at_clients()
+                    || self.stream.seems_readable();
+                self.cancelling = if waits { Cancelling::Later } else { Cancelling::No };
             } else {
                 server.cancel(if before == Cancelling::Due { Start::Soon } else { Start::Now });
             }

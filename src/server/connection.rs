@@ -273,6 +273,14 @@ impl ServerConnection {
         matches!(self.owed.ahead().next(), Some((Request::Query, Answer::Swallow, _)))
     }
 
+    /// Is it to answer anything but queries of ours?
+    #[must_use]
+    pub fn is_at_clients(&self) -> bool {
+        let ours =
+            |(request, answer)| matches!((request, answer), (Request::Query, Answer::Swallow));
+        self.owed.ahead().any(|(request, answer, _)| !ours((request, answer)))
+    }
+
     /// Is everything known that the session holds, and nothing of it bound to the connection?
     #[inline]
     #[must_use]
