@@ -21,10 +21,8 @@ use crate::protocol::frontend;
 use crate::sql::effects::Effects;
 use crate::sql::feature::{Feature, Features};
 
-/// Which isolation transactions have that do not say it.
-const ISOLATION: &str = "default_transaction_isolation";
-
-/// In front of other statements of one Query: they do not wait for a snapshot that is safe.
+/// In front of other statements of one Query: they do not wait for a snapshot that is safe (SERIALIZABLE READ ONLY
+/// DEFERRABLE), which a client, its user or its database may have as the default.
 pub const AT_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
 
 /// What is known of a session's state, beside its settings.
@@ -216,7 +214,7 @@ impl ServerConnection {
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         let mut sql = transition(&self.applied, settings);
-        if self.may_wait() && !sql.is_empty() {
+        if !sql.is_empty() {
             sql.insert_str(0, AT_ONCE);
         }
         let same = self.prepared == *settings.prepared();
@@ -246,24 +244,12 @@ impl ServerConnection {
         if sql.is_empty() {
             return false;
         }
-        if self.may_wait() || question.effects.names_or_any(ISOLATION) {
-            sql.insert_str(0, AT_ONCE);
-        }
+        sql.insert_str(0, AT_ONCE);
         frontend::write_query(&mut self.unsent, &sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, None, now);
         self.asked = Some(question);
         true
-    }
-
-    /// May a question of ours wait until no other transaction can disturb it, as the session's settings may have it
-    /// (SERIALIZABLE READ ONLY DEFERRABLE)?
-    #[must_use]
-    pub fn may_wait(&self) -> bool {
-        match &self.applied {
-            Applied::Known(settings) => settings.get(ISOLATION).is_some(),
-            Applied::Unknown => true,
-        }
     }
 
     /// Is it at a query of ours: one that goes ahead of the client's, or is behind them? What we put into a client's
