@@ -68,14 +68,15 @@ impl Session {
         self.record.server_pid.set(0);
         self.record.enter(Phase::Idle, self.context.nanos(Instant::now()));
         match std::mem::replace(&mut self.carried, Carried::Incomplete) {
+            Carried::Held(by) if taken || by == HeldBy::Others => {
+                // What another client left cannot be taken back there, one setting at a time: all of it will be. It may
+                // be its statement_timeout that ended this.
+                self.carried = Carried::Uncertain;
+                Step::Moved
+            }
             // A cancel request, from outside.
             Carried::Held(_) if code == SqlState::QUERY_CANCELED => {
                 self.refuse_ahead(&Report::Cancelled, cx, buffers)
-            }
-            Carried::Held(by) if taken || by == HeldBy::Others => {
-                // What another client left cannot be taken back there, one setting at a time: all of it will be.
-                self.carried = Carried::Uncertain;
-                Step::Moved
             }
             Carried::Held(_) => {
                 self.take_back();
@@ -89,12 +90,16 @@ impl Session {
     }
 
     /// A cancel request came: it is for what the client asked, not for a query of ours that the server is at. Then the
-    /// client's own may be sent already, or lie in its socket.
+    /// client's own may be sent already, or lie in its socket; or it has its answer, and the request came too late.
     pub(super) fn cancel(&mut self) -> Step {
         let before = std::mem::replace(&mut self.cancelling, Cancelling::No);
         if let State::Active(server) = &mut self.state {
-            if server.connection().is_at_our_query() {
-                self.cancelling = Cancelling::Later;
+            let connection = server.connection();
+            if connection.is_at_our_query() {
+                let waits = !self.carry.is_empty()
+                    || connection.is_at_clients()
+                    || self.stream.seems_readable();
+                self.cancelling = if waits { Cancelling::Later } else { Cancelling::No };
             } else {
                 server.cancel(if before == Cancelling::Due { Start::Soon } else { Start::Now });
             }

@@ -21,10 +21,8 @@ use crate::protocol::frontend;
 use crate::sql::effects::Effects;
 use crate::sql::feature::{Feature, Features};
 
-/// Which isolation transactions have that do not say it.
-const ISOLATION: &str = "default_transaction_isolation";
-
-/// In front of other statements of one Query: they do not wait for a snapshot that is safe.
+/// In front of other statements of one Query: they do not wait for a snapshot that is safe (SERIALIZABLE READ ONLY
+/// DEFERRABLE), which a client, its user or its database may have as the default.
 pub const AT_ONCE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
 
 /// What is known of a session's state, beside its settings.
@@ -174,10 +172,12 @@ impl ServerConnection {
     #[cold]
     pub fn touch(&mut self, effects: &Effects) {
         self.touched.get_or_insert_default().merge(effects);
+        let own = format!("\0{}", self.id);
         if effects.begins.contains(Feature::TemporaryTable) {
-            self.schemas = Some(format!("\0{}", self.id).into());
+            self.schemas = Some(own.into());
         } else if let Some(said) = &effects.schemas
             && !self.pins.contains(Feature::TemporaryTable)
+            && self.schemas.as_deref() != Some(&*own)
         {
             self.schemas = Some(format!("\0{said}").into());
         }
@@ -214,7 +214,7 @@ impl ServerConnection {
     #[cold]
     fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         let mut sql = transition(&self.applied, settings);
-        if self.may_wait() && !sql.is_empty() {
+        if !sql.is_empty() {
             sql.insert_str(0, AT_ONCE);
         }
         let same = self.prepared == *settings.prepared();
@@ -244,9 +244,7 @@ impl ServerConnection {
         if sql.is_empty() {
             return false;
         }
-        if self.may_wait() || question.effects.names_or_any(ISOLATION) {
-            sql.insert_str(0, AT_ONCE);
-        }
+        sql.insert_str(0, AT_ONCE);
         frontend::write_query(&mut self.unsent, &sql);
         self.statements.doubt_unnamed();
         self.owed.push(Request::Query, Answer::Swallow, None, now);
@@ -254,21 +252,19 @@ impl ServerConnection {
         true
     }
 
-    /// May a question of ours wait until no other transaction can disturb it, as the session's settings may have it
-    /// (SERIALIZABLE READ ONLY DEFERRABLE)?
-    #[must_use]
-    pub fn may_wait(&self) -> bool {
-        match &self.applied {
-            Applied::Known(settings) => settings.get(ISOLATION).is_some(),
-            Applied::Unknown => true,
-        }
-    }
-
     /// Is it at a query of ours: one that goes ahead of the client's, or is behind them? What we put into a client's
     /// batch is part of that.
     #[must_use]
     pub fn is_at_our_query(&self) -> bool {
         matches!(self.owed.ahead().next(), Some((Request::Query, Answer::Swallow, _)))
+    }
+
+    /// Is it to answer anything but queries of ours?
+    #[must_use]
+    pub fn is_at_clients(&self) -> bool {
+        let ours =
+            |(request, answer)| matches!((request, answer), (Request::Query, Answer::Swallow));
+        self.owed.ahead().any(|(request, answer, _)| !ours((request, answer)))
     }
 
     /// Is everything known that the session holds, and nothing of it bound to the connection?

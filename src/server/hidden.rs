@@ -13,7 +13,7 @@ use super::exec::{self, ExecError};
 use super::statement::Statement;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql::effects::{Effects, MOST_READ};
-use crate::sql::hidden::{Bodies, By, Hidden, Link, MOST_NAMES, Named};
+use crate::sql::hidden::{Bodies, By, Calls, Hidden, Link, Named};
 use crate::sql::routine::{Body, Language};
 
 /// Functions that are asked for at once: with the longest bodies 13 MB.
@@ -42,22 +42,35 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRAB
     SET LOCAL search_path=pg_catalog;SET LOCAL client_encoding='UTF8';\
     SET LOCAL statement_timeout='5s';SET LOCAL lock_timeout='100ms';";
 
-/// Where a change shows: rows that are not Postgres' own (`FirstNormalObjectId`), and who wrote them last.
+/// Where a change shows: rows that are not Postgres' own (`FirstNormalObjectId`) nor of temporary things, and who wrote
+/// them last.
 const CATALOGS: [&str; 7] = [
-    "pg_proc WHERE oid>=16384",
-    "pg_trigger WHERE NOT tgisinternal",
-    "pg_rewrite WHERE oid>=16384",
-    "pg_attrdef",
+    "pg_proc WHERE oid>=16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE left(nspname,8)='pg_temp_')",
+    "pg_trigger WHERE NOT tgisinternal AND tgrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence='t')",
+    "pg_rewrite WHERE oid>=16384 AND ev_class NOT IN (SELECT oid FROM pg_class WHERE relpersistence='t')",
+    "pg_attrdef WHERE adrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence='t')",
     "pg_policy",
-    "pg_constraint WHERE contype='f' OR contype='c'",
-    "pg_inherits",
+    "pg_constraint WHERE contype IN ('f','c') AND conrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence='t')",
+    "pg_inherits WHERE inhrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence='t')",
 ];
+
+/// And how tables and views are called, which nothing of that says.
+const NAMES: &str = "(SELECT sum(hashtext(concat(oid,relname))::bigint) FROM pg_class \
+    WHERE oid>=16384 AND relkind IN ('r','p','v','m','f') AND relpersistence<>'t')";
+
+/// Is it not of a temporary schema? Those are their session's, which their client keeps.
+const LASTING: &str =
+    "p.pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE left(nspname,8)='pg_temp_')";
+
+/// May it be written as a field: with one argument, of a row or what may be one?
+const FIELD: &str = "(p.pronargs>0 AND p.pronargs-p.pronargdefaults<=1 AND (p.provariadic<>0 OR \
+    EXISTS(SELECT FROM pg_type t WHERE t.oid=p.proargtypes[0] AND t.typtype IN ('c','d','p'))))";
 
 /// A row for each link: name of what is named, is it a relation, name of what does something, is that a relation, does
 /// it for writing only.
 const LINKS: &str = "SELECT json_build_array(a,ar,b,br,w) FROM (\
     SELECT c.relname a,true ar,p.proname b,false br,true w FROM pg_trigger t \
-    JOIN pg_class c ON c.oid=t.tgrelid JOIN pg_proc p ON p.oid=t.tgfoid WHERE NOT t.tgisinternal \
+    JOIN pg_class c ON c.oid=t.tgrelid JOIN pg_proc p ON p.oid=t.tgfoid WHERE NOT t.tgisinternal AND c.relpersistence<>'t' \
     UNION SELECT c.relname,true,coalesce(p.proname,r.relname),p.oid IS NULL,d.classid='pg_attrdef'::regclass \
     FROM pg_depend d \
     LEFT JOIN pg_rewrite w ON d.classid='pg_rewrite'::regclass AND w.oid=d.objid \
@@ -69,14 +82,14 @@ const LINKS: &str = "SELECT json_build_array(a,ar,b,br,w) FROM (\
     LEFT JOIN pg_proc p ON d.refclassid='pg_proc'::regclass AND p.oid=d.refobjid AND p.oid>=16384 \
     LEFT JOIN pg_class r ON d.refclassid='pg_class'::regclass AND r.oid=d.refobjid AND r.oid<>c.oid \
     AND d.classid IN ('pg_rewrite'::regclass,'pg_policy'::regclass) \
-    WHERE coalesce(p.oid,r.oid) IS NOT NULL \
+    WHERE coalesce(p.oid,r.oid) IS NOT NULL AND c.relpersistence<>'t' \
     UNION SELECT g.proname,false,p.proname,false,false FROM pg_depend d JOIN pg_proc g ON g.oid=d.objid \
     JOIN pg_proc p ON p.oid=d.refobjid AND p.oid>=16384 \
     WHERE d.classid='pg_proc'::regclass AND d.refclassid='pg_proc'::regclass \
     UNION SELECT p.relname,true,c.relname,true,true FROM pg_constraint k JOIN pg_class p ON p.oid=k.confrelid \
-    JOIN pg_class c ON c.oid=k.conrelid WHERE k.contype='f' AND (k.confdeltype<>'a' OR k.confupdtype<>'a') \
+    JOIN pg_class c ON c.oid=k.conrelid AND c.relpersistence<>'t' WHERE k.contype='f' AND (k.confdeltype<>'a' OR k.confupdtype<>'a') \
     UNION SELECT p.relname,true,c.relname,true,true FROM pg_inherits i JOIN pg_class p ON p.oid=i.inhparent \
-    JOIN pg_class c ON c.oid=i.inhrelid) AS l LIMIT ";
+    JOIN pg_class c ON c.oid=i.inhrelid AND c.relpersistence<>'t') AS l LIMIT ";
 
 /// What is known of the functions of a database that leave something in the session of whoever calls them.
 #[derive(Debug, Default)]
@@ -289,7 +302,7 @@ pub async fn ask(server: &mut ServerConnection, digest: &str) -> Result<Answer, 
             "{comma}(SELECT concat(count(*),':',sum(hashtext(xmin::text||ctid::text)::bigint)) FROM {catalog})"
         );
     }
-    question.push(')');
+    let _ = write!(question, ",{NAMES})");
     let now = match rows(server, &question).await? {
         Ok(rows) => rows.into_iter().next().unwrap_or_default(),
         Err((code, message)) => return Ok(Answer::Refused { code, message }),
@@ -311,11 +324,14 @@ pub async fn ask(server: &mut ServerConnection, digest: &str) -> Result<Answer, 
     }
     let closed = tokio::task::spawn_blocking(move || bodies.hidden(&links)).await;
     let Ok(hidden) = closed else { return Err(ExecError::Malformed) };
-    is_cut |= hidden.len() > MOST_NAMES;
+    is_cut |= hidden.is_cut();
     Ok(Answer::Found(Box::new(Found { hidden, digest: now.into(), is_cut })))
 }
 
 type Heard<T> = Result<Result<T, (SqlState, String)>, ExecError>;
+
+/// What is said of a function: number, name, language, body, may it be written as a field?
+type Row = (String, String, String, Option<String>, bool);
 
 /// The bodies of all functions but those in C; are there more than are read?
 async fn functions(server: &mut ServerConnection) -> Heard<(Bodies, bool)> {
@@ -324,11 +340,11 @@ async fn functions(server: &mut ServerConnection) -> Heard<(Bodies, bool)> {
     for _ in 0..MOST_FUNCTIONS / PAGE {
         // A body in standard SQL is kept as a tree; its text is made from that.
         let question = format!(
-            "SELECT json_build_array(oid::text,proname,lanname,CASE WHEN octet_length(body)<={MOST_READ} THEN body END) \
-             FROM (SELECT p.oid,p.proname,l.lanname,CASE WHEN p.prosrc<>'' THEN p.prosrc ELSE pg_get_functiondef(p.oid) END body \
+            "SELECT json_build_array(oid::text,proname,lanname,CASE WHEN octet_length(body)<={MOST_READ} THEN body END,field) \
+             FROM (SELECT p.oid,p.proname,l.lanname,{FIELD} field,CASE WHEN p.prosrc<>'' THEN p.prosrc ELSE pg_get_functiondef(p.oid) END body \
              FROM pg_proc p JOIN pg_language l ON l.oid=p.prolang \
-             WHERE p.oid>={} AND p.prokind<>'a' AND l.lanname NOT IN ('c','internal') ORDER BY p.oid LIMIT {PAGE}) AS f",
-            FIRST.max(last + 1)
+             WHERE p.oid>={} AND p.prokind<>'a' AND {LASTING} AND l.lanname NOT IN ('c','internal') ORDER BY p.oid LIMIT {PAGE}) AS f",
+            FIRST.max(u32::saturating_add(last, 1))
         );
         let rows = match rows(server, &question).await? {
             Ok(rows) => rows,
@@ -368,17 +384,14 @@ async fn rows(server: &mut ServerConnection, question: &str) -> Heard<Vec<String
 }
 
 fn number(row: &str) -> Option<u32> {
-    let (number, ..): (String, String, String, Option<String>) = serde_json::from_str(row).ok()?;
+    let (number, ..): Row = serde_json::from_str(row).ok()?;
     number.parse().ok()
 }
 
 fn function(row: &str, bodies: &mut Bodies) {
-    let Ok((_, name, language, body)) =
-        serde_json::from_str::<(String, String, String, Option<String>)>(row)
-    else {
-        return;
-    };
-    bodies.add(&name, Body::read(Language::of(&language), body.as_deref()));
+    let Ok((_, name, language, body, field)) = serde_json::from_str::<Row>(row) else { return };
+    let calls = if field { Calls::Field } else { Calls::Usual };
+    bodies.add(&name, calls, Body::read(Language::of(&language), body.as_deref()));
 }
 
 fn link(row: &str) -> Option<Link> {
@@ -398,7 +411,7 @@ mod tests {
 
     fn found(text: &str) -> Found {
         let mut bodies = Bodies::default();
-        bodies.add("f", Body::read(Language::Sql, Some(text)));
+        bodies.add("f", Calls::Usual, Body::read(Language::Sql, Some(text)));
         Found { hidden: bodies.hidden(&[]), digest: text.into(), is_cut: false }
     }
 
@@ -456,8 +469,8 @@ mod tests {
             assert!(link(row).is_none() && number(row).is_none(), "{row}");
         }
         assert!(!bodies.do_anything());
-        function("[\"7\",\"f\",\"sql\",null]", &mut bodies);
-        assert!(bodies.do_anything() && number("[\"7\",\"f\",\"sql\",null]") == Some(7));
+        function("[\"7\",\"f\",\"sql\",null,false]", &mut bodies);
+        assert!(bodies.do_anything() && number("[\"7\",\"f\",\"sql\",null,false]") == Some(7));
         let wanted =
             Link { named: Named::Relation("t".into()), by: By::Write(Named::Function("f".into())) };
         assert_eq!(link("[\"t\",true,\"f\",false,true]"), Some(wanted));

@@ -4,21 +4,19 @@
 //! Names are compared without their schemas: a namesake counts too. Nothing is asked of a database without such
 //! functions, and no text is looked at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rustc_hash::FxBuildHasher;
 
 use super::effects::{Effects, MOST_READ};
 use super::feature::Feature;
+use super::glance::escapes_quote;
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
 use super::routine::{Access, Body, WRITING};
-use super::tokens::Words;
+use super::tokens::{LONGEST_NAME, Words};
 
-/// The most names that are looked for in texts. Those beyond are not, and the log says so.
-pub const MOST_NAMES: usize = 10_000;
-
-/// Postgres cuts names here (`NAMEDATALEN`).
-const LONGEST_NAME: usize = 63;
+/// The most names of bodies, and links, that are followed from one thing to the next: a second or so.
+const MOST_FOLLOWED: usize = 20_000_000;
 
 /// Kinds of objects that a statement defines, rather than calls.
 const ROUTINES: [&str; 4] = ["function", "procedure", "routine", "aggregate"];
@@ -56,6 +54,11 @@ pub struct Hidden {
     functions: Known,
     relations: Known,
     written: Known,
+    /// Functions that may be written as a field of a row.
+    fields: HashSet<Box<str>, FxBuildHasher>,
+    /// The length of the longest name.
+    longest: usize,
+    is_cut: bool,
 }
 
 type Known = HashMap<Box<str>, Effects, FxBuildHasher>;
@@ -64,11 +67,24 @@ type Known = HashMap<Box<str>, Effects, FxBuildHasher>;
 #[derive(Debug, Default)]
 pub struct Bodies {
     bodies: Vec<(Box<str>, Body)>,
+    fields: HashSet<Box<str>, FxBuildHasher>,
+}
+
+/// How a function may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// With its arguments in parentheses.
+    Usual,
+    /// Also as a field of its argument, a row.
+    Field,
 }
 
 impl Bodies {
     /// Adds a function's body.
-    pub fn add(&mut self, name: &str, body: Body) {
+    pub fn add(&mut self, name: &str, calls: Calls, body: Body) {
+        if calls == Calls::Field {
+            self.fields.insert(name.into());
+        }
         self.bodies.push((name.into(), body));
     }
 
@@ -81,11 +97,29 @@ impl Bodies {
     /// Who does something, by themselves or by others.
     #[must_use]
     pub fn hidden(self, links: &[Link]) -> Hidden {
-        let mut hidden = Hidden::default();
+        let mut hidden = Hidden { fields: self.fields, ..Hidden::default() };
         for (name, body) in self.bodies.iter().filter(|(_, b)| b.effects != Effects::default()) {
             add(&mut hidden.functions, name, &body.effects);
         }
-        while hidden.grow(&self.bodies, links) {}
+        let round: usize = self.bodies.iter().map(|(_, body)| body.names.len() + 1).sum();
+        let mut rounds = MOST_FOLLOWED / (round + links.len() + 1) + 1;
+        while hidden.grow(&self.bodies, links) {
+            rounds -= 1;
+            if rounds == 0 {
+                hidden.is_cut = true;
+                break;
+            }
+        }
+        // Aggregates, of which no more is known than what they call.
+        let called = links.iter().filter_map(|link| match &link.named {
+            Named::Function(name) => Some(name.clone()),
+            Named::Relation(_) => None,
+        });
+        hidden.fields.extend(called);
+        hidden.fields.retain(|name| hidden.functions.contains_key(name));
+        let known = [&hidden.functions, &hidden.relations, &hidden.written];
+        hidden.longest =
+            known.iter().flat_map(|known| known.keys().map(|k| k.len())).max().unwrap_or(0);
         hidden
     }
 }
@@ -115,10 +149,10 @@ impl Hidden {
         self.functions.is_empty()
     }
 
-    /// How many names are looked for.
+    /// Was there more to follow than is followed?
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.functions.len() + self.relations.len() + self.written.len()
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The functions, in order, and what each does.
@@ -185,18 +219,27 @@ impl Hidden {
     /// What a text does out of sight.
     #[must_use]
     pub fn effects(&self, sql: &[u8]) -> Option<Box<Effects>> {
-        if self.is_empty() || sql.len() > MOST_READ {
-            // A longer text may do anything as it is.
+        if self.is_empty() {
             return None;
         }
-        let tokens: Vec<_> = Lexer::new(sql, Backslashes::Literal)
-            .filter(|token| token.kind != TokenKind::Comment)
-            .collect();
+        if sql.len() > MOST_READ {
+            return Some(Effects::unreadable());
+        }
+        let mut effects = self.read_as(sql, Backslashes::Literal);
+        if escapes_quote(sql) {
+            effects.merge(&self.read_as(sql, Backslashes::Escape));
+        }
+        (effects != Effects::default()).then(|| Box::new(effects))
+    }
+
+    fn read_as(&self, sql: &[u8], backslashes: Backslashes) -> Effects {
+        let tokens: Vec<_> =
+            Lexer::new(sql, backslashes).filter(|token| token.kind != TokenKind::Comment).collect();
         let mut effects = Effects::default();
         for statement in tokens.split(|token| token.is_byte(sql, b';')) {
             self.statement(&Words { sql, tokens: statement }, &mut effects);
         }
-        (effects != Effects::default()).then(|| Box::new(effects))
+        effects
     }
 
     fn statement(&self, words: &Words<'_, '_>, effects: &mut Effects) {
@@ -207,14 +250,18 @@ impl Hidden {
         let writes = !self.written.is_empty() && words.tokens.iter().any(token);
         let access = if writes { Access::Writes } else { Access::Reads };
         let mut hidden = Effects::default();
+        let mut room = [0; LONGEST_NAME];
         for at in 0..words.tokens.len() {
-            let Some(name) = words.name(at) else { continue };
-            let name = cut(&name);
-            // A function of one row may be written as its field.
-            if words.is_mark(at + 1, b'(') || at > 0 && words.is_mark(at - 1, b'.') {
-                self.functions.get(name).into_iter().for_each(|more| hidden.merge(more));
+            let Some(name) = words.kept_name(at, self.longest, &mut room) else { continue };
+            let is_field = || at > 0 && words.is_mark(at - 1, b'.') && self.fields.contains(&*name);
+            if words.is_mark(at + 1, b'(') || is_field() {
+                self.functions.get(&*name).into_iter().for_each(|more| hidden.merge(more));
             }
-            self.relation(name, access, &mut hidden);
+            self.relation(&name, access, &mut hidden);
+        }
+        // What was prepared may have been so before the function was known; functions of temporary schemas are not.
+        if executes(words) || words.names("pg_temp") {
+            hidden.merge(&Effects::unreadable());
         }
         if words.is(0, "prepare") && hidden != Effects::default() {
             // EXECUTE does not say what it runs.
@@ -231,19 +278,17 @@ impl Named {
     }
 }
 
+/// Does it run what was prepared?
+fn executes(words: &Words<'_, '_>) -> bool {
+    let of_other = |at| ["on", "function", "procedure"].iter().any(|word| words.is(at, word));
+    (0..words.tokens.len()).any(|at| words.is(at, "execute") && !of_other(at + 1))
+}
+
 /// Does a statement define, change or drop a function, or say who may call it?
 fn defines(words: &Words<'_, '_>) -> bool {
     let verb = ["create", "alter", "drop", "comment", "grant", "revoke", "security"];
     verb.iter().any(|verb| words.is(0, verb))
         && (1..5).any(|at| ROUTINES.iter().any(|kind| words.is(at, kind)))
-}
-
-fn cut(name: &str) -> &str {
-    let mut end = name.len().min(LONGEST_NAME);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
 }
 
 #[cfg(test)]

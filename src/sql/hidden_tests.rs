@@ -5,7 +5,9 @@ use super::*;
 
 fn bodies(of: &[(&str, &str)]) -> Bodies {
     let mut bodies = Bodies::default();
-    of.iter().for_each(|(name, text)| bodies.add(name, Body::read(Language::Sql, Some(text))));
+    of.iter().for_each(|(name, text)| {
+        bodies.add(name, Calls::Field, Body::read(Language::Sql, Some(text)))
+    });
     bodies
 }
 
@@ -52,7 +54,7 @@ fn callers_do_what_they_call() {
     assert_eq!(functions["outer_one"].settings.len(), 1);
     let relations: Vec<_> = hidden.relations().into_keys().collect();
     assert_eq!(relations, ["parent", "view", "view_of_view", "watched"]);
-    assert_eq!(hidden.len(), 12);
+    assert!(!hidden.is_cut());
 }
 
 #[test]
@@ -106,8 +108,62 @@ fn without_such_functions_nothing_is_looked_for() {
 }
 
 #[test]
+fn a_long_text_may_do_anything_where_there_are_such_functions() {
+    let long = format!("insert into watched values ('{}')", "x".repeat(70_000));
+    assert!(known().effects(long.as_bytes()).unwrap().is_unreadable());
+    assert!(bodies(&[("pure", "select 1")]).hidden(&[]).effects(long.as_bytes()).is_none());
+}
+
+#[test]
+fn only_functions_of_a_row_are_written_as_fields() {
+    let mut bodies = Bodies::default();
+    let body = || Body::read(Language::Sql, Some("set a = 1"));
+    bodies.add("id", Calls::Usual, body());
+    bodies.add("full_name", Calls::Field, body());
+    let hidden = bodies.hidden(&[]);
+    let does = |sql: &str| hidden.effects(sql.as_bytes()).is_some();
+    assert!(!does("select t.id from t") && does("select public.id(1)"));
+    assert!(does("select t.full_name from t") && does("select t.\"full_name\" from t"));
+}
+
+#[test]
+fn what_cannot_be_told_may_do_anything() {
+    let hidden = known();
+    for sql in ["execute p", "explain analyze execute p(1)", "select pg_temp.f()"] {
+        assert!(hidden.effects(sql.as_bytes()).unwrap().is_unreadable(), "{sql}");
+    }
+    assert!(hidden.effects(b"grant execute on all tables in schema x to y").is_none());
+}
+
+#[test]
+fn strings_end_where_either_reading_has_it() {
+    let hidden = known();
+    assert!(hidden.effects(br"select 'a\', tenant('x') --'").is_some());
+    assert!(hidden.effects(br"select 'a\' || ', tenant(1), '").is_some());
+}
+
+#[test]
+fn a_chain_is_followed_to_its_end_or_said_to_be_cut() {
+    let chain = |length: usize| {
+        let mut bodies = Bodies::default();
+        for at in 0..length {
+            let text = format!("select f{}()", at + 1);
+            bodies.add(&format!("f{at}"), Calls::Usual, Body::read(Language::Sql, Some(&text)));
+        }
+        let last = Body::read(Language::Sql, Some("set a = 1"));
+        bodies.add(&format!("f{length}"), Calls::Usual, last);
+        bodies.hidden(&[])
+    };
+    assert!(!chain(500).is_cut() && chain(500).functions().len() == 501);
+    assert!(chain(10_000).is_cut());
+}
+
+#[test]
 fn long_names_are_cut_as_postgres_does() {
-    let long = "é".repeat(40);
-    assert_eq!(cut(&long).len(), 62);
-    assert_eq!(cut("short"), "short");
+    let long = "e".repeat(80);
+    let text = format!("select {long}()");
+    let hidden = bodies(&[(&long[..63], "set a = 1"), ("calls", &text)]).hidden(&[]);
+    assert_eq!(hidden.functions().len(), 2);
+    assert!(hidden.effects(text.as_bytes()).is_some());
+    assert!(hidden.effects(b"select \"CALLS\"(), CALLS()").is_some());
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::dynamic::{self, Said};
 use super::effects::{Effects, MOST_READ};
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
-use super::tokens::{Words, finds};
+use super::tokens::{Words, cut, finds};
 
 /// Texts within texts that are read; one in the last may do anything.
 const MOST_DEPTH: u8 = 3;
@@ -20,7 +20,14 @@ const BEGINNINGS: [&str; 5] = ["begin", "declare", "then", "else", "loop"];
 pub(super) const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "copy", "truncate"];
 
 /// What other languages run SQL with, each with the place of a rare letter: PL/Python, PL/Perl, PL/Tcl, PL/v8, PL/R.
-const RUNNING: [(&[u8], usize); 4] = [(b"exec", 1), (b"spi", 1), (b"prepare", 1), (b"query", 0)];
+const RUNNING: [(&[u8], usize); 6] = [
+    (b"exec", 1),
+    (b"spi", 1),
+    (b"prepare", 1),
+    (b"query", 0),
+    (b"cursor", 0),
+    (b"find_function", 0),
+];
 
 /// A language that functions are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +109,7 @@ impl Body {
             if WRITING.iter().any(|word| all.is(at, word)) {
                 self.access = Access::Writes;
             }
-            self.names.extend(all.name(at));
+            self.names.extend(all.name(at).map(|name| cut(&name).into()));
         }
         self.statement(&Words { sql: text, tokens: &tokens[from..] }, depth);
     }

@@ -1,6 +1,8 @@
 //! The tokens of one statement, and questions about them: which words it has, what it names, what a
 //! function is called with.
 
+use std::borrow::Cow;
+
 use memchr::memchr2_iter;
 
 use super::lexer::{StringForm, Token, TokenKind};
@@ -8,6 +10,9 @@ use super::lexer::{StringForm, Token, TokenKind};
 /// A call of `set_config` with longer arguments may set anything; a limit keeps the time for nested
 /// calls in proportion to the text.
 const MOST_ARGUMENT_TOKENS: usize = 256;
+
+/// Postgres cuts names here (`NAMEDATALEN`).
+pub(super) const LONGEST_NAME: usize = 63;
 
 /// The tokens of one statement.
 pub(super) struct Words<'s, 't> {
@@ -95,6 +100,27 @@ impl Words<'_, '_> {
         }
     }
 
+    /// The same as Postgres keeps it, if that is not longer than `longest`.
+    pub(super) fn kept_name<'b>(
+        &self,
+        at: usize,
+        longest: usize,
+        room: &'b mut [u8; LONGEST_NAME],
+    ) -> Option<Cow<'b, str>> {
+        let text = self.text(at)?;
+        if self.kind(at)? != TokenKind::Word || text.len() > LONGEST_NAME {
+            let name = self.name(at)?;
+            return Some(Cow::Owned(cut(&name).to_owned()));
+        }
+        if text.len() > longest {
+            return None;
+        }
+        let room = &mut room[..text.len()];
+        room.copy_from_slice(text);
+        room.make_ascii_lowercase();
+        Some(String::from_utf8_lossy(room))
+    }
+
     /// The setting named at a place: `name`, `class.name`. Their case does not count.
     pub(super) fn setting(&self, at: usize) -> Option<Box<str>> {
         let mut name = self.name(at)?.into_string();
@@ -139,6 +165,15 @@ impl Words<'_, '_> {
         }
         arguments
     }
+}
+
+/// A name as Postgres keeps it.
+pub(super) fn cut(name: &str) -> &str {
+    let mut end = name.len().min(LONGEST_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 fn lower(text: &[u8]) -> Box<str> {

@@ -132,9 +132,12 @@ fn a_cancel_during_the_question_alone_is_forgotten() {
         one.query(sql);
         line.wait();
         one.cancel();
+        // It has arrived by then.
+        std::thread::sleep(PAUSE);
+        one.send(&query("SELECT pg_sleep(0.3)"));
+        std::thread::sleep(PAUSE);
         line.let_go();
-        std::thread::sleep(Duration::from_millis(200));
-        let reply = one.run(&query("SELECT pg_sleep(0.3)"));
+        let reply = one.read_readies(1);
         assert_eq!(reply.shape(), "T D() C(SELECT 1) Z(I)", "{sql}");
     }
 }

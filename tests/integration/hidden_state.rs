@@ -212,6 +212,39 @@ fn functions_made_elsewhere_are_found_in_time() {
     wait(&world, "it to be gone", &|known| known == "[]");
 }
 
+/// So is a new name of what calls it; what is of somebody's temporary schema is theirs alone.
+#[test]
+fn new_names_are_found_and_temporary_ones_are_not() {
+    let world = Scenario::new().pool_size(1).set("server.function_check", "200ms").start();
+    world.prepare(&function("tenant", "PERFORM set_config('my.tenant', 'seven', false);"));
+    world.prepare("CREATE VIEW seen AS SELECT tenant() AS n; GRANT SELECT ON seen TO app");
+    assert_eq!(world.client().value("SELECT 1"), "1");
+    let mut other = world.direct();
+    other.query(&function("pg_temp.theirs", "SET my.tenant = 'seven';"));
+    other.query("CREATE TEMP TABLE their_table (n int DEFAULT tenant())");
+    wait(&world, "the view to be found", &|known| known.contains("\"seen\""));
+    world.prepare("ALTER VIEW seen RENAME TO viewed");
+    wait(&world, "its new name to be found", &|known| known.contains("\"viewed\""));
+    check(&world, "SELECT * FROM viewed", CUSTOM);
+    assert!(!functions(&world).contains("their"), "{}", functions(&world));
+    other.kill();
+}
+
+/// What was prepared in SQL before its function did anything does it now.
+#[test]
+fn what_was_prepared_in_sql_before_is_known() {
+    let world = world();
+    world.prepare("GRANT CREATE ON SCHEMA public TO app");
+    let mut one = world.client();
+    one.query(&function("later", ""));
+    one.query("PREPARE p AS SELECT later()");
+    let change = function("later", "SET my.tenant = 'seven';");
+    one.query(&change.replace("CREATE", "CREATE OR REPLACE"));
+    wait(&world, "it to be known", &|known| known.contains("\"later\""));
+    one.query("EXECUTE p");
+    assert_eq!(world.client().value(CUSTOM), "none");
+}
+
 /// The rules for state hold for functions that make it.
 #[test]
 fn rules_hold_for_functions() {
