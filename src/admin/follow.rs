@@ -18,8 +18,8 @@ use super::Sources;
 use super::problem::Problem;
 use super::views::slow::{Selection, SlowRow};
 use crate::lifecycle::Stage;
+use crate::stats::ledger::Ledger;
 use crate::stats::slow::SlowTail;
-use crate::stats::values::Keep;
 
 /// Followers at once: each holds one of the API's connections.
 pub(super) const MOST_FOLLOWERS: usize = 10;
@@ -142,7 +142,7 @@ impl Tail {
                     () = self.pieces.closed() => return "",
                 }
             }
-            piece = self.piece(&tail, next, ledger.keeping.get());
+            piece = self.piece(&tail, next, ledger);
             next = tail.next;
             if piece.is_empty() && said.elapsed() >= self.pace.keep_alive {
                 piece.push_str(":\n\n");
@@ -150,14 +150,14 @@ impl Tail {
         }
     }
 
-    fn piece(&self, tail: &SlowTail, wanted: u64, keep: Keep) -> String {
+    fn piece(&self, tail: &SlowTail, wanted: u64, ledger: &Ledger) -> String {
         let mut piece = String::new();
         let missed = tail.first.saturating_sub(wanted);
         if missed > 0 {
             piece.push_str(&event("missed", &missed.to_string()));
         }
         for slow in tail.slow.iter().filter(|slow| self.selection.holds(slow)) {
-            let row = SlowRow::new(slow, self.selection.telling(keep));
+            let row = SlowRow::new(slow, self.selection.telling(ledger));
             let data = match self.data {
                 Data::Line => row.line(),
                 // It has nothing that could not be written.

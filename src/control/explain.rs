@@ -19,7 +19,7 @@ use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
 use crate::server::exec::ExecError;
 use crate::server::explain::{Mode, NotRun, Planned, Question, Reply, Run};
-use crate::server::what_if::WhatIf;
+use crate::server::what_if::{Used, WhatIf};
 use crate::sql::fingerprint::{Extent, Fingerprint};
 use crate::sql::kind::Kind;
 use crate::sql::plannable::{has_plan, typed};
@@ -417,9 +417,12 @@ fn tell_tried(hint: &mut Hint, tried: &[WhatIf], cost: f64) {
     let Some(what_if) = tried.iter().find(|tried| Some(&tried.sql) == hint.sql.as_ref()) else {
         return;
     };
-    hint.evidence.push_str(&match what_if.cost {
-        Some(with) => format!("; hypopg: with it the plan costs {with:.2} in place of {cost:.2}"),
-        None => "; hypopg: it would not be used".to_owned(),
+    hint.evidence.push_str(&match what_if.used {
+        Used::Unknown => return,
+        Used::Cost(with) => {
+            format!("; hypopg: with it the plan costs {with:.2} in place of {cost:.2}")
+        }
+        Used::No => "; hypopg: it would not be used".to_owned(),
     });
 }
 

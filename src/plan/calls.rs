@@ -17,6 +17,12 @@ pub fn called(text: &str, plan: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
+/// Is there the word INTO, as in SELECT INTO, which makes a table?
+#[must_use]
+pub fn has_into(text: &[u8]) -> bool {
+    Lexer::new(text, Backslashes::Literal).any(|token| token.is_word(text, "into"))
+}
+
 fn walk(value: &Value, names: &mut Vec<String>) -> Option<()> {
     match value {
         Value::String(text) => collect(text, names),
@@ -61,6 +67,12 @@ fn collect(text: &str, names: &mut Vec<String>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn into_is_a_word() {
+        assert!(has_into(b"SELECT 1 iNTo TEMP t"));
+        assert!(!has_into(b"SELECT 'into', \"into\", into_it /* into */"));
+    }
 
     #[test]
     fn names_before_parentheses_are_found_wherever_they_stand() {

@@ -9,7 +9,7 @@ use super::exec::{self, ExecError};
 use super::owed::{Answer, Request};
 use super::parameters::{Settings, quote};
 use super::what_if::{self, WhatIf};
-use crate::plan::calls::called;
+use crate::plan::calls::{called, has_into};
 use crate::plan::facts::{self, Facts};
 use crate::plan::node::{Plan, Relation};
 use crate::protocol::backend::TransactionStatus;
@@ -153,9 +153,8 @@ async fn plan(server: &mut ServerConnection, question: &Question) -> Result<Repl
         Mode::Sample { .. } => "force_custom_plan",
     });
     if let Some(path) = &question.search_path {
-        begin.push_str(";SELECT pg_catalog.set_config('search_path',");
-        begin.push_str(&literal(path));
-        begin.push_str(",true)");
+        begin.push(';');
+        begin.push_str(&look_up(Some(path)));
     }
     if let Some((code, message)) = exec::run(server, &begin).await?.error {
         return Ok(Reply::Refused { code, message });
@@ -233,6 +232,16 @@ pub(super) fn execute(name: &str, options: &str, values: &str) -> String {
     format!("EXPLAIN ({options}) EXECUTE {name}{values}")
 }
 
+/// From now on, names are looked up where the statement's are.
+pub(super) fn look_up(path: Option<&str>) -> String {
+    match path {
+        None => "SET LOCAL search_path TO DEFAULT".to_owned(),
+        Some(path) => {
+            format!("SELECT pg_catalog.set_config('search_path',{},true)", literal(path))
+        }
+    }
+}
+
 pub(super) fn literal(text: &str) -> String {
     let mut sql = "E".to_owned();
     quote(&mut sql, text, '\'');
@@ -246,10 +255,11 @@ async fn not_run(
     json: &str,
     question: &Question,
 ) -> Result<Option<NotRun>, ExecError> {
-    if plan.nodes().any(|node| node.is("ModifyTable") || node.is("LockRows")) {
+    let text = split_cstr(&question.statement).map_or(&question.statement[..], |(text, _)| text);
+    // SELECT INTO is planned as any SELECT, and a temporary table may be made all the same.
+    if plan.nodes().any(|node| node.is("ModifyTable") || node.is("LockRows")) || has_into(text) {
         return Ok(Some(NotRun::Writes));
     }
-    let text = split_cstr(&question.statement).map_or(&question.statement[..], |(text, _)| text);
     let Some(names) = called(&String::from_utf8_lossy(text), json) else {
         return Ok(Some(NotRun::Volatile("too many functions to know".to_owned())));
     };
@@ -259,15 +269,17 @@ async fn not_run(
     let names: Vec<_> = names.iter().map(|name| literal(name)).collect();
     // An aggregate is as its parts are.
     let sql = format!(
-        "SELECT pg_catalog.string_agg(DISTINCT p.proname::text, ', ') FROM pg_catalog.pg_proc p \
+        "SET LOCAL search_path=pg_catalog;\
+         SELECT pg_catalog.string_agg(DISTINCT p.proname::text, ', ') FROM pg_catalog.pg_proc p \
          WHERE p.proname = ANY (ARRAY[{}]::name[]) AND (p.provolatile = 'v' OR EXISTS \
          (SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc t \
           ON t.oid IN (a.aggtransfn, a.aggfinalfn) WHERE a.aggfnoid = p.oid AND t.provolatile = 'v'))",
         names.join(",")
     );
     let heard = exec::ask(server, &sql, MOST_NAMES).await?;
+    let back = exec::run(server, &look_up(question.search_path.as_deref())).await?;
     let unknown = || "what cannot be looked up".to_owned();
-    Ok(match (heard.error, heard.rows.is_cut) {
+    Ok(match (heard.error.or(back.error), heard.rows.is_cut) {
         (None, false) => heard.rows.text().map(|names| NotRun::Volatile(names.to_owned())),
         _ => Some(NotRun::Volatile(unknown())),
     })

@@ -3,12 +3,12 @@
 
 use super::connection::ServerConnection;
 use super::exec::{self, ExecError};
-use super::explain::{PLANNED, Question, ask_plan, execute, literal};
+use super::explain::{PLANNED, Question, ask_plan, execute, literal, look_up};
 use crate::plan::facts::Facts;
 use crate::plan::hints::{Seen, hints};
 use crate::plan::node::{Plan, Relation};
 
-/// Our name for the statement that is planned once more.
+/// How our names for the statement begin that is planned once more.
 const NAME: &str = "pooler_what_if";
 
 /// Indexes of one plan that are tried.
@@ -22,8 +22,19 @@ const MOST_NAME: usize = 256;
 pub struct WhatIf {
     /// The index, as a hint names it.
     pub sql: String,
-    /// What the plan would cost, in Postgres' unit; none: it would not be used, or cannot be tried.
-    pub cost: Option<f64>,
+    /// What came of it.
+    pub used: Used,
+}
+
+/// Would an index be used?
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Used {
+    /// Yes: what the plan would cost, in Postgres' unit.
+    Cost(f64),
+    /// No.
+    No,
+    /// It cannot be tried.
+    Unknown,
 }
 
 /// Tries the indexes that the hints of this plan name; none where there is no hypopg. If it gives any, the session
@@ -51,10 +62,22 @@ pub(super) async fn ask(
         return Ok(Vec::new());
     };
     let mut tried = Vec::new();
-    for sql in wanted {
-        let plan = plan_with(server, question, values, (&schema, &sql)).await?;
-        let cost = plan.filter(Plan::has_hypothetical).map(|plan| plan.root.cost.1);
-        tried.push(WhatIf { sql, cost });
+    for (at, sql) in wanted.into_iter().enumerate() {
+        // An error of one would end the transaction for the others.
+        if exec::run(server, "SAVEPOINT pooler").await?.error.is_some() {
+            break;
+        }
+        // A statement outlives the savepoint; the session goes with it.
+        let name = format!("{NAME}_{at}");
+        let used = match plan_with(server, (&name, question, values), (&schema, &sql)).await? {
+            Some(plan) if plan.has_hypothetical() => Used::Cost(plan.root.cost.1),
+            Some(_) => Used::No,
+            None => Used::Unknown,
+        };
+        tried.push(WhatIf { sql, used });
+        if exec::run(server, "ROLLBACK TO SAVEPOINT pooler").await?.error.is_some() {
+            break;
+        }
     }
     Ok(tried)
 }
@@ -62,33 +85,23 @@ pub(super) async fn ask(
 /// The plan with one such index; none if it cannot be made.
 async fn plan_with(
     server: &mut ServerConnection,
-    question: &Question,
-    values: &str,
+    (name, question, values): (&str, &Question, &str),
     (schema, index): (&str, &str),
 ) -> Result<Option<Plan>, ExecError> {
     let index = index.replacen(" CONCURRENTLY", "", 1);
-    let mut sql = format!(
-        "SELECT {schema}.hypopg_reset();SELECT {schema}.hypopg_create_index({})",
+    // The names of the statement are looked up where they were.
+    let path = look_up(question.search_path.as_deref());
+    let sql = format!(
+        "SELECT {schema}.hypopg_reset();SELECT {schema}.hypopg_create_index({});{path}",
         literal(&index)
     );
-    // The names of the statement are looked up where they were.
-    match &question.search_path {
-        None => sql.push_str(";SET LOCAL search_path TO DEFAULT"),
-        Some(path) => {
-            let path = literal(path);
-            sql.push_str(&format!(";SELECT pg_catalog.set_config('search_path',{path},true)"));
-        }
-    }
     if exec::run(server, &sql).await?.error.is_some() {
         return Ok(None);
     }
     // A statement that is planned already would keep its plan.
-    if exec::prepare(server, NAME.as_bytes(), &question.statement).await?.error.is_some() {
+    if exec::prepare(server, name.as_bytes(), &question.statement).await?.error.is_some() {
         return Ok(None);
     }
-    let plan = ask_plan(server, &execute(NAME, PLANNED, values)).await?;
-    if exec::run(server, &format!("DEALLOCATE {NAME}")).await?.error.is_some() {
-        return Ok(None);
-    }
+    let plan = ask_plan(server, &execute(name, PLANNED, values)).await?;
     Ok(plan.ok().map(|(_, plan)| plan))
 }

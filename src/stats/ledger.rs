@@ -16,6 +16,7 @@ use super::slow::{Slow, SlowTail, Thresholds};
 use super::spans::{Span, Spans};
 use super::sums::{Room, Sums};
 use super::values::{Keep, Keeping};
+use super::veil::Veil;
 use crate::sql::fingerprint::Fingerprint;
 
 /// Events that may wait for being added up, a second of a very busy pooler in 25 MB; more of them are dropped,
@@ -105,6 +106,8 @@ pub struct Ledger {
     pub spans: Option<Arc<Spans>>,
     /// What is kept of the values of single calls.
     pub keeping: Keeping,
+    /// What is shown of hashes of values.
+    pub veil: Veil,
     /// Whether values of single calls were ever kept.
     kept_once: AtomicBool,
     /// Hashes of texts and values have this seed, since clients choose those.
@@ -149,6 +152,7 @@ impl Ledger {
             insight: Mutex::new(Insight::new(Detection::Off, Instant::now())),
             spans: None,
             keeping: Keeping::default(),
+            veil: Veil::random(),
             kept_once: AtomicBool::default(),
             seed: rand::random(),
         }

@@ -20,5 +20,6 @@ pub mod sums;
 pub mod totals;
 pub mod units;
 pub mod values;
+pub mod veil;
 pub mod window;
 mod work;

@@ -429,11 +429,20 @@ fn only_what_reads_is_run() {
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert!(body["tree"].as_str().unwrap().contains("rows=99 loops=1)"), "{body}");
     assert_eq!(body["plan"][0]["Plan"]["Actual Loops"], 1, "{body}");
+    // The schemas are its own again when it is run.
+    world.prepare("CREATE SCHEMA deep; GRANT USAGE ON SCHEMA deep TO app");
+    world.prepare("CREATE VIEW deep.few AS SELECT 1 AS one; GRANT SELECT ON deep.few TO app");
+    let few = "SELECT max(one) FROM few";
+    client.query(&format!("SET search_path = deep; {few}"));
+    let answer = ask(&world, few, &json!({"mode": "analyze", "search_path": "deep"}));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    client.query("RESET search_path");
     for (sql, why) in [
         ("SELECT nextval('s')", "VOLATILE: nextval"),
         ("SELECT r FROM tick WHERE id = 1", "VOLATILE: random"),
         ("SELECT id FROM orders WHERE id = 1 FOR UPDATE", "locks rows"),
         ("UPDATE orders SET note = 'x' WHERE id = 1", "changes or locks"),
+        ("SELECT id INTO TEMP kept FROM orders", "changes or locks"),
         (
             "WITH d AS (DELETE FROM orders WHERE id = 1 RETURNING id) SELECT * FROM d",
             "changes or locks",

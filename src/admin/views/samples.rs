@@ -86,7 +86,7 @@ impl SamplesView {
         sight: Sight,
     ) -> Option<Self> {
         ledger.add_up();
-        let telling = Telling { keep: ledger.keeping.get(), sight };
+        let telling = Telling { keep: ledger.keeping.get(), sight, veil: ledger.veil };
         let (mut slowest, mut newest) = (Vec::new(), Vec::new());
         ledger.each(|record| {
             let is_it = record.about.as_ref().is_some_and(|about| about.fingerprint == fingerprint);

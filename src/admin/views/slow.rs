@@ -18,7 +18,6 @@ use crate::admin::table::{Table, name, number as column};
 use crate::stats::ledger::Ledger;
 use crate::stats::queries::Outcome;
 use crate::stats::slow::Slow;
-use crate::stats::values::Keep;
 
 /// The most that are shown at once: all there are.
 const MOST_SHOWN: usize = 500;
@@ -101,8 +100,8 @@ impl Selection {
     }
 
     /// What is to be told of values.
-    pub(crate) fn telling(&self, keep: Keep) -> Telling {
-        Telling { keep, sight: self.sight }
+    pub(crate) fn telling(&self, ledger: &Ledger) -> Telling {
+        Telling { keep: ledger.keeping.get(), sight: self.sight, veil: ledger.veil }
     }
 
     /// The most of the past.
@@ -122,7 +121,7 @@ impl SlowView {
     pub(crate) fn new(ledger: &Ledger, selection: &Selection) -> Self {
         ledger.add_up();
         let mut slow = Vec::new();
-        let telling = selection.telling(ledger.keeping.get());
+        let telling = selection.telling(ledger);
         ledger.each_slow(|one| {
             if selection.holds(one) && slow.len() < selection.limit {
                 slow.push(SlowRow::new(one, telling));

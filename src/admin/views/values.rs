@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::admin::access::Sight;
 use crate::stats::values::{CallValues, Keep, Shown};
+use crate::stats::veil::Veil;
 
 /// What is known of the values of a call.
 #[derive(Debug, JsonSchema, Serialize)]
@@ -26,6 +27,8 @@ pub(crate) struct Telling {
     pub(crate) keep: Keep,
     /// What the caller may see.
     pub(crate) sight: Sight,
+    /// What is shown of their hash.
+    pub(crate) veil: Veil,
 }
 
 impl ValuesRow {
@@ -35,7 +38,7 @@ impl ValuesRow {
             return None;
         }
         let shown = kept.filter(|_| telling.sight == Sight::Values && telling.keep == Keep::All);
-        let hash = format!("{hash:016x}");
+        let hash = telling.veil.tag(hash);
         Some(match shown.map(CallValues::shown) {
             None => Self { hash, statement: None, parameters: None, cut: false },
             Some(Shown::Text { sql, is_cut }) => {
