@@ -56,7 +56,11 @@ impl Session {
     ) -> Step {
         // A function prepared a statement of that name unseen: that server is no good to anybody.
         let taken = code == SqlState::DUPLICATE_PREPARED_STATEMENT;
+        // Settings that were to be given back, behind a transaction: the next server gets them.
+        let mut goes_on = code == SqlState::QUERY_CANCELED && self.body == Body::Boundary;
         if let State::Active(mut server) = std::mem::replace(&mut self.state, State::Idle) {
+            let connection = server.connection();
+            goes_on &= !connection.is_at_clients() && connection.pins.is_empty();
             if taken {
                 server.discard();
             } else {
@@ -82,6 +86,10 @@ impl Session {
                 self.take_back();
                 self.fit = Fit::Refused;
                 self.refuse_ahead(&Report::SettingsRefused { code, message: &message }, cx, buffers)
+            }
+            before @ (Carried::Incomplete | Carried::Uncertain) if goes_on => {
+                self.carried = before;
+                Step::Moved
             }
             Carried::Incomplete | Carried::Uncertain => {
                 Step::Over(End::ServerFault(ServerFault::SettingsRefused { code, message }))

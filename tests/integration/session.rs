@@ -368,3 +368,26 @@ fn who_waits_for_safe_snapshots_holds_up_nobody() {
     writer.query("COMMIT");
     assert_eq!(one.value("SHOW transaction_isolation"), "serializable");
 }
+
+/// Nor does one for whom an operator has set that.
+#[test]
+fn nobody_waits_for_a_safe_snapshot_that_an_operator_set() {
+    let scenario = Scenario::new().pool_size(1);
+    let database = scenario.database().to_owned();
+    let world = scenario.start();
+    let mut writer = world.direct();
+    for set in ["isolation = serializable", "read_only = on", "deferrable = on"] {
+        writer.query(&format!("ALTER DATABASE {database} SET default_transaction_{set}"));
+    }
+    writer.query("CREATE TABLE written (n int)");
+    writer.query("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE");
+    writer.query("INSERT INTO written VALUES (1)");
+    let (mut one, mut two) = (world.client(), world.client());
+    for set in ["SET work_mem = '7MB'", "SET my.x = 'mine'", "RESET my.x"] {
+        one.query(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {set}; COMMIT"));
+        assert_eq!(two.value("SHOW work_mem"), "4MB");
+        assert_eq!(one.value("SHOW work_mem"), "7MB");
+    }
+    writer.query("COMMIT");
+    assert_eq!(one.value("SHOW default_transaction_deferrable"), "on");
+}
