@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Sources;
 use super::problem::Problem;
 use super::views::slow::{Selection, SlowRow};
+use crate::config::Config;
 use crate::lifecycle::Stage;
 use crate::stats::ledger::Ledger;
 use crate::stats::slow::SlowTail;
@@ -57,6 +58,8 @@ pub(super) enum Data {
 /// A follower's side of an answer.
 struct Tail {
     sources: Arc<Sources>,
+    /// The configuration that let it in.
+    config: Arc<Config>,
     selection: Selection,
     data: Data,
     pace: Pace,
@@ -103,7 +106,8 @@ impl Followers {
         let (sender, receiver) = mpsc::channel(MOST_PIECES);
         let (why, farewell) = oneshot::channel();
         let sources = Arc::clone(sources);
-        let tail = Tail { sources, selection, data, pace, pieces: sender, _place };
+        let config = sources.shared.pools.config();
+        let tail = Tail { sources, config, selection, data, pace, pieces: sender, _place };
         tokio::spawn(async move {
             // Nobody hears it if the reader is gone.
             let _ = why.send(tail.tell().await);
@@ -135,6 +139,9 @@ impl Tail {
             if self.sources.lifecycle.stage() == Stage::Draining {
                 return "the pooler is shutting down";
             }
+            if self.is_outdated() {
+                return "the configuration has changed";
+            }
             let tail = ledger.slow_tail(next, MOST_AT_ONCE);
             if tail.slow.is_empty() {
                 tokio::select! {
@@ -148,6 +155,12 @@ impl Tail {
                 piece.push_str(":\n\n");
             }
         }
+    }
+
+    /// May it see values that its token perhaps does not allow any more?
+    fn is_outdated(&self) -> bool {
+        let config = self.sources.shared.pools.config();
+        self.selection.sees_values() && !Arc::ptr_eq(&config, &self.config)
     }
 
     fn piece(&self, tail: &SlowTail, wanted: u64, ledger: &Ledger) -> String {

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use axum::http::StatusCode;
 use hyper::body::Body as _;
 
+use super::super::access::Sight;
 use super::super::tests::{Site, Worker, run, run_statement};
 use super::*;
 use crate::stats::slow::Thresholds;
@@ -78,6 +79,27 @@ fn the_last_are_told_then_each_as_it_ends_then_that_the_program_does() {
         site.sources().lifecycle.drain();
         read_until(&mut body, "event: end\ndata: the pooler is shutting down\n\n").await;
         assert_eq!(read(&mut body).await, None);
+    });
+}
+
+#[test]
+fn who_sees_values_is_let_go_when_the_configuration_changes() {
+    run(async || {
+        let site = site();
+        let mut bodies = [Sight::Values, Sight::NoValues].map(|sight| {
+            let selection = Selection::default().seen_with(sight);
+            let asked = Followers::default().follow(site.sources(), selection, Data::Line, QUICK);
+            asked.unwrap().into_body()
+        });
+        for body in &mut bodies {
+            read(body).await;
+        }
+        let pools = &site.sources().shared.pools;
+        pools.reload(Arc::new((*pools.config()).clone()), pools.tls());
+        let [admin, viewer] = &mut bodies;
+        read_until(admin, "event: end\ndata: the configuration has changed\n\n").await;
+        assert_eq!(read(admin).await, None);
+        assert_eq!(read_until(viewer, ":\n\n").await, ":\n\n", "a silence");
     });
 }
 

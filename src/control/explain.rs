@@ -14,6 +14,7 @@ use super::explained::{Explained, Masked, SampledCall, Source, Target};
 use super::plans::{Era, MOST_ASKED, Plans, Turn};
 use crate::client::context::{Command, Shared};
 use crate::client::explain::{Errand, ErrandError};
+use crate::config::AdminPages;
 use crate::plan::hints::{Hint, hints};
 use crate::pool::shared::Pool;
 use crate::protocol::sqlstate::SqlState;
@@ -211,7 +212,10 @@ impl Explainer {
     /// A statement took long: asks for its plan, where `explain_auto` says so and that was not done lately. A task of
     /// its own.
     pub fn note_slow(self: &Arc<Self>, slow: &Slow, ledger: &Ledger) {
-        if !self.shared.pools.config().admin.explain_auto || !has_plan(slow.about.text.as_bytes()) {
+        let config = self.shared.pools.config();
+        // Nobody could look at it there.
+        let is_on = config.admin.explain_auto && config.admin.admin_pages != AdminPages::Metrics;
+        if !is_on || !has_plan(slow.about.text.as_bytes()) {
             return;
         }
         let key = (slow.about.fingerprint, Arc::clone(&slow.owner));

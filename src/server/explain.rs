@@ -2,6 +2,7 @@
 //! the statement is prepared under a name of ours and planned, in a transaction that may write nothing and that is
 //! rolled back.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::connection::{Sent, ServerConnection};
@@ -38,7 +39,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL st
 const END: &str = "ROLLBACK;SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// What is to be planned.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Question {
     /// Its text, a NUL, and its parameters' types, as a Parse has them.
     pub statement: Arc<[u8]>,
@@ -48,8 +49,15 @@ pub struct Question {
     pub mode: Mode,
 }
 
+/// Its text may have values.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
 /// For which values a plan is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Mode {
     /// For none, which is what prepared statements end up with.
     Generic,
@@ -60,6 +68,15 @@ pub enum Mode {
         /// Whether it is run, too.
         run: Run,
     },
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Generic => f.write_str("Generic"),
+            Self::Sample { values: _, run } => write!(f, "Sample({run:?})"),
+        }
+    }
 }
 
 /// Is a statement run to see what its plan does?
@@ -330,6 +347,10 @@ mod tests {
         assert_eq!(arguments(&mode(&values), &[23, 25, 25]).unwrap(), "(E'7',E'a''\\\\b',NULL)");
         assert_eq!(arguments(&mode(&values), &[600, 25, 25]), None, "a point");
         assert_eq!(arguments(&mode(&[]), &[]), None);
+        let question =
+            Question { statement: b"v4lue"[..].into(), search_path: None, mode: mode(b"v4lue") };
+        let debug = format!("{question:?}");
+        assert_eq!(debug, "Question { mode: Sample(No), .. }", "no values");
         let latin = [0, 0, 0, 1, 0, 0, 0, 1, 0xe9];
         assert_eq!(arguments(&mode(&latin), &[25]), None, "not UTF-8");
     }

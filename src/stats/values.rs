@@ -104,7 +104,7 @@ pub struct CallValues {
 }
 
 /// They for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Shown {
     /// The text of the statement as it was sent.
     Text {
@@ -120,6 +120,12 @@ pub enum Shown {
         /// Whether some are missing.
         is_cut: bool,
     },
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
 }
 
 impl CallValues {
@@ -163,12 +169,18 @@ impl CallValues {
 }
 
 /// A call as it can be planned: the statement, and what was bound to its parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     /// Text, a NUL, and types, as a Parse has them.
     pub statement: Arc<[u8]>,
     /// Formats and values, as a Bind has them.
     pub values: Option<Box<[u8]>>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call")
+    }
 }
 
 /// Where one statement stands in a text, and whether its end is missing.

@@ -104,6 +104,11 @@ impl Selection {
         Telling { keep: ledger.keeping.get(), sight: self.sight, veil: ledger.veil }
     }
 
+    /// Is it asked for by somebody who may see values?
+    pub(crate) fn sees_values(&self) -> bool {
+        self.sight == Sight::Values
+    }
+
     /// The most of the past.
     pub(crate) fn limit(&self) -> usize {
         self.limit

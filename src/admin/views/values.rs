@@ -1,5 +1,7 @@
 //! The values of single calls, for those who may see them.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -8,7 +10,7 @@ use crate::stats::values::{CallValues, Keep, Shown};
 use crate::stats::veil::Veil;
 
 /// What is known of the values of a call.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(crate) struct ValuesRow {
     /// The same for calls with the same values, until the next start.
     hash: String,
@@ -18,6 +20,12 @@ pub(crate) struct ValuesRow {
     parameters: Option<Vec<Option<String>>>,
     /// Whether a part of them is missing.
     cut: bool,
+}
+
+impl fmt::Debug for ValuesRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ValuesRow")
+    }
 }
 
 /// What may be told of values to whoever asks.
