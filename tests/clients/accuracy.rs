@@ -35,14 +35,19 @@ const TRIES: usize = 4;
 
 fn world() -> World {
     assert!(has_pg_stat_statements(), "pg_stat_statements is missing: run `make test-deps`");
-    let quiet = Scenario::new().set("log.log_connections", false);
+    // What is asked for functions is made of statements that clients run, too.
+    let quiet = Scenario::new().set("log.log_connections", false).set("server.function_check", 0);
     quiet.set("log.log_disconnections", false).pool_size(super::SERVERS).start()
 }
 
 /// What Postgres counts for the user of the pool, but no client sends: the pooler's own questions and what gives
 /// servers the settings of their clients, and how Postgres checks foreign keys.
 fn is_no_clients(text: &str) -> bool {
-    let starts = ["RESET \"", "SELECT pg_catalog.set_config("];
+    let starts = [
+        "RESET \"",
+        "SELECT pg_catalog.set_config(",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    ];
     let ends = ["pg_catalog.pg_my_temp_schema()", "OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF x"];
     starts.iter().any(|start| text.starts_with(start)) || ends.iter().any(|end| text.ends_with(end))
 }
