@@ -10,18 +10,15 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/postgres.sh
 source "$POOLER_ROOT/scripts/lib/postgres.sh"
+# shellcheck source=scripts/lib/bench_postgres.sh
+source "$POOLER_ROOT/scripts/lib/bench_postgres.sh"
 
 CLIENTS=${PAGES_CLIENTS:-10000}
 STATEMENTS=${PAGES_STATEMENTS:-5000}
-START_SECONDS=10
 
 catch_exit
 PAGES_POOLER=${PAGES_POOLER:-}
-if [[ -z $PAGES_POOLER ]]; then
-    say "building the pooler (release)"
-    cargo build --release --locked --manifest-path "$POOLER_ROOT/Cargo.toml"
-    PAGES_POOLER=${CARGO_TARGET_DIR:-$POOLER_ROOT/target}/release/pooler
-fi
+need_pooler PAGES_POOLER
 # Each end of a connection is a file.
 ulimit -n $((CLIENTS + 1000)) || die "no more than $(ulimit -Hn) files may be open: PAGES_CLIENTS=$(($(ulimit -Hn) - 1000))"
 have python3 || die "python3 is needed"
@@ -42,13 +39,7 @@ log = { log_connections = false, log_disconnections = false }
 databases.bench = { host = "127.0.0.1", port = $PG_PORT }
 users.bench = { password = "$PASSWORD" }
 TOML
-"$PAGES_POOLER" --config "$FOLDER/pooler.toml" >"$FOLDER/pooler.log" 2>&1 &
-pid=$!
-on_exit stop_process "$pid"
-if ! wait_for_port "$port" "$START_SECONDS" "$pid" || ! wait_for_port "$admin" "$START_SECONDS" "$pid"; then
-    cat "$FOLDER/pooler.log" >&2
-    die "the pooler did not start; its log is above"
-fi
+start_pooler "$PAGES_POOLER" "$FOLDER/pooler.toml" "$port" "$admin"
 say "$CLIENTS clients connect, $STATEMENTS statements run: about a minute, as more at once would count as a flood"
 python3 "$POOLER_ROOT/benches/harness/pages.py" --port "$port" --admin "http://127.0.0.1:$admin" --user bench --database bench \
     --clients "$CLIENTS" --statements "$STATEMENTS"

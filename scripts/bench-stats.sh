@@ -20,6 +20,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/postgres.sh
 source "$POOLER_ROOT/scripts/lib/postgres.sh"
+# shellcheck source=scripts/lib/bench_postgres.sh
+source "$POOLER_ROOT/scripts/lib/bench_postgres.sh"
 
 ROUNDS=${STATS_ROUNDS:-15}
 SECONDS_OF_ROUND=${STATS_SECONDS:-3}
@@ -27,7 +29,6 @@ CLIENTS=${STATS_CLIENTS:-64}
 TEXTS=${FLOOD_TEXTS:-1000000}
 FLOOD_SECONDS=${FLOOD_SECONDS:-60}
 SERVERS=20
-START_SECONDS=10
 MOST_GROWTH_MB=64
 MOST_P99=1.2
 # Those who are looked at while the others flood.
@@ -38,19 +39,14 @@ PORT_on='' PORT_off='' ADMIN_on='' PID_on='' PID_off=''
 
 find_pooler() {
     STATS_POOLER=${STATS_POOLER:-}
-    if [[ -z $STATS_POOLER ]]; then
-        say "building the pooler (release)"
-        cargo build --release --locked --manifest-path "$POOLER_ROOT/Cargo.toml"
-        STATS_POOLER=${CARGO_TARGET_DIR:-$POOLER_ROOT/target}/release/pooler
-    fi
+    need_pooler STATS_POOLER
     STATS_BASE=${STATS_BASE:-$STATS_POOLER}
-    local program
-    for program in "$STATS_POOLER" "$STATS_BASE"; do [[ -x $program ]] || die "$program is not a program"; done
+    [[ -x $STATS_BASE ]] || die "STATS_BASE=$STATS_BASE is not a program"
 }
 
 # start NAME PROGRAM COUNTS: a pooler with or without statistics; sets PORT_NAME and ADMIN_NAME.
 start() {
-    local name=$1 port admin pid
+    local name=$1 port admin
     port=$(free_port)
     admin=$(free_port)
     (umask 077 && cat >"$FOLDER/$name.toml") <<TOML
@@ -62,16 +58,10 @@ general = { workers = ${STATS_WORKERS:-0} }
 databases.bench = { host = "127.0.0.1", port = $PG_PORT }
 users.bench = { password = "$PASSWORD" }
 TOML
-    "$2" --config "$FOLDER/$name.toml" >"$FOLDER/$name.log" 2>&1 &
-    pid=$!
-    on_exit stop_process "$pid"
-    if ! wait_for_port "$port" "$START_SECONDS" "$pid" || ! wait_for_port "$admin" "$START_SECONDS" "$pid"; then
-        cat "$FOLDER/$name.log" >&2
-        die "the pooler did not start; its log is above"
-    fi
+    start_pooler "$2" "$FOLDER/$name.toml" "$port" "$admin"
     printf -v "PORT_$name" %s "$port"
     printf -v "ADMIN_$name" %s "$admin"
-    printf -v "PID_$name" %s "$pid"
+    printf -v "PID_$name" %s "$POOLER_PID"
 }
 
 write_scripts() {

@@ -5,6 +5,7 @@
 # BENCH_PASSWORD and BENCH_SCRAM_SECRET of the role `bench`. The databases given hold the tables of workloads.py.
 
 HARNESS=$POOLER_ROOT/benches/harness
+POOLER_START_SECONDS=10
 # Room for clients that hold a server each, and nothing that runs in the background while others are measured.
 MEASURED_SETTINGS=(
     'max_connections = 300' 'shared_buffers = 256MB' 'autovacuum = off' 'jit = off' 'log_checkpoints = off'
@@ -41,6 +42,21 @@ need_pooler() {
     fi
     [[ -x $program ]] || die "$1=$program is not a program"
     printf -v "$1" '%s' "$(realpath "$program")"
+}
+
+# Starts a pooler and waits until it listens, at its ports and at its admin API's: start_pooler PROGRAM CONFIG PORT...
+# It ends with this script; POOLER_PID is its process. What it says goes into a file beside its configuration.
+start_pooler() {
+    local program=$1 config=$2 log=${2%.toml}.log port
+    shift 2
+    "$program" --config "$config" >"$log" 2>&1 &
+    POOLER_PID=$!
+    on_exit stop_process "$POOLER_PID"
+    for port in "$@"; do
+        wait_for_port "$port" "$POOLER_START_SECONDS" "$POOLER_PID" && continue
+        cat "$log" >&2
+        die "the pooler did not start; its log is above"
+    done
 }
 
 # Runs a program of the harness so that a signal to this script ends it first: harness FILE ARGUMENTS...
