@@ -59,6 +59,7 @@ need_tls_load() {
     say "building the TLS clients"
     BENCH_TLS_LOAD=$(cargo build --release --locked --bench tls_load --message-format json --manifest-path "$POOLER_ROOT/Cargo.toml" |
         sed -n 's|.*"executable":"\([^"]*/tls_load-[^"]*\)".*|\1|p')
+    [[ -x $BENCH_TLS_LOAD ]] || die "cargo does not say where the TLS clients are: '$BENCH_TLS_LOAD'"
 }
 
 run_comparison() {
