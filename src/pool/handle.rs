@@ -473,8 +473,9 @@ fn reset_sql(server: &ServerConnection, reset: ServerReset) -> Cow<'static, str>
         Feature::Prepare => Some(FORGETS_ALL[1]),
         Feature::Load | Feature::Session | Feature::Unreadable => None,
     });
-    let sql = each.collect::<Vec<_>>().join(";");
-    if sql.contains("SELECT") { [AT_ONCE, &sql].concat().into() } else { sql.into() }
+    // A SELECT may wait for a snapshot that is safe; the others need none.
+    let at_once = server.pins.contains(Feature::AdvisoryLock).then_some(AT_ONCE);
+    [at_once.unwrap_or_default(), &each.collect::<Vec<_>>().join(";")].concat().into()
 }
 
 impl Drop for Pin {
