@@ -148,6 +148,8 @@ pub struct WorkerContext {
     drain_begins: Notify,
     /// Logins under way.
     pub logging_in: Cell<usize>,
+    /// Who of those may sign: one permit.
+    pub signing: Arc<Semaphore>,
     /// Logins that were refused.
     pub refused: RefCell<ErrorClasses>,
     handles: RefCell<Handles>,
@@ -211,6 +213,7 @@ impl WorkerContext {
             draining: Cell::new(false),
             drain_begins: Notify::new(),
             logging_in: Cell::new(0),
+            signing: Arc::new(Semaphore::new(1)),
             refused: RefCell::default(),
             handles: RefCell::default(),
             started: Instant::now(),

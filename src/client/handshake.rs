@@ -179,6 +179,7 @@ impl Handshake {
             reader: &mut self.reader,
             address: self.address,
             acceptor: tls.acceptor(),
+            signing: &context.signing,
         };
         let first = tokio::select! {
             biased;

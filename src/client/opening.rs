@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
@@ -57,6 +59,8 @@ pub struct Opening<'a> {
     pub address: ClientAddress,
     /// How it is served if it asks for TLS.
     pub acceptor: Option<&'a Arc<Acceptor>>,
+    /// Its worker's turns at handshakes.
+    pub signing: &'a Arc<Semaphore>,
 }
 
 impl<'a> Opening<'a> {
@@ -82,7 +86,7 @@ impl<'a> Opening<'a> {
                 }
                 FirstPacket::SslRequest if let Some(acceptor) = self.acceptor() => {
                     self.stream.write_all(b"S").await?;
-                    let session = acceptor.session().map_err(HandshakeError::from)?;
+                    let session = acceptor.session(self.signing).map_err(HandshakeError::from)?;
                     self.stream.start_tls(session, &[]).await?;
                     return self.encrypted_packet().await;
                 }
@@ -126,7 +130,7 @@ impl<'a> Opening<'a> {
     /// `sslnegotiation=direct` (`ProcessSSLStartup`, src/backend/tcop/backend_startup.c).
     async fn begin_with_tls(&mut self, head: [u8; 4]) -> Result<(), OpeningError> {
         let Some(acceptor) = self.acceptor() else { return Err(OpeningError::NotPostgres) };
-        let session = acceptor.session().map_err(HandshakeError::from)?;
+        let session = acceptor.session(self.signing).map_err(HandshakeError::from)?;
         let seen = [&head[..], &self.reader.take_rest()].concat();
         self.stream.start_tls(session, &seen).await?;
         if self.stream.tls().and_then(|tls| tls.alpn()) != Some(ALPN) {

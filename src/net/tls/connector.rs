@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use super::session::TlsSession;
+use super::session::{Steps, TlsSession};
 use crate::config::{ServerTls, SslMode, SslNegotiation};
 
 /// How Postgres is connected to: mode and trust. Two are equal if a connection made by one is as good
@@ -44,7 +44,7 @@ impl Connector {
     pub fn session(&self, host: &str) -> Result<TlsSession, rustls::Error> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| rustls::Error::General("the host's name is no DNS name".to_owned()))?;
-        Ok(TlsSession::new(ClientConnection::new(Arc::clone(&self.config), name)?, None))
+        Ok(TlsSession::new(ClientConnection::new(Arc::clone(&self.config), name)?, Steps::Here))
     }
 }
 

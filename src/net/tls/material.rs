@@ -10,14 +10,17 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{
+    CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion, version,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, Handshakes};
 use super::certificate::Certificate;
 use super::connector::Connector;
-use super::session::{Aside, Until};
 use super::trust::{Anchors, Trust, Verifier};
 use super::{ALPN, HTTP_ALPN};
 use crate::config::{Config, ServerTls, SslMode, Tls, TlsProtocols};
@@ -96,7 +99,7 @@ impl TlsMaterial {
     /// # Errors
     /// For the first file that cannot be used.
     pub fn load(settings: &Tls) -> Result<Self, MaterialError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         Ok(Self {
             clients: clients(settings, &provider)?,
             servers: Servers::load(settings, &provider)?,
@@ -139,6 +142,22 @@ impl TlsMaterial {
     }
 }
 
+/// ring's, with AES-128 and SHA-256 first: as strong as the keys that are agreed on here, and SHA-384,
+/// which processors have no instructions for, was a tenth of what a login by TLS costs.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    let behind = |suite: &SupportedCipherSuite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        )
+    };
+    provider.cipher_suites.sort_by_key(behind);
+    provider
+}
+
 fn clients(
     settings: &Tls,
     provider: &Arc<CryptoProvider>,
@@ -173,21 +192,28 @@ fn clients(
     };
     let chain = certificates(cert)?;
     let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());
-    let mut config = builder
-        .with_single_cert(chain, private_key(key)?)
+    let pair = CertifiedKey::from_der(chain, private_key(key)?, provider)
         .map_err(|source| MaterialError::Pair { path: cert.clone(), source })?;
+    let handshakes = handshakes(settings, &*pair.key);
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // libpq resumes no sessions, and what is kept for the others is memory of idle clients.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    // The order of `provider` counts: clients put AES-256 first, as OpenSSL and rustls do.
+    config.ignore_client_order = true;
+    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, handshakes })))
+}
+
+fn handshakes(settings: &Tls, key: &dyn SigningKey) -> Handshakes {
     // As many as can run: more would only take turns with the workers.
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let until = match settings.client_tls_ca_file {
-        Some(_) => Until::Done,
-        None => Until::KeysAgreed,
-    };
-    let aside = Aside { turns: Arc::new(Semaphore::new(cores)), until };
-    Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, aside })))
+    let quick = [SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519];
+    match (&settings.client_tls_ca_file, key.choose_scheme(&quick)) {
+        (Some(_), _) => Handshakes::AllAside(Arc::new(Semaphore::new(cores))),
+        (None, None) => Handshakes::SignAside(Arc::new(Semaphore::new(cores))),
+        (None, Some(_)) => Handshakes::OnWorker,
+    }
 }
 
 fn admin(

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustls::{CommonState, Connection, IoState};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 
 use super::certificate::Certificate;
 use crate::net::socket::Socket;
@@ -31,27 +31,26 @@ pub struct TlsSession {
     /// all of them yet. Reporting only what the socket took keeps the rest in the caller's hands,
     /// who will come back for it.
     accepted: usize,
-    /// How the handshake is computed on other threads, if it is.
-    aside: Option<Aside>,
+    /// How the handshake is computed.
+    steps: Steps,
 }
 
-/// A handshake is computed beside the workers.
+/// Where the steps of a handshake are computed, and for what they wait. A turn is one permit.
 #[derive(Clone)]
-pub(super) struct Aside {
-    /// Who may compute now.
-    pub(super) turns: Arc<Semaphore>,
-    /// How much of it.
-    pub(super) until: Until,
+pub(super) enum Steps {
+    /// Where its bytes are read, at once.
+    Here,
+    /// There too; the one with the signature waits for its turn, and holds it until all that was
+    /// ready has run: a worker computes one of them each time round, however many clients come.
+    HereInTurn(Arc<Semaphore>),
+    /// The one with the signature beside the workers, in its turn.
+    SignAside(Arc<Semaphore>),
+    /// Each beside the workers, in its turn: clients' certificates are checked in the last one.
+    AllAside(Arc<Semaphore>),
 }
 
-/// How much of a handshake is computed beside the workers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
-    /// What the keys cost: up to the signature. What the client answers takes some 20 us.
-    KeysAgreed,
-    /// All of it: clients' certificates are checked at its end.
-    Done,
-}
+/// A session after one step of its handshake, and what came of that.
+type Stepped = (TlsSession, Result<IoState, rustls::Error>);
 
 /// Why a handshake failed. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +71,8 @@ pub enum HandshakeError {
 
 impl TlsSession {
     /// A session that has not shaken hands.
-    pub(super) fn new(connection: impl Into<Connection>, aside: Option<Aside>) -> Self {
-        Self { connection: connection.into(), waiting: 0, accepted: 0, aside }
+    pub(super) fn new(connection: impl Into<Connection>, steps: Steps) -> Self {
+        Self { connection: connection.into(), waiting: 0, accepted: 0, steps }
     }
 
     /// Is there plaintext to be read without the socket?
@@ -161,7 +160,7 @@ impl TlsSession {
         loop {
             poll_fn(|cx| self.poll_flush(socket, cx)).await?;
             if !self.connection.is_handshaking() {
-                return Ok(Self { aside: None, ..self });
+                return Ok(Self { steps: Steps::Here, ..self });
             }
             let fed = if seen.is_empty() {
                 poll_fn(|cx| self.poll_feed(socket, cx)).await?
@@ -185,15 +184,31 @@ impl TlsSession {
         }
     }
 
-    /// One step of the handshake, on another thread if that is wanted.
-    async fn step(mut self) -> Result<(Self, Result<IoState, rustls::Error>), HandshakeError> {
-        let agreed = self.connection.negotiated_key_exchange_group().is_some();
-        let aside = self.aside.as_ref().filter(|aside| !agreed || aside.until == Until::Done);
-        let Some(turns) = aside.map(|aside| Arc::clone(&aside.turns)) else {
-            let outcome = self.connection.process_new_packets();
-            return Ok((self, outcome));
-        };
-        // Nobody closes the semaphore; without a turn it would only be less fair.
+    /// One step of the handshake.
+    async fn step(mut self) -> Result<Stepped, HandshakeError> {
+        // What is left once that is done takes some 20 us.
+        let signed = self.connection.negotiated_key_exchange_group().is_some();
+        // Nobody closes the semaphores; without a turn it would only be less fair.
+        match self.steps.clone() {
+            Steps::HereInTurn(turns) if !signed => {
+                let turn = turns.acquire().await;
+                let outcome = self.connection.process_new_packets();
+                // Whatever else is ready comes first, then who waits for the next turn.
+                yield_now().await;
+                drop(turn);
+                Ok((self, outcome))
+            }
+            Steps::SignAside(turns) if !signed => self.step_aside(turns).await,
+            Steps::AllAside(turns) => self.step_aside(turns).await,
+            Steps::Here | Steps::HereInTurn(_) | Steps::SignAside(_) => {
+                let outcome = self.connection.process_new_packets();
+                Ok((self, outcome))
+            }
+        }
+    }
+
+    /// One step of the handshake on another thread.
+    async fn step_aside(mut self, turns: Arc<Semaphore>) -> Result<Stepped, HandshakeError> {
         let turn = turns.acquire_owned().await;
         let work = spawn_blocking(move || {
             // Whoever waits for it may be gone before it ends.

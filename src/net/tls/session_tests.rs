@@ -1,25 +1,35 @@
 //! Two sessions of ours against each other: what a stream promises holds with TLS above the socket.
 
 use std::future::poll_fn;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm,
+};
+use rustls::crypto::ring;
+use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::acceptor::Handshakes;
+use super::connector::Connector;
 use super::material::TlsMaterial;
 use super::session::TlsSession;
 use crate::config::{Config, ServerTls, SslMode};
 use crate::net::stream::Stream;
 
 /// A certificate and trust in it on both sides; clients are asked for theirs where `asks` says so.
-fn material(asks: Asks) -> TlsMaterial {
+fn material(asks: Asks, algorithm: &'static SignatureAlgorithm) -> TlsMaterial {
     let folder = tempfile::tempdir().unwrap();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let signing_key = KeyPair::generate_for(algorithm).unwrap();
+    let cert = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let cert = cert.self_signed(&signing_key).unwrap();
     let write = |name: &str, text: String| -> PathBuf {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -49,13 +59,21 @@ fn block_on(test: impl Future<Output = ()>) {
 
 /// The client's and the server's session.
 fn sessions(material: &TlsMaterial) -> (TlsSession, TlsSession) {
-    let connector = material.connector(ServerTls::asking(SslMode::VerifyFull));
-    (connector.session("localhost").unwrap(), material.acceptor().unwrap().session().unwrap())
+    let answers = material.acceptor().unwrap().session(&turns(1)).unwrap();
+    (connector(material).session("localhost").unwrap(), answers)
+}
+
+fn connector(material: &TlsMaterial) -> Connector {
+    material.connector(ServerTls::asking(SslMode::VerifyFull))
+}
+
+fn turns(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits))
 }
 
 /// A client and a server that have shaken hands, and what carries them.
 fn with_pair(test: impl AsyncFnOnce(Stream, Stream)) {
-    let material = material(Asks::Nothing);
+    let material = material(Asks::Nothing, &PKCS_ECDSA_P256_SHA256);
     block_on(async {
         let (one, other) = UnixStream::pair().unwrap();
         let (mut client, mut server) = (Stream::from(one), Stream::from(other));
@@ -78,12 +96,17 @@ async fn shake_hands(mut stream: Stream, session: TlsSession) -> Stream {
 
 #[test]
 fn what_costs_in_a_handshake_waits_for_its_turn_beside_the_worker() {
-    for asks in [Asks::Nothing, Asks::Certificate] {
-        let material = material(asks);
+    let slow = (Asks::Nothing, &PKCS_ECDSA_P384_SHA384);
+    for (asks, key) in [slow, (Asks::Certificate, &PKCS_ECDSA_P256_SHA256)] {
+        let material = material(asks, key);
         block_on(async {
-            let turns = Arc::clone(&material.acceptor().unwrap().aside.turns);
+            let (Handshakes::SignAside(turns) | Handshakes::AllAside(turns)) =
+                &material.acceptor().unwrap().handshakes
+            else {
+                panic!("the worker computes it")
+            };
             let all = u32::try_from(turns.available_permits()).unwrap();
-            let take_all = || Arc::clone(&turns).acquire_many_owned(all);
+            let take_all = || Arc::clone(turns).acquire_many_owned(all);
             let held = take_all().await.unwrap();
             let (one, other) = UnixStream::pair().unwrap();
             let (session, answers) = sessions(&material);
@@ -104,6 +127,64 @@ fn what_costs_in_a_handshake_waits_for_its_turn_beside_the_worker() {
             server.await.unwrap();
         });
     }
+}
+
+/// A client that has said hello, as far as that has gone into its socket.
+fn hello(config: Arc<ClientConfig>) -> (std::os::unix::net::UnixStream, UnixStream) {
+    let (mut client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut says = ClientConnection::new(config, name).unwrap();
+    says.write_tls(&mut client).unwrap();
+    client.set_nonblocking(true).unwrap();
+    server.set_nonblocking(true).unwrap();
+    (client, UnixStream::from_std(server).unwrap())
+}
+
+#[test]
+fn a_worker_signs_once_each_time_round() {
+    const CLIENTS: usize = 8;
+    let material = material(Asks::Nothing, &PKCS_ECDSA_P256_SHA256);
+    let acceptor = Arc::clone(material.acceptor().unwrap());
+    assert!(matches!(acceptor.handshakes, Handshakes::OnWorker));
+    block_on(async {
+        let turns = turns(1);
+        let mut waiting: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (client, server) = hello(connector(&material).config());
+                tokio::spawn(shake_hands(server.into(), acceptor.session(&turns).unwrap()));
+                client
+            })
+            .collect();
+        let mut rounds = 0;
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            yield_now().await;
+            waiting.retain_mut(|client| client.read(&mut [0; 8]).is_err());
+            assert!(before - waiting.len() <= 1, "{} signed at once", before - waiting.len());
+            rounds += 1;
+            assert!(rounds < 1_000, "{} never had their turn", waiting.len());
+        }
+    });
+}
+
+#[test]
+fn what_processors_have_instructions_for_is_agreed_on() {
+    const SUITE: usize = 5 + 4 + 2 + 32 + 1 + 32;
+    let material = material(Asks::Nothing, &PKCS_ECDSA_P256_SHA256);
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let first = config.crypto_provider().cipher_suites[0].suite();
+    assert_eq!(first, CipherSuite::TLS13_AES_256_GCM_SHA384, "what the client would rather have");
+    block_on(async {
+        let (mut client, server) = hello(config.into());
+        let answers = material.acceptor().unwrap().session(&turns(1)).unwrap();
+        tokio::spawn(shake_hands(server.into(), answers));
+        sleep(A_WHILE).await;
+        let mut answer = [0; SUITE + 2];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[SUITE..], [0x13, 0x01], "TLS_AES_128_GCM_SHA256");
+    });
 }
 
 async fn read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
