@@ -79,6 +79,9 @@ fn a_page_that_asks_for_each_row_is_a_candidate_and_can_be_ignored() {
     for nothing in ["route=/all/", "class=duplicate", "db=other"] {
         assert!(page(&world, &format!("/nplusone?{nothing}"), "candidates", |_| true).is_empty());
     }
+    let text = world.pooler.admin().get("/nplusone", "*/*").body;
+    let head = format!("\nn_plus_one {} of {}, on /books/\n", is("id"), is("fingerprint"));
+    assert!(text.contains(&head), "{text}");
     let screen = world.pooler.admin().get("/", "*/*").body;
     assert!(screen.contains("N+1 CANDIDATES") && screen.contains("/books/"), "{screen}");
     let metrics = world.pooler.admin().get("/metrics", "*/*").body;

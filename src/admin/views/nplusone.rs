@@ -246,7 +246,9 @@ impl View for FindingsView {
             table(&self.candidates)
         };
         for row in &self.candidates {
-            text.push_str(&format!("\n{} {}\n", row.class, row.id));
+            let head = format!("{} {} of {}{}", row.class, row.id, row.fingerprint, row.place());
+            text.push('\n');
+            text.push_str(&wrapped(&words(&head), " "));
             text.push_str(&wrapped(&words(&clean(&row.text)), " "));
             text.push_str(&row.reasons());
         }
@@ -277,13 +279,14 @@ impl FindingRow {
             self.n.p50,
             self.n.max,
             human::millis(self.saved_ms),
-            if self.route.is_empty() {
-                String::new()
-            } else {
-                format!(", on {}", clean(&self.route))
-            },
+            self.place(),
         );
         wrapped(&words(&head), " ") + &self.reasons()
+    }
+
+    /// Where it was seen, behind a comma.
+    fn place(&self) -> String {
+        if self.route.is_empty() { String::new() } else { format!(", on {}", clean(&self.route)) }
     }
 
     /// Why it is one, and what may help.
