@@ -23,7 +23,7 @@ use crate::control::health::{self, Health};
 use crate::control::history::{self, History};
 use crate::descriptors;
 use crate::lifecycle::Lifecycle;
-use crate::net::listen::Listener;
+use crate::net::listen::{Listener, SocketFile};
 use crate::net::tls::material::{MaterialError, TlsMaterial};
 use crate::notify;
 use crate::otel::{CollectorError, Exporter};
@@ -79,6 +79,8 @@ pub struct App {
     background: JoinSet<()>,
     exporter: Option<Exporter>,
     workers: Vec<Worker>,
+    /// Removed however the program ends: with a worker that panicked, the others are not waited for.
+    _socket_files: Vec<SocketFile>,
 }
 
 struct Signals {
@@ -110,6 +112,7 @@ impl App {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let listeners = listen(&config)?;
+        let socket_files = listeners.iter().filter_map(Listener::file).collect();
         let admin_listeners = listen_admin(&config).await?;
         let pools = Pools::new(Arc::new(config), Arc::new(tls), count);
         let shared = Arc::new(Shared::new(pools, senders));
@@ -124,7 +127,16 @@ impl App {
         }
         let lifecycle = Arc::default();
         let (background, exporter) = background(&shared, &lifecycle, admin_listeners)?;
-        Ok(Self { source, shared, lifecycle, signals, background, exporter, workers })
+        Ok(Self {
+            source,
+            shared,
+            lifecycle,
+            signals,
+            background,
+            exporter,
+            workers,
+            _socket_files: socket_files,
+        })
     }
 
     /// Runs until a signal ends it.

@@ -387,3 +387,20 @@ fn every_dependency_has_its_reason() {
     assert!(dependencies.len() >= MIN_SOURCE_FILES, "saw {} dependencies", dependencies.len());
     assert_eq!(explained_crates(), dependencies, "docs/ARCHITECTURE.md (left), Cargo.toml (right)");
 }
+
+/// The docs name the test of each published fault, and no other.
+#[test]
+fn every_published_fault_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (tests, docs) = (read("tests/integration/cve.rs"), read("docs/SECURITY.md"));
+    let name = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let found = |text: &str, before: &str| -> BTreeSet<String> {
+        text.split(before).skip(1).map(name).map(|rest| format!("cve_{rest}")).collect()
+    };
+    let (tested, told) = (found(&tests, "fn cve_"), found(&docs, "`cve_"));
+    assert!(tested.len() > 10, "{tested:?}");
+    assert_eq!(told, tested, "docs/SECURITY.md (left), tests/integration/cve.rs (right)");
+}

@@ -23,6 +23,8 @@ pub enum Method {
     Certificate,
     /// The system user, as the kernel says.
     Peer,
+    /// A token that somebody known has signed.
+    Token,
     /// The password in clear, with which Postgres let us log in a moment ago.
     ServerLogin,
     /// The password in clear, the same with which Postgres let us log in before.
@@ -53,6 +55,11 @@ impl Authenticated {
     /// For the method `peer`: the caller has asked the kernel whose process it is.
     pub fn by_peer(user: &str) -> Self {
         Self::new(user, Method::Peer)
+    }
+
+    /// For the method `oauth`: the caller has seen whom the token was issued to, and that he may log in as `user`.
+    pub fn by_token(user: &str) -> Self {
+        Self::new(user, Method::Token)
     }
 
     /// The proven name.

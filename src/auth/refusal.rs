@@ -26,6 +26,10 @@ pub enum ClientHears {
     EmptyPassword,
     /// The client broke the rules of the exchange as named.
     ProtocolViolation(&'static str),
+    /// What the client asks for is not there.
+    Unsupported(&'static str),
+    /// The token is not taken, for every reason.
+    TokenFailed,
     /// We could not log in to Postgres; why is between us and it.
     ServerLoginFailed,
 }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::admission::AdmissionError;
+use super::bearer::BearerError;
 use super::context::Shared;
 use crate::account;
 use crate::auth::scram::server::{self as scram, Chosen, ServerError};
@@ -24,8 +25,10 @@ use crate::pool::pools::secret;
 use crate::pool::shared::{Plan, PoolKey};
 use crate::protocol::backend::write_authentication;
 use crate::protocol::frame::client_tag;
+use crate::protocol::sasl::InitialResponse;
 use crate::protocol::startup::Startup;
-use crate::server::login::{self, ConnectError, Credential, Opened, Target, derive};
+use crate::server::derive::derive;
+use crate::server::login::{self, ConnectError, Credential, Opened, Target};
 
 /// The longest password (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const PASSWORD_LIMIT: usize = 65_535;
@@ -37,12 +40,12 @@ const SASL_LIMIT: usize = 2 * 1024;
 const OFFERED_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS\0";
 
 /// Codes of `Authentication…` messages.
-mod code {
-    pub(super) const CLEARTEXT: u32 = 3;
-    pub(super) const MD5: u32 = 5;
-    pub(super) const SASL: u32 = 10;
-    pub(super) const SASL_CONTINUE: u32 = 11;
-    pub(super) const SASL_FINAL: u32 = 12;
+pub(super) mod code {
+    pub(in crate::client) const CLEARTEXT: u32 = 3;
+    pub(in crate::client) const MD5: u32 = 5;
+    pub(in crate::client) const SASL: u32 = 10;
+    pub(in crate::client) const SASL_CONTINUE: u32 = 11;
+    pub(in crate::client) const SASL_FINAL: u32 = 12;
 }
 
 /// Why a client was not let in.
@@ -66,6 +69,9 @@ pub enum CredentialError {
     /// SCRAM failed.
     #[error(transparent)]
     Scram(#[from] ServerError),
+    /// It brings no token that is taken.
+    #[error(transparent)]
+    Bearer(#[from] BearerError),
     /// The password is wrong, or there is no such user.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -103,7 +109,7 @@ pub enum Channel {
 
 impl Channel {
     /// Can nobody in between read along, for a client from there?
-    fn is_private(&self, address: ClientAddress) -> bool {
+    pub(super) fn is_private(&self, address: ClientAddress) -> bool {
         matches!(self, Self::Tls(_)) || address.is_local()
     }
 }
@@ -139,6 +145,7 @@ impl CredentialError {
         match self {
             Self::Scram(error) => Some(error.client_hears()),
             Self::Refused(refusal) => Some(refusal.client_hears()),
+            Self::Bearer(error) => error.client_hears(),
             Self::Lookup(_) => Some(ClientHears::ServerLoginFailed),
             Self::Sasl => Some(ClientHears::ProtocolViolation("malformed SASL response")),
             Self::Read(_)
@@ -156,6 +163,7 @@ impl CredentialError {
         match self {
             Self::Refused(_) | Self::Scram(ServerError::Refused(_)) => true,
             Self::Scram(_)
+            | Self::Bearer(_)
             | Self::Read(_)
             | Self::Io(_)
             | Self::Admission(_)
@@ -221,6 +229,7 @@ impl Asking<'_> {
             Method::Passthrough => self.passthrough(config).await,
             Method::Cert => Ok(self.by_certificate(terms)?),
             Method::Peer => Ok(self.by_peer(terms).await?),
+            Method::OAuth => self.by_token(terms, config).await,
             // `terms` gives nobody such terms.
             Method::Reject => Err(Refusal::UnknownUser.into()),
         }
@@ -379,7 +388,10 @@ impl Asking<'_> {
         Ok(PlainText::new(body.strip_suffix(&[0]).unwrap_or(&body)))
     }
 
-    async fn read_message(&mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    pub(super) async fn read_message(
+        &mut self,
+        limit: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         // Before the rest of it is waited for, as Postgres does.
         let tag = self.reader.tag(self.stream).await?;
         if tag != client_tag::PASSWORD {
@@ -389,7 +401,7 @@ impl Asking<'_> {
         Ok(Zeroizing::new(message.body.to_vec()))
     }
 
-    async fn say(&mut self, code: u32, rest: &[u8]) -> Result<(), CredentialError> {
+    pub(super) async fn say(&mut self, code: u32, rest: &[u8]) -> Result<(), CredentialError> {
         let mut message = Vec::with_capacity(9 + rest.len());
         write_authentication(&mut message, code, rest);
         Ok(self.stream.write_all(&message).await?)
@@ -420,19 +432,14 @@ fn sasl_initial<'a>(
     body: &'a [u8],
     end_point: Option<&'a [u8]>,
 ) -> Result<(Chosen<'a>, &'a [u8]), CredentialError> {
-    let end = body.iter().position(|byte| *byte == 0).ok_or(CredentialError::Sasl)?;
-    let chosen = match (&body[..end], end_point) {
+    let initial = InitialResponse::parse(body).ok_or(CredentialError::Sasl)?;
+    let chosen = match (initial.mechanism, end_point) {
         (name, Some(end_point)) if name == MECHANISM_PLUS.as_bytes() => Chosen::Bound(end_point),
         (name, Some(_)) if name == MECHANISM.as_bytes() => Chosen::Unbound,
         (name, None) if name == MECHANISM.as_bytes() => Chosen::Only,
         (_, _) => return Err(CredentialError::Sasl),
     };
-    let (length, data) = body[end + 1..].split_first_chunk::<4>().ok_or(CredentialError::Sasl)?;
-    if u32::from_be_bytes(*length) as usize == data.len() {
-        Ok((chosen, data))
-    } else {
-        Err(CredentialError::Sasl)
-    }
+    initial.data.map(|data| (chosen, data)).ok_or(CredentialError::Sasl)
 }
 
 #[cfg(test)]

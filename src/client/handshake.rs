@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use super::bearer::BearerError;
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
 use super::key::{SecretLength, Whereabouts};
@@ -469,6 +470,7 @@ fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<
         CredentialError::Admission(error) => Denial::NotAdmitted { error, user, database: "" },
         CredentialError::NoPassword(tag) => Denial::ExpectedPassword(*tag),
         CredentialError::Remote => Denial::PassthroughRemote,
+        CredentialError::Bearer(BearerError::Remote) => Denial::TokenRemote,
         CredentialError::Unproven => Denial::PassthroughUnproven,
         CredentialError::Server(error) => return Some(Report::NoServer(error)),
         CredentialError::Read(ReadError::Length(_) | ReadError::TooLong { .. }) => {
@@ -476,6 +478,7 @@ fn refused_credentials<'a>(error: &'a CredentialError, user: &'a str) -> Option<
         }
         CredentialError::Sasl
         | CredentialError::Scram(_)
+        | CredentialError::Bearer(_)
         | CredentialError::Refused(_)
         | CredentialError::Lookup(_) => Denial::Credentials { hears: error.client_hears()?, user },
     }))

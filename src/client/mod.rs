@@ -4,6 +4,7 @@ mod active;
 pub mod admission;
 mod again;
 pub mod alike;
+pub mod bearer;
 pub mod context;
 pub mod credentials;
 pub mod explain;

@@ -43,6 +43,8 @@ pub enum Denial<'a> {
     ExpectedPassword(u8),
     /// A password in clear would cross a network.
     PassthroughRemote,
+    /// A token in clear would cross a network.
+    TokenRemote,
     /// Postgres lets the pooler in without asking, so nothing is proven about the client.
     PassthroughUnproven,
     /// No such database is configured.
@@ -255,6 +257,7 @@ impl Denial<'_> {
                 format!("expected password response, got message type {tag}"),
             ),
             Self::PassthroughRemote => passthrough_remote(),
+            Self::TokenRemote => token_remote(),
             Self::PassthroughUnproven => passthrough_unproven(),
             Self::NoDatabase(name) => {
                 fatal(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
@@ -274,6 +277,16 @@ fn passthrough_remote() -> Text<'static> {
         ..fatal(
             SqlState::INVALID_AUTHORIZATION,
             "auth_type passthrough takes passwords in clear only from this machine",
+        )
+    }
+}
+
+fn token_remote() -> Text<'static> {
+    Text {
+        hint: "Connect with TLS (client_tls_sslmode).",
+        ..fatal(
+            SqlState::INVALID_AUTHORIZATION,
+            "auth_type oauth takes tokens in clear only from this machine",
         )
     }
 }
@@ -323,6 +336,7 @@ fn not_admitted(error: &AdmissionError, user: &str, database: &str) -> Text<'sta
             Method::Cert | Method::Peer | Method::Reject => {
                 format!("certificate authentication failed for user \"{user}\"")
             }
+            Method::OAuth => return login_failed(ClientHears::TokenFailed, user),
             Method::Trust => format!("\"trust\" authentication failed for user \"{user}\""),
             Method::Plain | Method::Md5 | Method::ScramSha256 | Method::Passthrough => {
                 return login_failed(ClientHears::PasswordFailed, user);
@@ -344,6 +358,11 @@ fn login_failed(hears: ClientHears, user: &str) -> Text<'static> {
         ClientHears::EmptyPassword => {
             fatal(SqlState::INVALID_PASSWORD, "empty password returned by client")
         }
+        ClientHears::Unsupported(text) => fatal(SqlState::FEATURE_NOT_SUPPORTED, text),
+        ClientHears::TokenFailed => fatal(
+            SqlState::INVALID_AUTHORIZATION,
+            format!("OAuth bearer authentication failed for user \"{user}\""),
+        ),
         ClientHears::ProtocolViolation(text) => fatal(SqlState::PROTOCOL_VIOLATION, text),
         ClientHears::ServerLoginFailed => {
             fatal(SqlState::CONNECTION_FAILURE, "the pooler cannot log in to Postgres")

@@ -61,6 +61,8 @@ pub enum AuthType {
     Cert,
     /// By the system user that runs the client.
     Peer,
+    /// By a token that somebody known has signed.
+    OAuth,
     /// As the rules of a file say.
     Hba,
 }
@@ -113,6 +115,7 @@ impl Word for AuthType {
         ("passthrough", Self::Passthrough),
         ("cert", Self::Cert),
         ("peer", Self::Peer),
+        ("oauth", Self::OAuth),
         ("hba", Self::Hba),
     ];
 }

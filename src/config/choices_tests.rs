@@ -26,7 +26,8 @@ fn every_word_reads_back() {
         | AuthType::Passthrough
         | AuthType::Cert
         | AuthType::Peer
+        | AuthType::OAuth
         | AuthType::Hba => AuthType::WORDS.len(),
     };
-    assert_eq!(words(AuthType::Trust), 8, "a new variant needs a word and an arm here");
+    assert_eq!(words(AuthType::Trust), 9, "a new variant needs a word and an arm here");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::hba::HbaProblem;
+use super::jwks::KeysProblem;
 use super::units::UnitError;
 use super::userlist::{LineFault, LineProblem};
 
@@ -109,6 +110,9 @@ pub enum Problem {
     /// A line of the HBA or ident file.
     #[error(transparent)]
     Hba(#[from] HbaProblem),
+    /// The keys of tokens.
+    #[error(transparent)]
+    Keys(#[from] KeysProblem),
 
     /// No such key, and what was probably meant.
     #[error("unknown key{0}")]
@@ -249,6 +253,12 @@ pub enum Conflict {
     /// `auth_type = cert` where no certificate is looked at.
     #[error("needs client_tls_ca_file in [tls], and another client_tls_sslmode than disable")]
     CertNeedsTls,
+    /// `auth_type = oauth` where no token can be checked.
+    #[error("needs issuer and jwks_file in [oauth]")]
+    OAuthNeedsKeys,
+    /// An issuer without keys, or the other way round.
+    #[error("needs {0} beside it")]
+    OAuthNeeds(&'static str),
     /// TLS at once, where it may be none.
     #[error(
         "direct needs a server_tls_sslmode of require or stricter: whoever begins with TLS cannot do without"
@@ -360,11 +370,11 @@ pub enum Warning {
         "auth_type is plain and {0} is not a loopback address: passwords cross the network in clear; client_tls_sslmode = \"require\" prevents it"
     )]
     PlainOnNetwork(std::net::IpAddr),
-    /// Passwords are asked in clear, but not of those who connect here.
+    /// Passwords or tokens are asked in clear, but not of those who connect here.
     #[error(
-        "auth_type is passthrough and {0} is not a loopback address: clients that come over the network without TLS are refused"
+        "auth_type is {0} and {1} is not a loopback address: clients that come over the network without TLS are refused"
     )]
-    PassthroughOnNetwork(std::net::IpAddr),
+    RefusedOnNetwork(&'static str, std::net::IpAddr),
     /// Tokens cross the network, and others can listen.
     #[error(
         "admin_listen has {0}, which is not a loopback address: tokens and answers cross the network in clear; admin_tls_cert_file and admin_tls_key_file prevent it"

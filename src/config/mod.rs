@@ -12,9 +12,11 @@ mod endpoint;
 mod fault;
 mod foreign;
 pub mod hba;
+mod jwks;
 mod key;
 mod kind;
 mod layers;
+mod oauth;
 mod otel;
 mod passwords;
 mod render;
@@ -35,18 +37,21 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use choices::{AuthType, LogFormat, PinPolicy, PoolMode, ServerReset, Unreadable};
 pub use effective::{AuthQuery, ClientLimits, ClientTimeouts, PoolLimits, SessionRules};
 pub use endpoint::{Host, MAX_SOCKET_FOLDER_BYTES, socket_file_name};
 pub use fault::{ConfigErrors, Conflict, Fault, Found, Hint, Place, Problem, Warning};
+pub use jwks::KeysProblem;
 pub use key::{Key, Preset, Reload};
 pub use layers::MAX_CONFIG_BYTES;
+pub use oauth::TokenRules;
 pub use otel::{OtlpEndpoint, OtlpProtocol, Scheme, otlp_headers};
 pub use secret_text::{MASK, SecretText};
 pub use settings::{
-    Admin, AuthSettings, Database, General, Limits, Listen, Log, Metrics, Otel, PoolDefaults,
-    Samples, ServerSettings, TABLES, Timeouts, Tls, Token, User,
+    Admin, AuthSettings, Database, General, Limits, Listen, Log, Metrics, OAuth, Otel,
+    PoolDefaults, Samples, ServerSettings, TABLES, Timeouts, Tls, Token, User,
 };
 pub use shape::quoted;
 pub use statements::{IgnoreRule, KeepParams, StripComments};
@@ -70,6 +75,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[auth]`: how clients prove who they are.
     pub auth: AuthSettings,
+    /// `[oauth]`: which tokens let clients in.
+    pub oauth: OAuth,
     /// `[tls]`: TLS towards clients and towards Postgres.
     pub tls: Tls,
     /// `[admin]`: the HTTP API.
@@ -92,6 +99,8 @@ pub struct Config {
     pub users: BTreeMap<String, User>,
     /// The rules of `auth_hba_file`.
     pub hba: hba::Hba,
+    /// `[oauth]` with the keys of its file, where that is configured.
+    pub token_rules: Option<Arc<TokenRules>>,
     /// What works but ought to be known.
     pub warnings: Vec<Warning>,
 }

@@ -29,6 +29,7 @@ impl Config {
             show("timeouts".to_owned(), &self.timeouts),
             show("server".to_owned(), &self.server),
             show("auth".to_owned(), &self.auth),
+            show("oauth".to_owned(), &self.oauth),
             show("tls".to_owned(), &self.tls),
             show("admin".to_owned(), &self.admin),
             show("metrics".to_owned(), &self.metrics),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use config::{Value, ValueKind};
 
@@ -11,6 +12,7 @@ use super::endpoint::Host;
 use super::fault::{ConfigErrors, Conflict, Fault, Place, Warning};
 use super::hba::Hba;
 use super::layers::{self, Layers, Tree};
+use super::oauth::TokenRules;
 use super::otel::check_headers;
 use super::passwords::{Sources, fetch};
 use super::settings::{Database, Listen, User};
@@ -33,6 +35,7 @@ pub(super) fn resolve(
     if draft.value("auth", "auth_type").is_none() {
         config.auth.auth_type = default_auth_type(&config);
     }
+    draft.read_token_rules(&mut config);
     draft.read_hba(&mut config);
     draft.check(&config);
     ConfigErrors::unless_empty(draft.faults)?;
@@ -59,6 +62,7 @@ impl Draft {
             timeouts: self.one("timeouts"),
             server: self.one("server"),
             auth: self.one("auth"),
+            oauth: self.one("oauth"),
             tls: self.one("tls"),
             admin: self.one("admin"),
             metrics: self.one("metrics"),
@@ -70,6 +74,7 @@ impl Draft {
             databases,
             users: self.many("users"),
             hba: Hba::default(),
+            token_rules: None,
             warnings: Vec::new(),
         }
     }
@@ -150,18 +155,38 @@ impl Draft {
         }
     }
 
+    /// Reads the keys of `jwks_file`.
+    fn read_token_rules(&mut self, config: &mut Config) {
+        let oauth = &config.oauth;
+        let [issuer, file] = ["issuer", "jwks_file"].map(|key| self.place("oauth", key));
+        match (&oauth.issuer, &oauth.jwks_file) {
+            (Some(_), None) => return self.conflict(Conflict::OAuthNeeds("jwks_file"), [issuer]),
+            (None, Some(_)) => return self.conflict(Conflict::OAuthNeeds("issuer"), [file]),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        match TokenRules::read(oauth) {
+            Ok(rules) => config.token_rules = rules.map(Arc::new),
+            Err((file, problem)) => {
+                self.faults.push(Fault { place: Place::File(file.to_owned()), problem });
+            }
+        }
+    }
+
     /// Reads `auth_hba_file` with the maps of `auth_ident_file`.
     fn read_hba(&mut self, config: &mut Config) {
         let place = self.place("auth", "auth_type");
         let auth = &config.auth;
+        let no_issuer = config.oauth.issuer.is_none() && config.oauth.jwks_file.is_none();
         let no_tls = config.tls.client_tls_ca_file.is_none()
             || config.tls.client_tls_sslmode == SslMode::Disable;
         match (auth.auth_type, &auth.auth_hba_file) {
             (AuthType::Hba, None) => self.conflict(Conflict::HbaNeedsFile, [place]),
             (AuthType::Cert, _) if no_tls => self.conflict(Conflict::CertNeedsTls, [place]),
+            (AuthType::OAuth, _) if no_issuer => self.conflict(Conflict::OAuthNeedsKeys, [place]),
             (AuthType::Hba, Some(file)) => {
                 let ident = auth.auth_ident_file.as_deref();
-                config.hba = Hba::read(file, ident, &config.tls, &mut self.faults);
+                let surroundings = (&config.tls, &config.oauth);
+                config.hba = Hba::read(file, ident, surroundings, &mut self.faults);
                 config.warnings.extend(config.hba.blind(&config.tls));
             }
             (_, Some(_)) => config.warnings.push(Warning::HbaUnused),
@@ -395,9 +420,11 @@ fn warn_of_auth(config: &mut Config) {
     let network = config.listen.listen_addr.iter().copied().find(|own| !own.is_loopback());
     let of_network = network.and_then(|address| match method {
         AuthType::Trust => Some(Warning::TrustOnNetwork(address)),
-        AuthType::Plain | AuthType::Passthrough if encrypted => None,
+        AuthType::Plain | AuthType::Passthrough | AuthType::OAuth if encrypted => None,
         AuthType::Plain => Some(Warning::PlainOnNetwork(address)),
-        AuthType::Passthrough => Some(Warning::PassthroughOnNetwork(address)),
+        AuthType::Passthrough | AuthType::OAuth => {
+            Some(Warning::RefusedOnNetwork(method.as_str(), address))
+        }
         AuthType::Md5 | AuthType::ScramSha256 | AuthType::Cert | AuthType::Peer | AuthType::Hba => {
             None
         }

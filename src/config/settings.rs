@@ -15,6 +15,7 @@ use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Zero,
 };
+use super::oauth::{Issuer, Words};
 use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
 use super::secret_text::SecretText;
 use super::size::Size;
@@ -135,7 +136,7 @@ settings! {
 
     /// How clients prove who they are.
     "auth" => AuthSettings {
-        /// trust, plain, md5, scram-sha-256, passthrough (Postgres decides), cert, peer (Unix sockets only) or hba (rules of auth_hba_file); unless set, hba where auth_hba_file is set, else scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
+        /// trust, plain, md5, scram-sha-256, passthrough (Postgres decides), cert, peer (Unix sockets only), oauth (a token, see `[oauth]`) or hba (rules of auth_hba_file); unless set, hba where auth_hba_file is set, else scram-sha-256 where any user has a secret, or auth_file or auth_user is set.
         auth_type: AuthType = Text("passthrough") => OneOf::words(), Live;
         /// A file of users and secrets in the format of PgBouncer's userlist.txt; `[users]` wins over it.
         auth_file: Option<PathBuf> = Text("") => FilePath, Live;
@@ -151,6 +152,22 @@ settings! {
         auth_dbname: String = Text("") => NameOrNone, Live;
         /// How long a password that Postgres accepted is believed without asking again; 0 asks each time.
         auth_cache_ttl: Duration = Text("5m") => Span, Live;
+    }
+
+    /// Which tokens let clients in by auth_type = "oauth" (OAUTHBEARER, as in PostgreSQL 18): JWTs that the issuer has signed, taken over TLS or from this machine only. The pooler asks the issuer nothing.
+    "oauth" => OAuth {
+        /// Who issues the tokens: an https URL, letter by letter as in their claim iss. A client without a token is told it, to find its way to one.
+        issuer: Option<String> = Text("") => Issuer, Live;
+        /// The issuer's public keys, a JWK set as its jwks_uri gives it. It is read at the start and at each reload; nothing is fetched.
+        jwks_file: Option<PathBuf> = Text("") => FilePath, Live;
+        /// Whom tokens must be for, with commas: one of these has to be in their claim aud. Empty takes only tokens without that claim.
+        audience: Vec<String> = Text("") => Words::Commas, Live;
+        /// What tokens must be good for, with blanks: all of it has to be in their claim scope (or scp). A client without a token is told it.
+        scope: Vec<String> = Text("") => Words::Blanks, Live;
+        /// The claim with the name of who the token was issued to: the user, or what a map of auth_ident_file has for it.
+        user_claim: String = Text("sub") => Name, Live;
+        /// By how much the issuer's clock may differ, where a token begins and ends.
+        leeway: Duration = Text("60s") => Span, Live;
     }
 
     /// TLS towards clients, towards Postgres and of the admin API. Certificates, keys and CAs are PEM files, read again at each reload.

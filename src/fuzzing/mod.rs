@@ -8,6 +8,7 @@ mod bytes;
 mod config;
 mod hba;
 mod login;
+mod oauth;
 mod relay;
 mod sql;
 mod tags;
@@ -23,6 +24,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("startup", login::startup),
     ("scram_client", login::scram_client),
     ("scram_server", login::scram_server),
+    ("oauth", oauth::oauth),
     ("secret", login::secret),
     ("backend", wire::backend),
     ("frontend", wire::frontend),

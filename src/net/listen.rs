@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -41,9 +43,15 @@ pub enum Listening {
 /// Accepted sockets never block, and no child process gets them.
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// The file of a Unix socket, removed on drop.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
+/// The file of a Unix socket, removed by the first drop. Another process may have made its own by the second.
+///
+/// There is one with the socket, and one for who sees to it that the file goes however the program ends: the thread that
+/// has the socket may never come to its end.
+#[derive(Debug, Clone)]
+pub struct SocketFile {
+    path: PathBuf,
+    is_there: Arc<AtomicBool>,
+}
 
 impl Listener {
     /// Listens on a TCP address. What is set on the listening socket, every accepted one inherits:
@@ -83,7 +91,17 @@ impl Listener {
         let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        Ok(Self::Unix(listener, SocketFile(path)))
+        let file = SocketFile { path, is_there: Arc::new(AtomicBool::new(true)) };
+        Ok(Self::Unix(listener, file))
+    }
+
+    /// The socket's file, if it has one.
+    #[must_use]
+    pub fn file(&self) -> Option<SocketFile> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(_, file) => Some(file.clone()),
+        }
     }
 
     /// Registers it with the runtime of the thread that calls.
@@ -104,7 +122,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 listener.local_addr().map_or_else(|_| "tcp".to_owned(), |a| a.to_string())
             }
-            Self::Unix(_, file) => file.0.display().to_string(),
+            Self::Unix(_, file) => file.path.display().to_string(),
         }
     }
 }
@@ -136,8 +154,10 @@ impl Listening {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nothing can be done about a file that will not go.
-        let _ = std::fs::remove_file(&self.0);
+        if self.is_there.swap(false, Ordering::Relaxed) {
+            // Nothing can be done about a file that will not go.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -151,4 +171,32 @@ fn watch<T: std::os::fd::AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
 
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_socket_goes_with_whoever_is_first_to_drop_it_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = || Listener::unix(folder.path(), 6432, 0o600).unwrap();
+        let path = folder.path().join(".s.PGSQL.6432");
+        // A thread that never comes to its end keeps its listener.
+        let stuck = listen();
+        drop(stuck.file());
+        assert!(!path.exists());
+        // The socket of whoever came after stays.
+        let next = listen();
+        drop(stuck);
+        assert!(path.exists());
+        let file = next.file();
+        drop(next);
+        assert!(!path.exists());
+        let last = listen();
+        drop(file);
+        assert!(path.exists());
+        drop(last);
+        assert!(!path.exists());
+    }
 }

@@ -14,15 +14,30 @@ use super::tls::session::{HandshakeError, TlsSession};
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
-    /// Boxed: most streams have none.
-    tls: Option<Box<TlsSession>>,
+    layer: Layer,
 }
 
 /// A stream that no runtime knows of: on its way to another worker. Its TLS session goes along.
 #[derive(Debug)]
 pub struct Detached {
     socket: DetachedSocket,
-    tls: Option<Box<TlsSession>>,
+    layer: Layer,
+}
+
+/// What is above the socket.
+#[derive(Debug)]
+enum Layer {
+    /// Nothing: bytes are the peer's.
+    Clear,
+    /// A handshake that has begun, and that may have been given up: no byte but its own is understood.
+    Handshake,
+    /// Boxed: most streams have none.
+    Tls(Box<TlsSession>),
+}
+
+/// The error of a stream whose handshake did not come to its end.
+fn no_layer() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 impl Stream {
@@ -39,9 +54,10 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.tls {
-            None => self.socket.poll_read(cx, buffer),
-            Some(tls) => tls.poll_read(&mut self.socket, cx, buffer),
+        match &mut self.layer {
+            Layer::Clear => self.socket.poll_read(cx, buffer),
+            Layer::Tls(tls) => tls.poll_read(&mut self.socket, cx, buffer),
+            Layer::Handshake => Poll::Ready(Err(no_layer())),
         }
     }
 
@@ -52,9 +68,10 @@ impl Stream {
     /// As the socket's.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.tls {
-            None => self.socket.poll_write(cx, bytes),
-            Some(tls) => tls.poll_write(&mut self.socket, cx, bytes),
+        match &mut self.layer {
+            Layer::Clear => self.socket.poll_write(cx, bytes),
+            Layer::Tls(tls) => tls.poll_write(&mut self.socket, cx, bytes),
+            Layer::Handshake => Poll::Ready(Err(no_layer())),
         }
     }
 
@@ -63,7 +80,7 @@ impl Stream {
     /// # Errors
     /// As the socket's.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(tls) = &mut self.tls {
+        if let Layer::Tls(tls) = &mut self.layer {
             std::task::ready!(tls.poll_close(&mut self.socket, cx))?;
         }
         self.socket.poll_shutdown(cx)
@@ -71,7 +88,7 @@ impl Stream {
 
     /// Says the end to the peer, as far as the socket takes it at once; without TLS, closing does.
     pub fn say_end(&mut self) {
-        if let Some(tls) = &mut self.tls {
+        if let Layer::Tls(tls) = &mut self.layer {
             // Who gets no word notices the closed socket just as well.
             let _ = tls.poll_close(&mut self.socket, &mut Context::from_waker(Waker::noop()));
         }
@@ -81,7 +98,7 @@ impl Stream {
     /// Costs no system call. Nobody is woken when it changes.
     #[must_use]
     pub fn seems_readable(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.holds_plaintext()) || self.socket.seems_readable()
+        self.tls().is_some_and(TlsSession::holds_plaintext) || self.socket.seems_readable()
     }
 
     /// Reads exactly `buffer.len()` bytes. Not cancel safe: what was read so far is lost.
@@ -115,7 +132,7 @@ impl Stream {
     }
 
     /// Puts TLS above the socket and shakes hands. `seen` is what was read of it already. Not cancel
-    /// safe: the stream is of no use then.
+    /// safe: the stream is of no use then, and reading and writing are errors.
     ///
     /// # Errors
     /// As [`HandshakeError`] says; nothing can be sent afterwards.
@@ -124,14 +141,18 @@ impl Stream {
         session: TlsSession,
         seen: &[u8],
     ) -> Result<(), HandshakeError> {
-        self.tls = Some(Box::new(session.shake_hands(&mut self.socket, seen).await?));
+        self.layer = Layer::Handshake;
+        self.layer = Layer::Tls(Box::new(session.shake_hands(&mut self.socket, seen).await?));
         Ok(())
     }
 
     /// The TLS session, if the stream is encrypted.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsSession> {
-        self.tls.as_deref()
+        match &self.layer {
+            Layer::Tls(tls) => Some(tls),
+            Layer::Clear | Layer::Handshake => None,
+        }
     }
 
     /// The error the kernel holds for the socket, if any: a peer that is gone shows here after
@@ -161,13 +182,13 @@ impl Stream {
     /// # Errors
     /// When it cannot be deregistered.
     pub fn detach(self) -> io::Result<Detached> {
-        Ok(Detached { socket: self.socket.detach()?, tls: self.tls })
+        Ok(Detached { socket: self.socket.detach()?, layer: self.layer })
     }
 }
 
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
-        Self { socket, tls: None }
+        Self { socket, layer: Layer::Clear }
     }
 }
 
@@ -185,7 +206,7 @@ impl From<UnixStream> for Stream {
 
 impl From<DetachedSocket> for Detached {
     fn from(socket: DetachedSocket) -> Self {
-        Self { socket, tls: None }
+        Self { socket, layer: Layer::Clear }
     }
 }
 
@@ -195,7 +216,7 @@ impl Detached {
     /// # Errors
     /// When it cannot be registered (out of file descriptors or memory).
     pub fn attach(self) -> io::Result<Stream> {
-        Ok(Stream { socket: self.socket.attach()?, tls: self.tls })
+        Ok(Stream { socket: self.socket.attach()?, layer: self.layer })
     }
 
     /// The socket, whatever was above it.

@@ -8,5 +8,6 @@ pub mod boundary;
 pub mod error_response;
 pub mod frame;
 pub mod frontend;
+pub mod sasl;
 pub mod sqlstate;
 pub mod startup;

@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod connection;
+pub mod derive;
 pub mod dial;
 pub mod effects;
 mod entry;

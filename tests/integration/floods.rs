@@ -103,8 +103,28 @@ fn wrong_passwords_leave_the_others_in_peace() {
     }
 }
 
+/// What the pooler's threads have computed, in nanoseconds: its workers, and those beside them. Its main thread is
+/// neither.
+fn computed(world: &World) -> [u64; 2] {
+    let process = world.pooler.process_id();
+    let mut sums = [0, 0];
+    for thread in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+        let thread = thread.unwrap().path();
+        // A thread may end while it is looked at.
+        let read = |file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
+        let (name, times) = (read("comm"), read("schedstat"));
+        let time = times.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0);
+        if !thread.ends_with(process.to_string()) {
+            sums[usize::from(!name.starts_with("worker-"))] += time;
+        }
+    }
+    sums
+}
+
+/// Whose processor time a handshake takes does not depend on how fast the machine is, nor on who else computes.
 #[test]
-fn handshakes_leave_the_others_in_peace() {
+fn what_costs_in_handshakes_is_computed_beside_the_workers() {
+    const HANDSHAKES: usize = 300;
     let authority = Authority::new();
     let papers = authority.server("server", &["localhost"], Age::Current);
     let world = Scenario::new()
@@ -112,13 +132,15 @@ fn handshakes_leave_the_others_in_peace() {
         .set("tls.client_tls_cert_file", papers.cert.to_str().unwrap())
         .set("tls.client_tls_key_file", papers.key.to_str().unwrap())
         .start();
-    let (login, config) = (world.login(), authority.trusting(&[], None));
-    let rounds = unmoved(&world, move |_| {
-        let mut client = RawClient::connect(&login.address);
-        client.start_tls(Arc::clone(&config), "localhost").unwrap();
-        client.log_in_here(&login).unwrap();
-    });
-    assert!(rounds > STRANGERS);
+    let (address, config) = (world.pooler.address(), authority.trusting(&[], None));
+    let before = computed(&world);
+    for _ in 0..HANDSHAKES {
+        RawClient::connect(&address).start_tls(Arc::clone(&config), "localhost").unwrap();
+    }
+    let after = computed(&world);
+    let [workers, beside] = [0, 1].map(|who| (after[who] - before[who]) / HANDSHAKES as u64);
+    eprintln!("{workers} ns of workers, {beside} ns beside them, each");
+    assert!(beside * 2 > workers, "{beside} ns beside the workers, {workers} ns of theirs");
 }
 
 /// A login that sends a byte now and then, as one that means harm does.

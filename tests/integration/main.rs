@@ -28,6 +28,7 @@ mod limits;
 mod login;
 mod memory;
 mod nonce;
+mod oauth;
 mod openapi;
 mod otel;
 mod pins;

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use crate::support::{Age, Authority, Papers, RawClient, Scenario, World, postgres_program, query};
+use crate::support::{
+    Age, Authority, Papers, RawClient, Scenario, Signal, World, postgres_program, query,
+};
 
 const ALPN: &str = "postgresql";
 
@@ -201,6 +204,37 @@ fn a_handshake_that_is_none_ends_the_connection_and_nothing_else() {
         while client.read_some().unwrap_or(0) > 0 {}
     }
     assert_eq!(log_in(&world, authority.trusting(&[ALPN], None)).unwrap().value("SELECT 1"), "1");
+}
+
+/// All that comes after a request for TLS, up to the end of the connection.
+fn answers_to_a_silent_handshake(client: &mut RawClient) -> Vec<u8> {
+    while client.read_some().unwrap_or(0) > 0 {}
+    client.take_received()
+}
+
+#[test]
+fn a_handshake_that_is_given_up_is_not_told_so_in_clear() {
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    let authority = Authority::new();
+    let papers = authority.local();
+    let world = scenario("prefer", &papers).set("timeouts.client_login_timeout", "1s").start();
+    // Direct TLS begins with half a ClientHello, too.
+    let half = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc";
+    for (sent, expected) in [(SSL_REQUEST.to_vec(), &b"S"[..]), (half.to_vec(), b"")] {
+        let mut client = RawClient::connect(&world.pooler.address());
+        client.send_bytes(&sent);
+        assert_eq!(answers_to_a_silent_handshake(&mut client), expected);
+    }
+    world.pooler.wait_for_log("reason=client_login_timeout");
+
+    let mut world = scenario("prefer", &papers).start();
+    let mut client = RawClient::connect(&world.pooler.address());
+    client.send_bytes(&SSL_REQUEST);
+    client.read_some().unwrap();
+    world.pooler.signal(Signal::Terminate);
+    assert_eq!(answers_to_a_silent_handshake(&mut client), b"S");
+    world.pooler.wait_for_exit(Duration::from_secs(10));
+    world.skip_rest_check();
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use problem::HbaProblem;
 use super::choices::AuthType;
 use super::fault::{Fault, Place, Warning};
 use super::tls::SslMode;
-use super::{Config, Tls};
+use super::{Config, OAuth, Tls};
 use ident::IdentMaps;
 use pattern::Pattern;
 use rules::{Authority, Surroundings};
@@ -90,6 +90,8 @@ pub enum Method {
     Cert,
     /// By the system user that runs it.
     Peer,
+    /// By a token.
+    OAuth,
 }
 
 /// What a client's certificate has to show, beside the proof that the method asks for.
@@ -132,7 +134,7 @@ pub struct Terms<'a> {
     pub method: Method,
     /// What its certificate has to show.
     pub client_cert: ClientCert,
-    /// Who may log in as whom by [`Method::Cert`] and [`Method::Peer`]; `None`: everybody as himself.
+    /// Who may log in as whom by [`Method::Cert`], [`Method::Peer`] and [`Method::OAuth`]; `None`: everybody as himself.
     pub map: Option<&'a IdentMap>,
     /// The rule that says so, if it is one of a file.
     pub rule: Option<&'a Rule>,
@@ -151,7 +153,7 @@ impl Hba {
     pub(super) fn read(
         file: &Path,
         ident: Option<&Path>,
-        tls: &Tls,
+        (tls, oauth): (&Tls, &OAuth),
         faults: &mut Vec<Fault>,
     ) -> Self {
         let maps = ident.map_or_else(IdentMaps::new, |ident| ident::read(ident, faults));
@@ -159,7 +161,8 @@ impl Hba {
             (Some(_), SslMode::Disable) | (None, _) => Authority::None,
             (Some(_), _) => Authority::Known,
         };
-        let known = Surroundings { maps: &maps, authority };
+        let issuer = oauth.issuer.as_ref().map_or(Authority::None, |_| Authority::Known);
+        let known = Surroundings { maps: &maps, authority, issuer };
         let mut all = Vec::new();
         for line in fields::read(file, faults) {
             match rules::rule(&line, &known) {
@@ -254,6 +257,7 @@ impl Config {
             AuthType::Passthrough => Method::Passthrough,
             AuthType::Cert => Method::Cert,
             AuthType::Peer => Method::Peer,
+            AuthType::OAuth => Method::OAuth,
         };
         let client_cert = self.client_cert(method, caller.origin);
         Some(Terms { method, client_cert, map: None, rule: None })

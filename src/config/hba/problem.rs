@@ -50,7 +50,7 @@ pub enum HbaProblem {
     Mask(String),
     /// No such method.
     #[error(
-        "{0:?} is none of: trust, reject, password, md5, scram-sha-256, cert, peer, passthrough"
+        "{0:?} is none of: trust, reject, password, md5, scram-sha-256, cert, peer, oauth, passthrough"
     )]
     Method(String),
     /// A method of Postgres that is not here.
@@ -77,6 +77,12 @@ pub enum HbaProblem {
     /// No CA to check certificates by.
     #[error("certificates can only be checked with client_tls_ca_file in [tls]")]
     NoAuthority,
+    /// No issuer whose tokens could be checked.
+    #[error("the method oauth needs issuer and jwks_file in [oauth]")]
+    NoIssuer,
+    /// An option that Postgres has here.
+    #[error("{0} is not an option here: [oauth] says which tokens are taken")]
+    OptionElsewhere(String),
     /// A map that no file has.
     #[error("the map {0:?} is not in auth_ident_file")]
     NoMap(String),

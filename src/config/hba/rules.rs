@@ -16,9 +16,11 @@ pub(super) struct Surroundings<'a> {
     pub(super) maps: &'a IdentMaps,
     /// Can certificates of clients be checked?
     pub(super) authority: Authority,
+    /// Can tokens of clients be checked?
+    pub(super) issuer: Authority,
 }
 
-/// Is there a CA for the certificates of clients?
+/// Is there somebody whose signatures are believed?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     Known,
@@ -64,6 +66,9 @@ pub(super) fn rule(line: &Line, known: &Surroundings<'_>) -> Result<Rule, HbaPro
     };
     if client_cert != ClientCert::Unasked && known.authority == Authority::None {
         return Err(HbaProblem::NoAuthority);
+    }
+    if method == Method::OAuth && known.issuer == Authority::None {
+        return Err(HbaProblem::NoIssuer);
     }
     let place = (Arc::clone(&line.file), line.number);
     Ok(Rule { place, kind, databases, users, addresses, method, client_cert, map: options.map })
@@ -145,7 +150,7 @@ fn addresses(fields: &mut Fields<'_>) -> Result<Addresses, HbaProblem> {
 }
 
 fn method(text: &str, kind: Kind) -> Result<Method, HbaProblem> {
-    const ELSEWHERE: [&str; 7] = ["gss", "sspi", "pam", "bsd", "ldap", "radius", "oauth"];
+    const ELSEWHERE: [&str; 6] = ["gss", "sspi", "pam", "bsd", "ldap", "radius"];
     let method = match text {
         "trust" => Method::Trust,
         "reject" => Method::Reject,
@@ -154,6 +159,7 @@ fn method(text: &str, kind: Kind) -> Result<Method, HbaProblem> {
         "scram-sha-256" => Method::ScramSha256,
         "passthrough" => Method::Passthrough,
         "cert" => Method::Cert,
+        "oauth" => Method::OAuth,
         // As in Postgres, on Unix sockets the one stands for the other.
         "peer" => Method::Peer,
         "ident" if kind == Kind::Local => Method::Peer,
@@ -186,18 +192,21 @@ fn options(
             return Err(HbaProblem::NoOption(word.text.clone()));
         };
         match (name, of) {
-            ("map", (_, Method::Cert | Method::Peer)) => {
+            ("map", (_, Method::Cert | Method::Peer | Method::OAuth)) => {
                 let map = known.maps.get(value).ok_or_else(|| HbaProblem::NoMap(value.into()))?;
                 options.map = Some(Arc::clone(map));
             }
             ("map", _) => {
-                return Err(HbaProblem::OptionFor("map", "the methods cert and peer"));
+                return Err(HbaProblem::OptionFor("map", "the methods cert, peer and oauth"));
             }
             ("clientcert", (Kind::HostSsl, _)) => {
                 options.client_cert = Some(client_cert(value)?);
             }
             ("clientcert", _) => {
                 return Err(HbaProblem::OptionFor("clientcert", "hostssl lines"));
+            }
+            ("issuer" | "scope" | "validator" | "delegate_ident_mapping", (_, Method::OAuth)) => {
+                return Err(HbaProblem::OptionElsewhere(name.to_owned()));
             }
             (_, _) => return Err(HbaProblem::Option(name.to_owned())),
         }

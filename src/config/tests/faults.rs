@@ -68,7 +68,7 @@ fn words_addresses_and_texts_say_what_they_expect() {
         ("pool.pool_mode = \"nap\"", "\"nap\" is none of: transaction, session, statement"),
         (
             "auth.auth_type = \"gss\"",
-            "\"gss\" is none of: trust, plain, md5, scram-sha-256, passthrough, cert, peer, hba",
+            "\"gss\" is none of: trust, plain, md5, scram-sha-256, passthrough, cert, peer, oauth, hba",
         ),
         ("log.format = 1", "expected one of a few words, found a whole number"),
         (

@@ -149,7 +149,7 @@ fn every_fault_of_every_line_is_told() {
         (11, "cert is only possible for hostssl lines"),
         (12, "the method ident is not here"),
         (13, "\"sesame\" is none of: trust, reject,"),
-        (14, "map is only possible for the methods cert and peer"),
+        (14, "map is only possible for the methods cert, peer and oauth"),
         (15, "clientcert is only possible for hostssl lines"),
         (16, "\"1\" is none of: verify-ca, verify-full"),
         (17, "clientcert can only be verify-full"),

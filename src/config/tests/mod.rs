@@ -3,6 +3,7 @@
 mod environment;
 mod faults;
 mod hba;
+mod oauth;
 mod passwords;
 mod precedence;
 mod reading;

@@ -250,7 +250,10 @@ fn a_login_that_is_open_or_impossible_is_warned_of() {
     let network: IpAddr = "10.0.0.1".parse().unwrap();
     assert_eq!(listening("10.0.0.1", "trust"), [Warning::TrustOnNetwork(network)]);
     assert_eq!(listening("::1, 10.0.0.1", "plain"), [Warning::PlainOnNetwork(network)]);
-    assert_eq!(listening("10.0.0.1", "passthrough"), [Warning::PassthroughOnNetwork(network)]);
+    assert_eq!(
+        listening("10.0.0.1", "passthrough"),
+        [Warning::RefusedOnNetwork("passthrough", network)]
+    );
     assert_eq!(listening("10.0.0.1", "scram-sha-256"), []);
     for method in ["trust", "plain", "md5", "passthrough"] {
         assert_eq!(listening("127.0.0.1, ::1", method), [], "{method}");

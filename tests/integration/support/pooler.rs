@@ -54,7 +54,9 @@ impl Pooler {
     pub(crate) fn start(mut config: PoolerConfig, launch: &Launch) -> Pooler {
         let folder = TempDir::new();
         let (port, admin_port) = (free_port(), free_port());
-        config.set("listen.listen_addr", "127.0.0.1").set("listen.listen_port", i64::from(port));
+        let more = config.text("listen.listen_addr").unwrap_or_default();
+        config.set("listen.listen_addr", format!("127.0.0.1, {more}"));
+        config.set("listen.listen_port", i64::from(port));
         config.set("listen.unix_socket_dir", folder.path().to_str().unwrap());
         let more = config.text("admin.admin_listen").unwrap_or_default();
         config.set("admin.admin_listen", format!("127.0.0.1:{admin_port}, {more}"));
