@@ -11,7 +11,7 @@ use super::report::Report;
 use super::session::{End, Session};
 use crate::net::stream::Stream;
 use crate::relay::replies::ServerFault;
-use crate::server::connection::{poll_end, poll_flush};
+use crate::server::connection::poll_flush;
 
 /// How long a client is given to hear why its session ended.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ pub(super) async fn say_last(stream: &mut Stream, unsent: &mut Vec<u8>) {
     let last_words = async {
         poll_fn(|cx| poll_flush(stream, unsent, cx)).await?;
         poll_fn(|cx| stream.poll_shutdown(cx)).await?;
-        poll_fn(|cx| poll_end(stream, cx)).await
+        poll_fn(|cx| stream.poll_end(cx)).await
     };
     // Whoever does not listen misses it.
     let _ = timeout(FAREWELL, last_words).await;

@@ -23,7 +23,7 @@ use super::welcome::{APPLICATION_NAME, Greeting, WelcomeError, greet};
 use crate::net::address::ClientAddress;
 use crate::net::framed::{MessageReader, ReadError};
 use crate::net::stream::Stream;
-use crate::net::tls::session::TlsSession;
+use crate::net::tls::session::{HandshakeError, TlsSession};
 use crate::pool::dedicated::{DedicatedError, DedicatedServer};
 use crate::pool::handle::PoolHandle;
 use crate::pool::limits::Place;
@@ -33,7 +33,6 @@ use crate::protocol::backend::{
     write_parameter_status, write_ready,
 };
 use crate::protocol::startup::{FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup};
-use crate::server::connection::poll_end;
 use crate::server::login::Opened;
 use crate::server::parameters::Settings;
 use crate::stats::meter::count_error;
@@ -366,17 +365,27 @@ impl Handshake {
         let (told, name) = (within_log(database), within_log(user));
         info!(address = %self.address, database = told, user = name, reason = %error, "login refused");
         let mut message = Vec::new();
-        let Some(report) = report(error, database, user) else { return };
-        let code = report.write_fatal(&mut message);
-        count_error(&mut self.context.refused.borrow_mut(), Some(code));
+        match report(error, database, user) {
+            Some(report) => {
+                let code = report.write_fatal(&mut message);
+                count_error(&mut self.context.refused.borrow_mut(), Some(code));
+            }
+            None if said_by_tls(error) => {}
+            None => return,
+        }
         let farewell = async {
             self.stream.write_all(&message).await?;
             poll_fn(|cx| self.stream.poll_shutdown(cx)).await?;
-            poll_fn(|cx| poll_end(&mut self.stream, cx)).await
+            poll_fn(|cx| self.stream.poll_end(cx)).await
         };
         // Whoever does not listen misses it.
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// Has an alert told the client?
+fn said_by_tls(error: &LoginError) -> bool {
+    matches!(error, LoginError::Opening(OpeningError::Tls(HandshakeError::Tls(_))))
 }
 
 /// As much of a name as the log needs: a stranger chooses it.

@@ -14,7 +14,6 @@ use crate::protocol::frame::{client_tag, server_tag};
 use crate::protocol::frontend;
 use crate::protocol::sqlstate::SqlState;
 use crate::protocol::startup::PROTOCOL_3_0;
-use crate::server::connection::poll_end;
 
 /// What Postgres answers to a startup packet is small.
 const MESSAGE_LIMIT: usize = 16 * 1024;
@@ -99,7 +98,7 @@ async fn take_leave(stream: &mut Stream) {
     frontend::write_empty(&mut terminate, client_tag::TERMINATE);
     // The question is answered, whatever becomes of the goodbye.
     if stream.write_all(&terminate).await.is_ok() {
-        let _ = poll_fn(|cx| poll_end(stream, cx)).await;
+        let _ = poll_fn(|cx| stream.poll_end(cx)).await;
     }
 }
 

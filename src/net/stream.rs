@@ -86,6 +86,25 @@ impl Stream {
         self.socket.poll_shutdown(cx)
     }
 
+    /// Reads and drops until the peer closes or there is nothing; ready with `Ok` at the end. Closing
+    /// before that could take back what was sent last (RFC 1122, 4.2.2.13), the alert of a handshake
+    /// that failed among it.
+    ///
+    /// # Errors
+    /// As the socket's.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sink = [0; 512];
+        loop {
+            let read = match &mut self.layer {
+                Layer::Clear | Layer::Handshake => self.socket.poll_read(cx, &mut sink),
+                Layer::Tls(tls) => tls.poll_read(&mut self.socket, cx, &mut sink),
+            };
+            if std::task::ready!(read)? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// Says the end to the peer, as far as the socket takes it at once; without TLS, closing does.
     pub fn say_end(&mut self) {
         if let Layer::Tls(tls) = &mut self.layer {

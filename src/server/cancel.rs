@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::connection::{CancelInFlight, CancelKey, poll_end};
+use super::connection::{CancelInFlight, CancelKey};
 use super::dial::{Attempt, DialError, dial};
 use crate::net::stream::Stream;
 use crate::protocol::frontend;
@@ -117,7 +117,7 @@ async fn cancel(mut stream: Stream, key: CancelKey, in_flight: CancelInFlight) -
     let mut request = Vec::new();
     frontend::write_cancel(&mut request, key.pid, &key.secret);
     stream.write_all(&request).await?;
-    poll_fn(|cx| poll_end(&mut stream, cx)).await?;
+    poll_fn(|cx| stream.poll_end(cx)).await?;
     in_flight.finish();
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::effects::Effect;
@@ -371,17 +371,4 @@ pub fn send(
     }
     unsent.extend_from_slice(bytes);
     Ok(())
-}
-
-/// Reads and drops until the peer closes or there is nothing; ready with `Ok` at the end.
-///
-/// # Errors
-/// As the socket's.
-pub fn poll_end(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut sink = [0; 512];
-    loop {
-        if ready!(stream.poll_read(cx, &mut sink))? == 0 {
-            return Poll::Ready(Ok(()));
-        }
-    }
 }
