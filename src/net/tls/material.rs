@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{
-    CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite,
-    SupportedProtocolVersion, version,
+    CipherSuite, ClientConfig, NamedGroup, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedCipherSuite, SupportedProtocolVersion, version,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -170,6 +170,15 @@ fn clients(
     if mode == SslMode::Disable {
         return Ok(None);
     }
+    let chain = certificates(cert)?;
+    let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());
+    let pair = CertifiedKey::from_der(chain, private_key(key)?, provider)
+        .map_err(|source| MaterialError::Pair { path: cert.clone(), source })?;
+    let handshakes = handshakes(settings, &*pair.key);
+    let provider = &match handshakes {
+        Handshakes::OnWorker => quick(provider),
+        Handshakes::SignAside(_) | Handshakes::AllAside(_) => Arc::clone(provider),
+    };
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions(settings.client_tls_protocols))
         .map_err(MaterialError::Versions)?;
@@ -190,11 +199,6 @@ fn clients(
         }
         (None, _) => builder.with_no_client_auth(),
     };
-    let chain = certificates(cert)?;
-    let end_point = chain.first().and_then(Certificate::parse).and_then(|own| own.end_point());
-    let pair = CertifiedKey::from_der(chain, private_key(key)?, provider)
-        .map_err(|source| MaterialError::Pair { path: cert.clone(), source })?;
-    let handshakes = handshakes(settings, &*pair.key);
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // libpq resumes no sessions, and what is kept for the others is memory of idle clients.
@@ -203,6 +207,13 @@ fn clients(
     // The order of `provider` counts: clients put AES-256 first, as OpenSSL and rustls do.
     config.ignore_client_order = true;
     Ok(Some(Arc::new(Acceptor { mode, config: Arc::new(config), end_point, handshakes })))
+}
+
+/// Without the curve that takes ten times as long as the others: which one it is, clients say.
+fn quick(provider: &CryptoProvider) -> Arc<CryptoProvider> {
+    let mut provider = provider.clone();
+    provider.kx_groups.retain(|group| group.name() != NamedGroup::secp384r1);
+    provider.into()
 }
 
 fn handshakes(settings: &Tls, key: &dyn SigningKey) -> Handshakes {

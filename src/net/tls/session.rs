@@ -193,8 +193,11 @@ impl TlsSession {
             Steps::HereInTurn(turns) if !signed => {
                 let turn = turns.acquire().await;
                 let outcome = self.connection.process_new_packets();
-                // Whatever else is ready comes first, then who waits for the next turn.
-                yield_now().await;
+                // Whatever else is ready comes first, then who waits for the next turn; half a hello
+                // has no answer, and cost nothing.
+                if self.connection.wants_write() {
+                    yield_now().await;
+                }
                 drop(turn);
                 Ok((self, outcome))
             }

@@ -1,8 +1,10 @@
 //! Two sessions of ours against each other: what a stream promises holds with TLS above the socket.
 
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,11 +13,11 @@ use rcgen::{
     CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SignatureAlgorithm,
 };
 use rustls::crypto::ring;
-use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::acceptor::Handshakes;
 use super::connector::Connector;
@@ -164,6 +166,63 @@ fn a_worker_signs_once_each_time_round() {
             rounds += 1;
             assert!(rounds < 1_000, "{} never had their turn", waiting.len());
         }
+    });
+}
+
+/// A client that offers nothing but this curve.
+fn on_curve(curve: NamedGroup) -> Arc<ClientConfig> {
+    let mut provider = ring::default_provider();
+    provider.kx_groups.retain(|group| group.name() == curve);
+    let config = ClientConfig::builder_with_provider(provider.into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    config.with_root_certificates(RootCertStore::empty()).with_no_client_auth().into()
+}
+
+#[test]
+fn a_worker_does_not_compute_on_slow_curves() {
+    const HANDSHAKE: u8 = 22;
+    const ALERT: u8 = 21;
+    for (key, curve, answered) in [
+        (&PKCS_ECDSA_P256_SHA256, NamedGroup::secp384r1, ALERT),
+        (&PKCS_ECDSA_P256_SHA256, NamedGroup::secp256r1, HANDSHAKE),
+        (&PKCS_ECDSA_P384_SHA384, NamedGroup::secp384r1, HANDSHAKE),
+    ] {
+        let material = material(Asks::Nothing, key);
+        block_on(async {
+            let (mut client, server) = hello(on_curve(curve));
+            let mut server = Stream::from(server);
+            let answers = material.acceptor().unwrap().session(&turns(1)).unwrap();
+            let _ = timeout(A_WHILE, server.start_tls(answers, &[])).await;
+            let mut first = [0];
+            client.read_exact(&mut first).unwrap();
+            assert_eq!(first[0], answered, "{curve:?}");
+        });
+    }
+}
+
+#[test]
+fn half_a_hello_holds_nobody_up() {
+    let material = material(Asks::Nothing, &PKCS_ECDSA_P256_SHA256);
+    let acceptor = Arc::clone(material.acceptor().unwrap());
+    block_on(async {
+        let (turns, ran) = (turns(1), Rc::new(Cell::new(0)));
+        let (mut client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        client.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc").unwrap();
+        let mut server = Stream::from(UnixStream::from_std(server).unwrap());
+        let answers = acceptor.session(&turns).unwrap();
+        let shaking = server.start_tls(answers, &[]);
+        let shaking = timeout(A_WHILE, shaking);
+        let watching = async {
+            // As soon as it has been read, and at no time before.
+            while ran.get() < 50 {
+                yield_now().await;
+                assert_eq!(turns.available_permits(), 1);
+                ran.set(ran.get() + 1);
+            }
+        };
+        let (shaken, ()) = tokio::join!(shaking, watching);
+        assert!(shaken.is_err(), "the rest never came");
     });
 }
 
