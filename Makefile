@@ -19,7 +19,7 @@ build: ## the release binary: target/release/pooler
 demo: ## see it work: throwaway Postgres, 200 clients, the dashboard (ARGS=--once ends by itself)
 	@scripts/demo.sh $(ARGS)
 
-test: test-deps lint lint-scripts lint-packaging deny unit integration clients ## what a change must pass: lint, packaging, unit, integration, clients
+test: test-deps lint lint-scripts lint-packaging deny unit integration clients bench-gate ## what a change must pass: lint, packaging, unit, integration, clients, fingerprints' time
 
 test-deps: ## install what the tests need and is missing
 	@scripts/install-test-deps.sh
