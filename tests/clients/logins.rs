@@ -236,7 +236,7 @@ fn further(plain: &Attempt) -> Vec<Attempt> {
     for database in ["m_md5", "m_password", "m_trust", "m_tls", "m_query", "m_query5"] {
         for password in ["secret", "wrong"] {
             let user = BY_CERTIFICATE;
-            all.push(Attempt { database, user, password, mode: "require", ..plain.clone() });
+            all.push(Attempt { database, user, password, mode: "verify-full", ..plain.clone() });
         }
     }
     for (database, user) in
@@ -280,26 +280,45 @@ fn essence(said: &str) -> String {
     }
 }
 
+/// Each way to prove oneself has let somebody in, whom it was tried for: to the pooler, and by it to Postgres.
+fn every_way_is_open(attempts: &[Attempt], outcomes: &[String]) {
+    let users = USERS.into_iter().chain(ASKED_FOR).chain([BY_CERTIFICATE]);
+    let databases = DATABASES.into_iter().filter(|database| *database != "m_reject");
+    for name in databases.chain(users) {
+        let about = |attempt: &Attempt| {
+            // By TCP nobody comes to the one.
+            [attempt.database, attempt.user].contains(&name)
+                && (name != "m_peer" || attempt.host == SOCKET)
+        };
+        let of = attempts.iter().zip(outcomes).filter(|(attempt, _)| about(attempt));
+        let mut tried = of.map(|(_, said)| said).filter(|said| *said != "not tried").peekable();
+        let open = tried.peek().is_none() || tried.any(|said| said == "let in");
+        assert!(open, "nobody is let in by {name}");
+    }
+}
+
 /// Everything that is tried, with certificates that are good, and a few with one of the server's that is not.
 fn compare(run: impl Fn(&Place, &str) -> Vec<String>) {
     let good = place(Age::Current);
-    let kinds = compare_at(&good, &attempts(&good.authority), &run);
+    let all = attempts(&good.authority);
+    let (kinds, outcomes) = compare_at(&good, &all, &run);
+    every_way_is_open(&all, &outcomes);
     assert!(
         kinds["let in"] > 20 && kinds["let in, verified"] > 10 && kinds.len() > 4,
         "{kinds:#?}"
     );
     let attempts = MODES.map(|mode| Attempt { mode, ..PLAIN });
-    let kinds = compare_at(&place(Age::Expired), &attempts, &run);
+    let (kinds, _) = compare_at(&place(Age::Expired), &attempts, &run);
     // Those who look are not let in by themselves; how many look at which mode is the client's way.
     assert!(kinds["refused by the client"] > 0 && kinds["let in"] > 0, "{kinds:#?}");
 }
 
-/// The same attempts at Postgres and through the pooler; gives how many came out in which way.
+/// The same attempts at Postgres and through the pooler; gives how many came out in which way, and how each did.
 fn compare_at(
     place: &Place,
     attempts: &[Attempt],
     run: impl Fn(&Place, &str) -> Vec<String>,
-) -> BTreeMap<String, usize> {
+) -> (BTreeMap<String, usize>, Vec<String>) {
     let Place { authority, world } = place;
     let outcomes = |port: u16, socket: &Path| {
         let said = run(place, &lines(attempts, (port, socket), authority));
@@ -323,7 +342,7 @@ fn compare_at(
         *kinds.entry(kind).or_default() += 1;
     }
     assert!(differing.is_empty(), "{differing}");
-    kinds
+    (kinds, pooled)
 }
 
 /// Runs a program that takes the lines in a file; gives the lines that it prints.
