@@ -13,6 +13,7 @@ use crate::auth::oauth::{MECHANISM, refusal};
 use crate::auth::{Authenticated, ClientHears};
 use crate::config::hba::Terms;
 use crate::config::{Config, TokenRules};
+use crate::net::framed::ReadError;
 use crate::protocol::sasl::InitialResponse;
 use crate::server::derive::aside;
 
@@ -73,8 +74,12 @@ impl Asking<'_> {
             Err(CredentialError::Bearer(error @ BearerError::Malformed(_))) => Err(error.into()),
             Err(CredentialError::Bearer(error)) => {
                 self.say(code::SASL_CONTINUE, refusal(rules).as_bytes()).await?;
-                let answer = self.read_message(MESSAGE_LIMIT).await?;
-                message::acknowledgement(&answer).map_err(BearerError::from)?;
+                match self.read_message(MESSAGE_LIMIT).await {
+                    Ok(answer) => message::acknowledgement(&answer).map_err(BearerError::from)?,
+                    // Who goes without a word was refused all the same, and the log says why.
+                    Err(CredentialError::Read(ReadError::Closed | ReadError::Io(_))) => {}
+                    Err(other) => return Err(other),
+                }
                 Err(error.into())
             }
             Err(other) => Err(other),

@@ -154,6 +154,12 @@ fn what_is_no_such_message_ends_the_login_at_once() {
     assert_eq!(request(&mut client), (11, REFUSAL.to_owned()));
     client.send(&Batch::new().frame(b'p', &with_token(&issuer.token(json!({})))));
     assert_eq!(client.read_to_end().fault(), "FATAL 08P01");
+    // Who goes without a word has its reason in the log, too.
+    let mut client = asked(&login);
+    client.send(&initial(&with_token("gone")));
+    assert_eq!(request(&mut client), (11, REFUSAL.to_owned()));
+    drop(client);
+    world.pooler.wait_for_log("no signed JWT");
     // As long as Postgres takes is taken, and no longer is waited for.
     let longest = 65_535 - b"OAUTHBEARER\0\0\0\0\0n,,\x01auth=Bearer \x01\x01".len();
     let failed = refused(&login, &with_token(&"x".repeat(longest)));
