@@ -113,7 +113,7 @@ impl Asking<'_> {
             Bearer::Unfit(unfit) => return Err(BearerError::Unfit(unfit).into()),
         };
         let rules = Arc::clone(rules);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = seconds(SystemTime::now());
         // A signature takes up to a millisecond, and strangers choose how many there are.
         let check = move || subject(&token, &rules, now);
         let name = aside(check, &self.shared.pools.logins).await?.map_err(BearerError::from)?;
@@ -122,5 +122,23 @@ impl Asking<'_> {
         } else {
             Err(BearerError::OtherUser(name).into())
         }
+    }
+}
+
+/// Since 1970. By a clock that is before it, every token has run out.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_makes_no_sense_lets_nobody_in() {
+        assert_eq!(seconds(UNIX_EPOCH + Duration::from_millis(2_900)), 2);
+        assert_eq!(seconds(UNIX_EPOCH - Duration::from_secs(1)), u64::MAX);
     }
 }
