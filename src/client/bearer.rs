@@ -11,8 +11,8 @@ use crate::auth::oauth::message::{self, Bearer, Malformed, Unfit};
 use crate::auth::oauth::token::{TokenError, subject};
 use crate::auth::oauth::{MECHANISM, refusal};
 use crate::auth::{Authenticated, ClientHears};
+use crate::config::TokenRules;
 use crate::config::hba::Terms;
-use crate::config::{Config, TokenRules};
 use crate::net::framed::ReadError;
 use crate::protocol::sasl::InitialResponse;
 use crate::server::derive::aside;
@@ -61,14 +61,14 @@ impl Asking<'_> {
     pub(super) async fn by_token(
         &mut self,
         terms: &Terms<'_>,
-        config: &Config,
     ) -> Result<Authenticated, CredentialError> {
         if !self.channel.is_private(self.address) {
             return Err(BearerError::Remote.into());
         }
-        // The configuration has nobody come this way without.
-        let rules = config.token_rules.as_ref().ok_or(BearerError::NoToken)?;
         let first = self.first_words().await?;
+        // As they are now: the client may have waited here for longer than a key was good for. Without any, nobody is.
+        let config = self.shared.pools.config();
+        let rules = config.token_rules.as_ref().ok_or(BearerError::NoToken)?;
         match self.proven(first, terms, rules).await {
             Ok(authenticated) => Ok(authenticated),
             Err(CredentialError::Bearer(error @ BearerError::Malformed(_))) => Err(error.into()),
