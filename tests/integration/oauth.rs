@@ -1,9 +1,12 @@
 //! `OAUTHBEARER`: the exchange of PostgreSQL 18 with clients that bring a token, a bad one, or none.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{
-    Address, Age, Authority, Batch, Issuer, Login, RawClient, ServerError, World, asking_for_tokens,
+    Address, Age, Authority, Batch, Issuer, Login, RawClient, ServerError, World,
+    asking_for_tokens, wait_for,
 };
 
 /// What who has no token hears, letter by letter as from Postgres.
@@ -210,10 +213,19 @@ fn a_reload_takes_the_issuers_new_keys_and_keeps_the_old_ones_if_they_are_faulty
     world.pooler.reload(|_| {});
     world.pooler.wait_for_log("the configuration is reloaded");
     assert_eq!((by(&world, &old), by(&world, &new)), (true, true));
+    // A key that is withdrawn while a client is asked is of no use to it.
+    let mut early = asked(&world.login());
+    Issuer::publish(&file, &[&new]);
+    world.pooler.reload(|_| {});
+    wait_for(Duration::from_secs(10), "the old key to be gone", || {
+        if by(&world, &old) { Err("it lets in".to_owned()) } else { Ok(()) }
+    });
+    early.send(&initial(&with_token(&old.token(json!({})))));
+    assert_eq!(finish(early, &world.login()).map(drop).unwrap_err().sqlstate, "28000");
     std::fs::write(&file, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}").unwrap();
     world.pooler.reload(|_| {});
     world.pooler.wait_for_log("is private or a shared secret");
-    assert_eq!((by(&world, &old), by(&world, &new)), (true, true));
+    assert_eq!((by(&world, &old), by(&world, &new)), (false, true));
 }
 
 /// An address of this machine that is not loopback: who comes by it comes from elsewhere.
