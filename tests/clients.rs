@@ -14,6 +14,8 @@ mod metrics;
 mod shop;
 #[path = "integration/support/mod.rs"]
 mod support;
+#[path = "clients/tokens.rs"]
+mod tokens;
 #[path = "clients/tokio_postgres.rs"]
 mod tokio_postgres;
 

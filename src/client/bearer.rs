@@ -11,8 +11,9 @@ use crate::auth::oauth::message::{self, Bearer, Malformed, Unfit};
 use crate::auth::oauth::token::{TokenError, subject};
 use crate::auth::oauth::{MECHANISM, refusal};
 use crate::auth::{Authenticated, ClientHears};
+use crate::config::TokenRules;
 use crate::config::hba::Terms;
-use crate::config::{Config, TokenRules};
+use crate::net::framed::ReadError;
 use crate::protocol::sasl::InitialResponse;
 use crate::server::derive::aside;
 
@@ -60,21 +61,25 @@ impl Asking<'_> {
     pub(super) async fn by_token(
         &mut self,
         terms: &Terms<'_>,
-        config: &Config,
     ) -> Result<Authenticated, CredentialError> {
         if !self.channel.is_private(self.address) {
             return Err(BearerError::Remote.into());
         }
-        // The configuration has nobody come this way without.
-        let rules = config.token_rules.as_ref().ok_or(BearerError::NoToken)?;
         let first = self.first_words().await?;
+        // As they are now: the client may have waited here for longer than a key was good for. Without any, nobody is.
+        let config = self.shared.pools.config();
+        let rules = config.token_rules.as_ref().ok_or(BearerError::NoToken)?;
         match self.proven(first, terms, rules).await {
             Ok(authenticated) => Ok(authenticated),
             Err(CredentialError::Bearer(error @ BearerError::Malformed(_))) => Err(error.into()),
             Err(CredentialError::Bearer(error)) => {
                 self.say(code::SASL_CONTINUE, refusal(rules).as_bytes()).await?;
-                let answer = self.read_message(MESSAGE_LIMIT).await?;
-                message::acknowledgement(&answer).map_err(BearerError::from)?;
+                match self.read_message(MESSAGE_LIMIT).await {
+                    Ok(answer) => message::acknowledgement(&answer).map_err(BearerError::from)?,
+                    // Who goes without a word was refused all the same, and the log says why.
+                    Err(CredentialError::Read(ReadError::Closed | ReadError::Io(_))) => {}
+                    Err(other) => return Err(other),
+                }
                 Err(error.into())
             }
             Err(other) => Err(other),
@@ -108,7 +113,7 @@ impl Asking<'_> {
             Bearer::Unfit(unfit) => return Err(BearerError::Unfit(unfit).into()),
         };
         let rules = Arc::clone(rules);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = seconds(SystemTime::now());
         // A signature takes up to a millisecond, and strangers choose how many there are.
         let check = move || subject(&token, &rules, now);
         let name = aside(check, &self.shared.pools.logins).await?.map_err(BearerError::from)?;
@@ -117,5 +122,23 @@ impl Asking<'_> {
         } else {
             Err(BearerError::OtherUser(name).into())
         }
+    }
+}
+
+/// Since 1970. By a clock that is before it, every token has run out.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_makes_no_sense_lets_nobody_in() {
+        assert_eq!(seconds(UNIX_EPOCH + Duration::from_millis(2_900)), 2);
+        assert_eq!(seconds(UNIX_EPOCH - Duration::from_secs(1)), u64::MAX);
     }
 }

@@ -229,7 +229,7 @@ impl Asking<'_> {
             Method::Passthrough => self.passthrough(config).await,
             Method::Cert => Ok(self.by_certificate(terms)?),
             Method::Peer => Ok(self.by_peer(terms).await?),
-            Method::OAuth => self.by_token(terms, config).await,
+            Method::OAuth => self.by_token(terms).await,
             // `terms` gives nobody such terms.
             Method::Reject => Err(Refusal::UnknownUser.into()),
         }

@@ -256,6 +256,9 @@ pub enum Conflict {
     /// `auth_type = oauth` where no token can be checked.
     #[error("needs issuer and jwks_file in [oauth]")]
     OAuthNeedsKeys,
+    /// Every token of the issuer would do.
+    #[error("needs audience or scope beside it, or every token of the issuer lets in")]
+    OAuthTakesAll,
     /// An issuer without keys, or the other way round.
     #[error("needs {0} beside it")]
     OAuthNeeds(&'static str),

@@ -25,7 +25,7 @@ const MOST_KEYS: usize = 100;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// What only private keys have, or what they share with the one who signs (RFC 7518, 6).
-const PRIVATE: [&str; 2] = ["d", "k"];
+const PRIVATE: [&str; 3] = ["d", "k", "priv"];
 
 /// What is wrong with a set of keys. None of it is quoted but names of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -131,12 +131,12 @@ fn fits(key: &Jwk, name: String) -> Result<bool, KeysProblem> {
     let length = |text: &str| URL_SAFE_NO_PAD.decode(text).map(|bytes| bytes.len()).ok();
     let known = match &key.algorithm {
         AlgorithmParameters::RSA(RSAKeyParameters { n, e, .. }) => {
-            let modulus = URL_SAFE_NO_PAD.decode(n).ok();
+            let modulus = URL_SAFE_NO_PAD.decode(n).ok().map(without_zeros);
             let bits =
                 modulus.map(|n| n.len() * 8 - n.first().map_or(0, |b| b.leading_zeros() as usize));
-            return match (bits, length(e)) {
-                (Some(bits), Some(1..)) if RSA_BITS.contains(&bits) => Ok(true),
-                (Some(bits), Some(1..)) => Err(KeysProblem::Bits { name, bits }),
+            return match (bits, is_exponent(e)) {
+                (Some(bits), true) if RSA_BITS.contains(&bits) => Ok(true),
+                (Some(bits), true) => Err(KeysProblem::Bits { name, bits }),
                 (_, _) => Err(KeysProblem::Malformed(name)),
             };
         }
@@ -155,9 +155,32 @@ fn fits(key: &Jwk, name: String) -> Result<bool, KeysProblem> {
             }
         },
         AlgorithmParameters::OctetKey(_) => return Err(KeysProblem::Private(name)),
-        AlgorithmParameters::Other(_) | _ => return Ok(false),
+        // What lacks a part of its type is read as one of an unknown type.
+        AlgorithmParameters::Other(other) => {
+            let field = |name: &str| other.fields.get(name).and_then(Value::as_str);
+            match (field("kty"), field("crv")) {
+                (Some("RSA"), _)
+                | (Some("EC"), Some("P-256" | "P-384"))
+                | (Some("OKP"), Some("Ed25519")) => false,
+                (_, _) => return Ok(false),
+            }
+        }
+        _ => return Ok(false),
     };
     if known { Ok(true) } else { Err(KeysProblem::Malformed(name)) }
+}
+
+/// A number as `ring` wants it.
+fn without_zeros(mut number: Vec<u8>) -> Vec<u8> {
+    number.drain(..number.iter().take_while(|byte| **byte == 0).count());
+    number
+}
+
+/// What `ring` takes: odd, from 3 to 33 bits.
+fn is_exponent(text: &str) -> bool {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map(without_zeros).unwrap_or_default();
+    let value = bytes.iter().take(6).fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    value % 2 == 1 && (3..1 << 33).contains(&value)
 }
 
 #[cfg(test)]
@@ -191,6 +214,11 @@ mod tests {
             { "kty": "AKP", "alg": "ML-DSA-44", "pub": "" },
         ]);
         assert_eq!(read(kinds), Ok(4));
+        // Zeros in front do not make a key longer.
+        let zeros = |count| URL_SAFE_NO_PAD.encode([vec![0; 8], vec![0xff; count]].concat());
+        assert_eq!(read(json!([{ "kty": "RSA", "n": zeros(256), "e": "AAEAAQ" }])), Ok(1));
+        let short = read(json!([{ "kty": "RSA", "n": zeros(128), "e": "AQAB" }]));
+        assert!(short.unwrap_err().contains("1024 bits"));
     }
 
     #[test]
@@ -205,6 +233,12 @@ mod tests {
             (json!({ "kty": "RSA", "n": "=", "e": "AQAB" }), "not what its type needs"),
             (json!({ "kty": "RSA", "n": octets(256), "e": "" }), "not what its type needs"),
             (json!({ "kty": "RSA", "n": octets(256), "e": "AQAB", "d": "x" }), private),
+            (json!({ "kty": "RSA", "n": octets(256), "e": "AQ" }), "not what its type needs"),
+            (json!({ "kty": "RSA", "n": octets(256), "e": "AQAA" }), "not what its type needs"),
+            (json!({ "kty": "RSA", "n": octets(256), "e": octets(6) }), "not what its type needs"),
+            (json!({ "kty": "RSA", "e": "AQAB" }), "not what its type needs"),
+            (json!({ "kty": "EC", "crv": "P-256", "x": octets(32) }), "not what its type needs"),
+            (json!({ "kty": "AKP", "priv": "c2VjcmV0" }), private),
             (json!({ "kty": "oct", "k": "c2VjcmV0" }), private),
             (json!({ "kty": "EC", "crv": "P-256", "x": octets(31), "y": octets(32) }), "not what"),
             (json!({ "kty": "OKP", "crv": "Ed25519", "x": octets(33) }), "not what"),

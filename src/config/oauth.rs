@@ -7,8 +7,9 @@ use jsonwebtoken::jwk::Jwk;
 
 use super::fault::Problem;
 use super::jwks;
-use super::kind::{Input, Kind, Literal};
+use super::kind::{Input, Kind, Literal, Span};
 use super::settings::OAuth;
+use super::units::show_duration;
 
 /// The longest issuer; a token has to hold it, and so does the answer to who has none.
 const LONGEST_ISSUER: usize = 1024;
@@ -91,6 +92,33 @@ impl Kind for Issuer {
     }
 }
 
+/// By how much clocks may differ: whole seconds, as times in tokens are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leeway;
+
+/// A clock that is off by more is one to be set.
+const MOST_LEEWAY: Duration = Duration::from_secs(600);
+
+impl Kind for Leeway {
+    type Value = Duration;
+
+    fn read(&self, input: Input<'_>) -> Result<Duration, Problem> {
+        let given = Span.read(input)?;
+        if given.subsec_nanos() == 0 && given <= MOST_LEEWAY {
+            return Ok(given);
+        }
+        Err(Problem::AmountOutOfRange {
+            given: show_duration(given),
+            low: "0s, 1s".to_owned(),
+            high: show_duration(MOST_LEEWAY),
+        })
+    }
+
+    fn show(&self, value: &Duration) -> Option<Literal> {
+        Span.show(value)
+    }
+}
+
 /// Words with this between them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Words {
@@ -165,6 +193,17 @@ mod tests {
             &long,
         ] {
             assert!(matches!(read(bad), Err(Problem::NotA { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_leeway_is_of_whole_seconds_and_small() {
+        let read = |text: &str| Leeway.read(Input::Text(text));
+        for (text, seconds) in [("0", 0), ("5s", 5), ("10m", 600)] {
+            assert_eq!(read(text), Ok(Duration::from_secs(seconds)));
+        }
+        for bad in ["601s", "1d", "1500ms"] {
+            assert!(matches!(read(bad), Err(Problem::AmountOutOfRange { .. })), "{bad}");
         }
     }
 

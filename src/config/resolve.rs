@@ -162,6 +162,9 @@ impl Draft {
         match (&oauth.issuer, &oauth.jwks_file) {
             (Some(_), None) => return self.conflict(Conflict::OAuthNeeds("jwks_file"), [issuer]),
             (None, Some(_)) => return self.conflict(Conflict::OAuthNeeds("issuer"), [file]),
+            (Some(_), Some(_)) if oauth.audience.is_empty() && oauth.scope.is_empty() => {
+                return self.conflict(Conflict::OAuthTakesAll, [issuer]);
+            }
             (Some(_), Some(_)) | (None, None) => {}
         }
         match TokenRules::read(oauth) {

@@ -15,7 +15,7 @@ use super::kind::{
     Cap, Count, KernelCount, LogDirectives, MOST_CONNECTIONS, Name, NameOrNone, OneOf, Opt, Port,
     Secret, Span, Sql, Switch, TIMEOUT, Timeout, Zero,
 };
-use super::oauth::{Issuer, Words};
+use super::oauth::{Issuer, Leeway, Words};
 use super::otel::{Collector, OtlpEndpoint, OtlpProtocol, SecretOrNone};
 use super::secret_text::SecretText;
 use super::size::Size;
@@ -160,14 +160,14 @@ settings! {
         issuer: Option<String> = Text("") => Issuer, Live;
         /// The issuer's public keys, a JWK set as its jwks_uri gives it. It is read at the start and at each reload; nothing is fetched.
         jwks_file: Option<PathBuf> = Text("") => FilePath, Live;
-        /// Whom tokens must be for, with commas: one of these has to be in their claim aud. Empty takes only tokens without that claim.
+        /// Whom tokens must be for, with commas: one of these has to be in their claim aud. Empty takes only tokens without that claim, and needs a scope.
         audience: Vec<String> = Text("") => Words::Commas, Live;
         /// What tokens must be good for, with blanks: all of it has to be in their claim scope (or scp). A client without a token is told it.
         scope: Vec<String> = Text("") => Words::Blanks, Live;
         /// The claim with the name of who the token was issued to: the user, or what a map of auth_ident_file has for it.
         user_claim: String = Text("sub") => Name, Live;
         /// By how much the issuer's clock may differ, where a token begins and ends.
-        leeway: Duration = Text("60s") => Span, Live;
+        leeway: Duration = Text("60s") => Leeway, Live;
     }
 
     /// TLS towards clients, towards Postgres and of the admin API. Certificates, keys and CAs are PEM files, read again at each reload.

@@ -125,9 +125,21 @@ impl MessageReader {
             if read == 0 {
                 return Err(ReadError::Closed);
             }
+            self.grow(read);
             self.buffer.extend_from_slice(&chunk[..read]);
         }
         Ok(())
+    }
+
+    /// Makes room for so many bytes. A vector that grows by itself gives back what it held as it is, secrets and all.
+    fn grow(&mut self, more: usize) {
+        let wanted = self.buffer.len() + more;
+        if wanted > self.buffer.capacity() {
+            let mut larger = Vec::with_capacity(wanted.max(2 * self.buffer.capacity()));
+            larger.extend_from_slice(&self.buffer);
+            self.buffer.zeroize();
+            self.buffer = larger;
+        }
     }
 }
 

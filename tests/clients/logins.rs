@@ -14,7 +14,8 @@ use tokio_postgres::config::SslMode;
 use super::support::{Age, Authority, Cluster, Papers, Scenario, World, query, speak_tls};
 use super::{installed, postgres_program, root, run};
 
-/// The databases are named after how clients of them prove themselves.
+/// The databases are named after how clients of them prove themselves. `ASKED` is how the one is asked whose pooler asks
+/// Postgres: for the password, which for Postgres itself is `password`.
 const RULES: &str = "
 host      m_scram    all all scram-sha-256
 host      m_md5      all all md5
@@ -24,20 +25,52 @@ hostssl   m_cert     all all cert
 host      m_reject   all all reject
 hostssl   m_tls      all all scram-sha-256
 hostnossl m_clear    all all scram-sha-256
+host      m_pass     all all ASKED
+host      m_query    all all scram-sha-256
+host      m_query5   all all md5
+local     m_peer     all     peer map=people
 ";
 
-const DATABASES: [&str; 8] =
-    ["m_scram", "m_md5", "m_password", "m_trust", "m_cert", "m_reject", "m_tls", "m_clear"];
+const DATABASES: [&str; 12] = [
+    "m_scram",
+    "m_md5",
+    "m_password",
+    "m_trust",
+    "m_cert",
+    "m_reject",
+    "m_tls",
+    "m_clear",
+    "m_pass",
+    "m_query",
+    "m_query5",
+    "m_peer",
+];
+
+/// As whom who runs the tests may log in by a Unix socket.
+const MAP: &str = "people WHO u_scram\n";
+
+/// Stands for the folder of the Unix socket, Postgres' or the pooler's.
+const SOCKET: &str = "SOCKET";
 
 /// The users are named after how the pooler proves itself to Postgres for them.
 const USERS: [&str; 4] = ["u_scram", "u_md5", "u_password", "u_trust"];
+
+/// For whom the pooler proves itself by its own certificate.
+const BY_CERTIFICATE: &str = "u_cert";
+
+/// Users that the pooler knows nothing of: it asks Postgres for their secrets.
+const ASKED_FOR: [&str; 2] = ["q_scram", "q_md5"];
 
 const ROLES: &str = "
 CREATE ROLE u_scram LOGIN PASSWORD 'secret';
 CREATE ROLE u_password LOGIN PASSWORD 'secret';
 CREATE ROLE u_trust LOGIN PASSWORD 'secret';
+CREATE ROLE u_cert LOGIN PASSWORD 'secret';
+CREATE ROLE q_scram LOGIN PASSWORD 'secret';
+CREATE ROLE asker LOGIN SUPERUSER PASSWORD 'secret';
 SET password_encryption = 'md5';
 CREATE ROLE u_md5 LOGIN PASSWORD 'secret';
+CREATE ROLE q_md5 LOGIN PASSWORD 'secret';
 ";
 
 /// One login.
@@ -67,25 +100,51 @@ fn place(age: Age) -> Place {
     }
     let papers = authority.server("server", &["localhost"], age);
     let port = i64::from(cluster.port());
-    let mut rules = RULES.to_owned();
-    for (user, method) in USERS.into_iter().zip(["scram-sha-256", "md5", "password", "trust"]) {
+    let mut rules = RULES.replace("ASKED", "password");
+    for (user, method) in USERS.into_iter().chain(ASKED_FOR).chain(["asker"]).zip([
+        "scram-sha-256",
+        "md5",
+        "password",
+        "trust",
+        "scram-sha-256",
+        "md5",
+        "scram-sha-256",
+    ]) {
         writeln!(rules, "host {behind} {user} all {method}").unwrap();
     }
-    speak_tls(cluster, &authority, &papers, |settings| cluster.let_in_by(settings, &rules, ""));
-    let file = cluster.folder().join("rules");
-    std::fs::write(&file, RULES).unwrap();
+    writeln!(rules, "hostssl {behind} {BY_CERTIFICATE} all cert").unwrap();
+    let me = rustix::process::geteuid().as_raw().into();
+    let me = nix::unistd::User::from_uid(me).unwrap().unwrap().name;
+    let map = MAP.replace("WHO", &me);
+    speak_tls(cluster, &authority, &papers, |settings| cluster.let_in_by(settings, &rules, &map));
+    let written = |name: &str, text: &str| {
+        let file = cluster.folder().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
     let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let own = authority.client(BY_CERTIFICATE, Age::Current);
+    let rules = written("rules", &RULES.replace("ASKED", "passthrough"));
+    let map = written("map", &map);
     scenario = scenario
         .without("users.app")
-        .set("auth.auth_hba_file", text(&file))
+        .set("auth.auth_hba_file", rules)
+        .set("auth.auth_ident_file", map)
+        .set("tls.server_tls_cert_file", text(&own.cert))
+        .set("tls.server_tls_key_file", text(&own.key))
         .set("tls.client_tls_sslmode", "prefer")
         .set("tls.client_tls_cert_file", text(&papers.cert))
         .set("tls.client_tls_key_file", text(&papers.key))
         .set("tls.client_tls_ca_file", text(&authority.file()))
         .set("tls.server_tls_ca_file", text(&authority.file()));
-    for user in USERS {
+    for user in USERS.into_iter().chain([BY_CERTIFICATE, "asker"]) {
         scenario = scenario.set(&format!("users.{user}.password"), "secret");
     }
+    Place { authority, world: with_databases(scenario, port, &behind).start() }
+}
+
+/// All databases of the pooler lead to one of Postgres, in turn by each mode of TLS.
+fn with_databases(mut scenario: Scenario, port: i64, behind: &str) -> Scenario {
     for (database, mode) in DATABASES
         .into_iter()
         .zip(["disable", "prefer", "require", "verify-full"].into_iter().cycle())
@@ -93,10 +152,15 @@ fn place(age: Age) -> Place {
         scenario = scenario
             .set(&format!("databases.{database}.host"), "localhost")
             .set(&format!("databases.{database}.port"), port)
-            .set(&format!("databases.{database}.dbname"), behind.as_str())
+            .set(&format!("databases.{database}.dbname"), behind)
             .set(&format!("databases.{database}.server_tls_sslmode"), mode);
     }
-    Place { authority, world: scenario.start() }
+    for database in ["m_query", "m_query5"] {
+        scenario = scenario
+            .set(&format!("databases.{database}.auth_user"), "asker")
+            .set(&format!("databases.{database}.auth_dbname"), behind);
+    }
+    scenario
 }
 
 const PLAIN: Attempt = Attempt {
@@ -116,14 +180,22 @@ fn attempts(authority: &Authority) -> Vec<Attempt> {
     let (mut all, plain) = (Vec::new(), PLAIN);
     for database in DATABASES {
         // Of a password stored as md5 Postgres knows nothing that SCRAM needs; the pooler has it in clear.
-        let user = if database == "m_md5" { "u_md5" } else { "u_scram" };
-        let by_scram = ["m_scram", "m_tls", "m_clear"].contains(&database);
+        let user = match database {
+            "m_md5" => "u_md5",
+            "m_query" => "q_scram",
+            "m_query5" => "q_md5",
+            _ => "u_scram",
+        };
+        let by_scram = ["m_scram", "m_tls", "m_clear", "m_query"].contains(&database);
+        // Who is let in by Postgres without a password proves nothing by it.
+        let proves = |user: &str| database != "m_pass" || user != "u_trust";
         for mode in MODES {
             for password in ["secret", "wrong", ""] {
                 all.push(Attempt { database, user, mode, password, ..plain.clone() });
             }
         }
-        for user in USERS.into_iter().filter(|user| !(by_scram && *user == "u_md5")) {
+        let users = USERS.into_iter().filter(|user| !(by_scram && *user == "u_md5"));
+        for user in users.filter(|user| proves(user)) {
             for (mode, password) in
                 [("disable", "secret"), ("verify-full", "secret"), ("require", "wrong")]
             {
@@ -140,7 +212,10 @@ fn attempts(authority: &Authority) -> Vec<Attempt> {
             all.push(Attempt { database, mode, own: own.clone(), ..plain.clone() });
         }
     }
+    all.extend(further(&plain));
     for (database, user) in [
+        ("m_query", "nobody"),
+        ("m_query5", "nobody"),
         ("m_scram", "nobody"),
         ("m_md5", "nobody"),
         ("m_password", "nobody"),
@@ -155,8 +230,27 @@ fn attempts(authority: &Authority) -> Vec<Attempt> {
     all
 }
 
+/// With the pooler's own certificate at Postgres, where it speaks TLS with it, and by the Unix socket.
+fn further(plain: &Attempt) -> Vec<Attempt> {
+    let mut all = Vec::new();
+    for database in ["m_md5", "m_password", "m_trust", "m_tls", "m_query", "m_query5"] {
+        for password in ["secret", "wrong"] {
+            let user = BY_CERTIFICATE;
+            all.push(Attempt { database, user, password, mode: "verify-full", ..plain.clone() });
+        }
+    }
+    for (database, user) in
+        [("m_peer", "u_scram"), ("m_peer", "u_md5"), ("m_peer", "nobody"), ("m_scram", "u_scram")]
+    {
+        for mode in ["disable", "prefer"] {
+            all.push(Attempt { host: SOCKET, database, user, mode, ..plain.clone() });
+        }
+    }
+    all
+}
+
 /// The lines that the programs read.
-fn lines(attempts: &[Attempt], port: u16, authority: &Authority) -> String {
+fn lines(attempts: &[Attempt], (port, socket): (u16, &Path), authority: &Authority) -> String {
     let mut text = String::new();
     for Attempt { host, database, user, password, mode, own } in attempts {
         let path =
@@ -164,6 +258,7 @@ fn lines(attempts: &[Attempt], port: u16, authority: &Authority) -> String {
         let (cert, key) =
             (path(own.as_ref().map(|own| &*own.cert)), path(own.as_ref().map(|own| &*own.key)));
         let root = authority.file().display().to_string();
+        let host = host.replace(SOCKET, socket.to_str().unwrap());
         writeln!(
             text,
             "{host}\t{port}\t{database}\t{user}\t{password}\t{mode}\t{root}\t{cert}\t{key}"
@@ -185,34 +280,55 @@ fn essence(said: &str) -> String {
     }
 }
 
+/// Each way to prove oneself has let somebody in, whom it was tried for: to the pooler, and by it to Postgres.
+fn every_way_is_open(attempts: &[Attempt], outcomes: &[String]) {
+    let users = USERS.into_iter().chain(ASKED_FOR).chain([BY_CERTIFICATE]);
+    let databases = DATABASES.into_iter().filter(|database| *database != "m_reject");
+    for name in databases.chain(users) {
+        let about = |attempt: &Attempt| {
+            // By TCP nobody comes to the one.
+            [attempt.database, attempt.user].contains(&name)
+                && (name != "m_peer" || attempt.host == SOCKET)
+        };
+        let of = attempts.iter().zip(outcomes).filter(|(attempt, _)| about(attempt));
+        let mut tried = of.map(|(_, said)| said).filter(|said| *said != "not tried").peekable();
+        let open = tried.peek().is_none() || tried.any(|said| said == "let in");
+        assert!(open, "nobody is let in by {name}");
+    }
+}
+
 /// Everything that is tried, with certificates that are good, and a few with one of the server's that is not.
 fn compare(run: impl Fn(&Place, &str) -> Vec<String>) {
     let good = place(Age::Current);
-    let kinds = compare_at(&good, &attempts(&good.authority), &run);
+    let all = attempts(&good.authority);
+    let (kinds, outcomes) = compare_at(&good, &all, &run);
+    every_way_is_open(&all, &outcomes);
     assert!(
         kinds["let in"] > 20 && kinds["let in, verified"] > 10 && kinds.len() > 4,
         "{kinds:#?}"
     );
     let attempts = MODES.map(|mode| Attempt { mode, ..PLAIN });
-    let kinds = compare_at(&place(Age::Expired), &attempts, &run);
+    let (kinds, _) = compare_at(&place(Age::Expired), &attempts, &run);
     // Those who look are not let in by themselves; how many look at which mode is the client's way.
     assert!(kinds["refused by the client"] > 0 && kinds["let in"] > 0, "{kinds:#?}");
 }
 
-/// The same attempts at Postgres and through the pooler; gives how many came out in which way.
+/// The same attempts at Postgres and through the pooler; gives how many came out in which way, and how each did.
 fn compare_at(
     place: &Place,
     attempts: &[Attempt],
     run: impl Fn(&Place, &str) -> Vec<String>,
-) -> BTreeMap<String, usize> {
+) -> (BTreeMap<String, usize>, Vec<String>) {
     let Place { authority, world } = place;
-    let outcomes = |port: u16| {
-        let said = run(place, &lines(attempts, port, authority));
+    let outcomes = |port: u16, socket: &Path| {
+        let said = run(place, &lines(attempts, (port, socket), authority));
         assert_eq!(said.len(), attempts.len(), "{said:#?}");
         let port = format!("port {port}");
         said.into_iter().map(|said| said.replace(&port, "port")).collect::<Vec<_>>()
     };
-    let (direct, pooled) = (outcomes(world.cluster().port()), outcomes(world.pooler.port()));
+    let (cluster, pooler) = (world.cluster(), &world.pooler);
+    let direct = outcomes(cluster.port(), cluster.folder());
+    let pooled = outcomes(pooler.port(), pooler.folder());
     let mut kinds = BTreeMap::<_, usize>::new();
     let mut differing = String::new();
     for ((attempt, direct), pooled) in attempts.iter().zip(&direct).zip(&pooled) {
@@ -226,7 +342,7 @@ fn compare_at(
         *kinds.entry(kind).or_default() += 1;
     }
     assert!(differing.is_empty(), "{differing}");
-    kinds
+    (kinds, pooled)
 }
 
 /// Runs a program that takes the lines in a file; gives the lines that it prints.
@@ -314,11 +430,12 @@ async fn by_tokio_postgres(attempt: &[&str], authority: &Authority) -> String {
             tokio::spawn(run);
             client
         }),
-        "verify-full" => {
+        "prefer" | "verify-full" => {
             let own = Papers { cert: cert.into(), key: key.into() };
             let own = (!cert.is_empty()).then_some(&own);
             let tls = MakeTls::new(authority.trusting(&[], own));
-            config.ssl_mode(SslMode::Require).connect(tls).await.map(|(client, run)| {
+            let mode = if mode == "prefer" { SslMode::Prefer } else { SslMode::Require };
+            config.ssl_mode(mode).connect(tls).await.map(|(client, run)| {
                 tokio::spawn(run);
                 client
             })

@@ -1,81 +1,18 @@
 //! `OAUTHBEARER`: the exchange of PostgreSQL 18 with clients that bring a token, a bad one, or none.
 
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
-    Address, Age, Authority, Batch, Login, RawClient, Scenario, ServerError, World,
+    Address, Age, Authority, Batch, Issuer, Login, RawClient, ServerError, World,
+    asking_for_tokens, wait_for,
 };
-
-const ISSUER: &str = "https://id.example.com/realms/shop";
 
 /// What who has no token hears, letter by letter as from Postgres.
 const REFUSAL: &str = "{ \"status\": \"invalid_token\", \"openid-configuration\": \
     \"https://id.example.com/realms/shop/.well-known/openid-configuration\", \
     \"scope\": \"openid db\" }";
-
-/// Who signs tokens.
-struct Issuer {
-    pair: EcdsaKeyPair,
-    kid: &'static str,
-}
-
-fn base64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-impl Issuer {
-    fn new(kid: &'static str) -> Issuer {
-        let (how, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let document = EcdsaKeyPair::generate_pkcs8(how, &random).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(how, document.as_ref(), &random).unwrap();
-        Issuer { pair, kid }
-    }
-
-    fn public(&self) -> Value {
-        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
-        let (x, y) = (base64(x), base64(y));
-        json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "use": "sig" })
-    }
-
-    /// A token for `app` with these claims instead of the usual ones.
-    fn token(&self, other: Value) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut claims = json!({
-            "iss": ISSUER, "sub": "app", "aud": "db", "scope": "openid db", "exp": now + 600
-        });
-        claims.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
-        let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": self.kid });
-        let message = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
-        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-        format!("{message}.{}", base64(signature))
-    }
-}
-
-/// A scenario that asks for tokens of these issuers.
-fn scenario(issuers: &[&Issuer]) -> (Scenario, PathBuf) {
-    let scenario = Scenario::new();
-    let file = scenario.cluster().folder().join(format!("keys_{}.json", scenario.database()));
-    write_keys(&file, issuers);
-    let scenario = scenario
-        .set("auth.auth_type", "oauth")
-        .set("oauth.issuer", ISSUER)
-        .set("oauth.jwks_file", file.to_str().unwrap())
-        .set("oauth.audience", "db")
-        .set("oauth.scope", "openid db");
-    (scenario, file)
-}
-
-fn write_keys(file: &PathBuf, issuers: &[&Issuer]) {
-    let keys: Vec<_> = issuers.iter().map(|issuer| issuer.public()).collect();
-    std::fs::write(file, json!({ "keys": keys }).to_string()).unwrap();
-}
 
 fn with_token(token: &str) -> Vec<u8> {
     format!("n,,\x01auth=Bearer {token}\x01\x01").into_bytes()
@@ -154,7 +91,7 @@ fn refused(login: &Login, message: &[u8]) -> String {
 #[test]
 fn a_token_lets_its_user_in() {
     let issuer = Issuer::new("a");
-    let world = scenario(&[&issuer]).0.start();
+    let world = asking_for_tokens(&[&issuer]).0.start();
     let mut login = world.login();
     for address in [world.pooler.address(), world.pooler.socket()] {
         login.address = address;
@@ -173,7 +110,7 @@ fn a_token_lets_its_user_in() {
 #[test]
 fn who_has_no_token_or_a_bad_one_hears_where_to_get_one() {
     let (issuer, stranger) = (Issuer::new("a"), Issuer::new("a"));
-    let world = scenario(&[&issuer]).0.start();
+    let world = asking_for_tokens(&[&issuer]).0.start();
     let login = world.login();
     let failed = "FATAL 28000 OAuth bearer authentication failed for user \"app\"";
     for (message, reason) in [
@@ -203,7 +140,7 @@ fn who_has_no_token_or_a_bad_one_hears_where_to_get_one() {
 #[test]
 fn what_is_no_such_message_ends_the_login_at_once() {
     let issuer = Issuer::new("a");
-    let world = scenario(&[&issuer]).0.start();
+    let world = asking_for_tokens(&[&issuer]).0.start();
     let login = world.login();
     let malformed = "FATAL 08P01 malformed OAUTHBEARER message";
     for message in [&b""[..], b"n,,", b"p=x,,\x01auth=\x01\x01", b"n,,\x01auth=\x01", b"\0"] {
@@ -220,6 +157,12 @@ fn what_is_no_such_message_ends_the_login_at_once() {
     assert_eq!(request(&mut client), (11, REFUSAL.to_owned()));
     client.send(&Batch::new().frame(b'p', &with_token(&issuer.token(json!({})))));
     assert_eq!(client.read_to_end().fault(), "FATAL 08P01");
+    // Who goes without a word has its reason in the log, too.
+    let mut client = asked(&login);
+    client.send(&initial(&with_token("gone")));
+    assert_eq!(request(&mut client), (11, REFUSAL.to_owned()));
+    drop(client);
+    world.pooler.wait_for_log("no signed JWT");
     // As long as Postgres takes is taken, and no longer is waited for.
     let longest = 65_535 - b"OAUTHBEARER\0\0\0\0\0n,,\x01auth=Bearer \x01\x01".len();
     let failed = refused(&login, &with_token(&"x".repeat(longest)));
@@ -232,7 +175,7 @@ fn what_is_no_such_message_ends_the_login_at_once() {
 #[test]
 fn a_map_says_who_may_log_in_as_whom() {
     let issuer = Issuer::new("a");
-    let (scenario, _) = scenario(&[&issuer]);
+    let (scenario, _) = asking_for_tokens(&[&issuer]);
     let write = |name: &str, text: &str| {
         let name = format!("{name}_{}", scenario.database());
         let path = scenario.cluster().folder().join(name);
@@ -260,20 +203,29 @@ fn a_map_says_who_may_log_in_as_whom() {
 #[test]
 fn a_reload_takes_the_issuers_new_keys_and_keeps_the_old_ones_if_they_are_faulty() {
     let (old, new) = (Issuer::new("old"), Issuer::new("new"));
-    let (scenario, file) = scenario(&[&old]);
+    let (scenario, file) = asking_for_tokens(&[&old]);
     let mut world = scenario.start();
     let by = |world: &World, issuer: &Issuer| {
         log_in(&world.login(), &with_token(&issuer.token(json!({})))).is_ok()
     };
     assert_eq!((by(&world, &old), by(&world, &new)), (true, false));
-    write_keys(&file, &[&old, &new]);
+    Issuer::publish(&file, &[&old, &new]);
     world.pooler.reload(|_| {});
     world.pooler.wait_for_log("the configuration is reloaded");
     assert_eq!((by(&world, &old), by(&world, &new)), (true, true));
+    // A key that is withdrawn while a client is asked is of no use to it.
+    let mut early = asked(&world.login());
+    Issuer::publish(&file, &[&new]);
+    world.pooler.reload(|_| {});
+    wait_for(Duration::from_secs(10), "the old key to be gone", || {
+        if by(&world, &old) { Err("it lets in".to_owned()) } else { Ok(()) }
+    });
+    early.send(&initial(&with_token(&old.token(json!({})))));
+    assert_eq!(finish(early, &world.login()).map(drop).unwrap_err().sqlstate, "28000");
     std::fs::write(&file, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}").unwrap();
     world.pooler.reload(|_| {});
     world.pooler.wait_for_log("is private or a shared secret");
-    assert_eq!((by(&world, &old), by(&world, &new)), (true, true));
+    assert_eq!((by(&world, &old), by(&world, &new)), (false, true));
 }
 
 /// An address of this machine that is not loopback: who comes by it comes from elsewhere.
@@ -291,7 +243,7 @@ fn from_elsewhere_a_token_is_taken_over_tls_only() {
     };
     let (issuer, authority) = (Issuer::new("a"), Authority::new());
     let papers = authority.server("server", &["localhost"], Age::Current);
-    let world = scenario(&[&issuer])
+    let world = asking_for_tokens(&[&issuer])
         .0
         .set("listen.listen_addr", own.to_string())
         .set("tls.client_tls_sslmode", "allow")

@@ -81,7 +81,8 @@ impl Verifier<Vec<u8>> for RingVerifier {
         let checked = match (self.how, self.key.kind()) {
             (How::Rsa(parameters), DecodingKeyKind::RsaModulusExponent { n, e }) => {
                 // `ring` wants numbers without zeros in front, which some issuers write.
-                let n = &n[n.iter().take_while(|byte| **byte == 0).count()..];
+                let [n, e] = [n, e]
+                    .map(|bytes| &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..]);
                 RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
             }
             (How::Bytes(algorithm), DecodingKeyKind::SecretOrDer(key)) => {

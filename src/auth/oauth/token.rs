@@ -29,6 +29,9 @@ pub enum TokenError {
     /// It has header fields that have to be understood (RFC 7515, 4.1.11).
     #[error("the token's header has critical fields")]
     Critical,
+    /// It is no bearer token.
+    #[error("the token is bound to a key of its owner's, or is no proof of who sends it")]
+    Kind,
     /// Its key is not in the set.
     #[error("no key of jwks_file has the token's kid and is for its algorithm")]
     UnknownKey,
@@ -71,11 +74,25 @@ pub fn subject(token: &str, rules: &TokenRules, now: u64) -> Result<Box<str>, To
     }
     let header = decode_header(token).map_err(|_| TokenError::Form)?;
     let key = key(rules, &header)?;
+    if header.typ.as_deref().is_some_and(is_another_kind) {
+        return Err(TokenError::Kind);
+    }
     let claims = signed(token, &key, header.alg)?;
     check(&claims, rules, now)?;
+    // Good only for who has a key beside it (RFC 7800), which nobody shows here.
+    if claims.contains_key("cnf") {
+        return Err(TokenError::Kind);
+    }
     let name = claims.get(&rules.user_claim).and_then(Value::as_str);
     let fits = |name: &&str| (1..=LONGEST_NAME).contains(&name.len()) && !name.contains('\0');
     name.filter(fits).map(Box::from).ok_or(TokenError::NoName)
+}
+
+/// What issuers sign with the same keys, and is no proof of who sends it (OpenID's logout tokens, RFC 8417).
+fn is_another_kind(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+    matches!(typ, "logout+jwt" | "secevent+jwt")
 }
 
 /// The key that the token names; the only one that fits, if it names none.

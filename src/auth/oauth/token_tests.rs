@@ -181,6 +181,23 @@ fn keys_within_a_token_are_not_looked_at() {
 }
 
 #[test]
+fn what_is_no_bearer_token_is_refused() {
+    let signer = Signer::es256();
+    let rules = rules(&[signer.public(None)]);
+    for (typ, expected) in [
+        ("JWT", Ok("ann".to_owned())),
+        ("at+jwt", Ok("ann".to_owned())),
+        ("logout+jwt", Err(TokenError::Kind)),
+        ("application/Logout+JWT", Err(TokenError::Kind)),
+        ("secevent+jwt", Err(TokenError::Kind)),
+    ] {
+        let token = signer.token(&json!({ "alg": "ES256", "typ": typ }), &claims());
+        assert_eq!(found(&token, &rules), expected, "{typ}");
+    }
+    assert_eq!(told(&with("cnf", json!({ "jkt": "x" })), |_| ()), Err(TokenError::Kind));
+}
+
+#[test]
 fn a_token_has_its_time() {
     for (claim, value, expected) in [
         ("exp", json!(NOW - 59), Ok(())),

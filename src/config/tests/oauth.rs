@@ -14,7 +14,7 @@ const KEYS: &str = r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519",
 fn text(folder: &Folder, more: &str) -> String {
     let keys = folder.write("keys.json", KEYS);
     format!(
-        "[oauth]\nissuer = \"https://id.example.com\"\njwks_file = \"{}\"\n{more}",
+        "[oauth]\nissuer = \"https://id.example.com\"\njwks_file = \"{}\"\nscope = \"openid db\"\n{more}",
         keys.display()
     )
 }
@@ -22,8 +22,7 @@ fn text(folder: &Folder, more: &str) -> String {
 #[test]
 fn an_issuer_and_its_keys_make_rules_for_tokens() {
     let folder = Folder::new();
-    let more =
-        "audience = \"db, pool\"\nscope = \"openid db\"\nuser_claim = \"email\"\nleeway = \"5s\"\n";
+    let more = "audience = \"db, pool\"\nuser_claim = \"email\"\nleeway = \"5s\"\n";
     let config = folder.load(text(&folder, more), &[]).unwrap();
     let rules = config.token_rules.unwrap();
     assert_eq!(rules.discovery(), "https://id.example.com/.well-known/openid-configuration");
@@ -43,7 +42,10 @@ fn tokens_are_asked_for_only_where_they_can_be_checked() {
     assert_eq!(fault(half), "oauth.issuer: needs jwks_file beside it");
     let half = "[oauth]\njwks_file = \"/nowhere\"";
     assert_eq!(fault(half), "oauth.jwks_file: needs issuer beside it");
-    let missing = "[oauth]\nissuer = \"https://id.example.com\"\njwks_file = \"/nowhere\"";
+    let missing = "[oauth]\nissuer = \"https://id.example.com\"\njwks_file = \"/nowhere\"\n";
+    let takes_all = "needs audience or scope beside it, or every token of the issuer lets in";
+    assert_eq!(fault(missing), format!("oauth.issuer: {takes_all}"));
+    let missing = &format!("{missing}audience = \"db\"");
     assert!(fault(missing).contains("/nowhere: cannot be read"), "{}", fault(missing));
     let folder = Folder::new();
     let more = "[auth]\nauth_type = \"oauth\"\n[listen]\nlisten_addr = \"10.0.0.1\"\n";

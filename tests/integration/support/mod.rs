@@ -12,6 +12,7 @@ mod config;
 mod encrypted;
 mod fake_server;
 mod frame;
+mod issuer;
 mod login;
 mod pooler;
 mod postgres;
@@ -32,6 +33,7 @@ pub(crate) use config::PoolerConfig;
 pub(crate) use encrypted::{encrypted, speak_tls};
 pub(crate) use fake_server::{FakeServer, FakeSession};
 pub(crate) use frame::Frame;
+pub(crate) use issuer::{ISSUER, Issuer, asking_for_tokens};
 pub(crate) use login::{Login, Protocol};
 pub(crate) use pooler::{Launch, Pooler, Signal, isolate, program};
 pub(crate) use postgres::{
