@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, date_time_ymd,
+    KeyPair, PKCS_ECDSA_P384_SHA384, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -88,13 +88,24 @@ impl Authority {
         self.sign(&format!("client-{user}"), params, age)
     }
 
+    /// A certificate for `localhost` whose key takes long to sign with.
+    pub(crate) fn slow(&self) -> Papers {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        self.sign_key("slow", &key, &params)
+    }
+
     fn sign(&self, name: &str, mut params: CertificateParams, age: Age) -> Papers {
         if let Age::Expired = age {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
         }
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        self.sign_key(name, &KeyPair::generate().unwrap(), &params)
+    }
+
+    fn sign_key(&self, name: &str, key: &KeyPair, params: &CertificateParams) -> Papers {
+        let cert = params.signed_by(key, &self.issuer).unwrap();
         let papers = Papers {
             cert: self.folder.write(&format!("{name}.pem"), &cert.pem()),
             key: self.folder.write(&format!("{name}.key"), &key.serialize_pem()),
