@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tracing::info;
 use zeroize::Zeroizing;
 
 use super::credentials::{Asking, CredentialError, code};
@@ -75,10 +76,13 @@ impl Asking<'_> {
             Err(CredentialError::Bearer(error)) => {
                 self.say(code::SASL_CONTINUE, refusal(rules).as_bytes()).await?;
                 match self.read_message(MESSAGE_LIMIT).await {
-                    Ok(answer) => message::acknowledgement(&answer).map_err(BearerError::from)?,
+                    Ok(answer) if message::acknowledgement(&answer).is_ok() => {}
                     // Who goes without a word was refused all the same, and the log says why.
                     Err(CredentialError::Read(ReadError::Closed | ReadError::Io(_))) => {}
-                    Err(other) => return Err(other),
+                    other => {
+                        info!(address = %self.address, reason = %error, "token refused");
+                        message::acknowledgement(&other?).map_err(BearerError::from)?;
+                    }
                 }
                 Err(error.into())
             }

@@ -14,7 +14,7 @@ use crate::relay::replies::ServerFault;
 use crate::server::connection::poll_flush;
 
 /// How long a client is given to hear why its session ended.
-const FAREWELL: Duration = Duration::from_millis(500);
+pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The end of a session: the server is left, the client told why, the log as well.
 pub(super) async fn farewell(mut session: Box<Session>, end: End) {

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use super::bearer::BearerError;
 use super::context::{Command, Shared, WorkerContext};
 use super::credentials::{Asking, Channel, CredentialError, Learnt};
+use super::farewell::FAREWELL;
 use super::key::{SecretLength, Whereabouts};
 use super::logins::LoginPlace;
 use super::opening::{Opening, OpeningError};
@@ -36,10 +37,6 @@ use crate::protocol::startup::{FirstPacket, PROTOCOL_3_0, PROTOCOL_3_2, Startup}
 use crate::server::login::Opened;
 use crate::server::parameters::Settings;
 use crate::stats::meter::count_error;
-
-/// A client that was refused may still be sending: it is read from for so long, so that it sees
-/// the reason and not a reset.
-const FAREWELL: Duration = Duration::from_millis(500);
 
 /// When the program ends, a connection has so long for its first packet: it may be a cancel request
 /// on its way, or a monitor's connection that will never say anything.
@@ -368,7 +365,9 @@ impl Handshake {
         match report(error, database, user) {
             Some(report) => {
                 let code = report.write_fatal(&mut message);
-                count_error(&mut self.context.refused.borrow_mut(), Some(code));
+                if !asks_for_token(error) {
+                    count_error(&mut self.context.refused.borrow_mut(), Some(code));
+                }
             }
             None if said_by_tls(error) => {}
             None => return,
@@ -381,6 +380,11 @@ impl Handshake {
         // Whoever does not listen misses it.
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// Is it the first half of a login, which brings the token next time?
+fn asks_for_token(error: &LoginError) -> bool {
+    matches!(error, LoginError::Credentials(CredentialError::Bearer(BearerError::NoToken)))
 }
 
 /// Has an alert told the client?

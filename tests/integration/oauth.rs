@@ -127,6 +127,12 @@ fn who_has_no_token_or_a_bad_one_hears_where_to_get_one() {
         assert_eq!(refused(&login, &message), failed, "{reason}");
         world.pooler.wait_for_log(&reason.replace("\\\"", "\""));
     }
+    // The first one only asked.
+    let metrics = world.pooler.admin().get("/metrics", "*/*").body;
+    assert!(
+        metrics.contains("pooler_logins_refused_total{sqlstate_class=\"28\"} 8\n"),
+        "{metrics}"
+    );
     // Whoever the user may be, it sounds the same.
     let nobody = world.login().user("nobody", "");
     let token = with_token(&issuer.token(json!({})));
