@@ -4,6 +4,7 @@
 //! [`buffers::poll_input`].
 
 pub mod buffers;
+mod lending;
 pub mod local;
 pub mod names;
 mod permission;

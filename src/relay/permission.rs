@@ -105,6 +105,11 @@ impl Requests<'_> {
         statement: &Statement,
         splice: &mut Splice<'_>,
     ) -> Option<Fate> {
+        if let Some(named) = &statement.named
+            && let Some(fate) = self.note_named(named, splice)
+        {
+            return Some(fate);
+        }
         let hidden = self.registry.hidden.judge(&statement.hidden, statement.text());
         let effects = match (statement.effects.as_deref(), hidden.as_deref()) {
             (Some(effects), None) | (None, Some(effects)) => Cow::Borrowed(effects),

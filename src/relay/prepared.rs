@@ -50,6 +50,10 @@ pub struct ClientStatements {
     stale_before: u64,
     /// What is to be sent behind the next Execute, which may reset the client's settings.
     pub(super) restores: Option<Box<str>>,
+    /// What the next Execute deallocates by name, prepared by the protocol.
+    pub(super) drops: Option<Box<[u8]>>,
+    /// Why Postgres did not prepare a statement under the client's own name.
+    pub(super) not_lent: Option<Box<[u8]>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
     /// What was taken off their texts; none: nothing is to be.
@@ -182,6 +186,12 @@ impl ClientStatements {
         self.changed.get(name).copied()
     }
 
+    /// What was bound is not executed any more.
+    #[inline]
+    pub(super) fn forget_next(&mut self) {
+        (self.restores, self.drops) = (None, None);
+    }
+
     /// The client was told that a result has changed: from now on it means the schema as it is.
     pub fn outdate(&mut self, epoch: u64) {
         self.stale_before = epoch;
@@ -210,6 +220,7 @@ impl ClientStatements {
     #[inline]
     pub fn settle(&mut self) {
         self.doubted = false;
+        self.not_lent = None;
         self.unnamed_changed = None;
         if !self.changed.is_empty() {
             // An idle client owns no buffer.
@@ -258,11 +269,18 @@ impl ClientStatements {
     }
 
     /// `DEALLOCATE` of one statement was run.
-    pub fn deallocated(&mut self, server: &ServerConnection) {
-        if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
-            let tagged = self.untag(name);
+    pub fn deallocated(&mut self, server: &mut ServerConnection) {
+        let name = match server.owed.front_undo_mut() {
+            Some(Undo::Deallocated { name, .. }) => Some(name.clone()),
+            Some(Undo::Queried { deallocates, .. }) => {
+                deallocates.pop_front().map(|name| name.into_boxed_bytes())
+            }
+            Some(_) | None => None,
+        };
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return };
+        let tagged = self.untag(&name);
+        if let Some(statement) = self.remove(&name) {
             self.remember_closed(statement.id, tagged.as_ref());
-            self.remove(name);
         }
     }
 
@@ -296,7 +314,8 @@ impl ClientStatements {
                 Undo::Closed { .. }
                 | Undo::Used(_)
                 | Undo::ParsedUnnamed { .. }
-                | Undo::Queried(_)
+                | Undo::Queried { .. }
+                | Undo::Lent
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
@@ -343,7 +362,8 @@ impl ClientStatements {
                     };
                 }
             }
-            Undo::Queried(before) | Undo::Deallocated { unnamed: Some(before), .. } => {
+            Undo::Queried { unnamed: Some(before), .. }
+            | Undo::Deallocated { unnamed: Some(before), .. } => {
                 self.unnamed.get_or_insert(before);
             }
             Undo::Closed { name, statement, tagged } => {
@@ -353,6 +373,8 @@ impl ClientStatements {
                 }
             }
             Undo::Deallocated { unnamed: None, .. }
+            | Undo::Queried { unnamed: None, .. }
+            | Undo::Lent
             | Undo::Used(_)
             | Undo::Injected(_)
             | Undo::InjectedUnnamed

@@ -2,13 +2,12 @@
 //! a request names a statement that it lacks.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffers::Splice;
 use super::requests::{Fate, NO_SUCH_PORTAL, Requests, Violation};
 use crate::protocol::backend::TransactionStatus;
-use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
+use crate::protocol::frame::{HEADER_LENGTH, server_tag};
 use crate::protocol::frontend::{self, Parse, Target};
 use crate::server::connection::Undo;
 use crate::server::owed::{Answer, Request};
@@ -29,7 +28,7 @@ impl Requests<'_> {
         if self.is_uncertain(parse.name) {
             return Fate::Uncertain;
         }
-        if self.statements.get(parse.name).is_some() {
+        if self.statements.get(parse.name).is_some() || self.is_of_sql(parse.name) {
             if self.may_hold() {
                 // What runs may be DEALLOCATE ALL.
                 return Fate::Uncertain;
@@ -228,7 +227,7 @@ impl Requests<'_> {
         let unnamed = self.drop_unnamed();
         let segment = self.server.owed.segment();
         if self.server.owed.status() == TransactionStatus::Failed {
-            let undo = unnamed.map(|statement| Box::new(Undo::Queried(statement)));
+            let undo = Undo::of_query(unnamed);
             self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
             return Fate::Forward;
         }
@@ -242,51 +241,6 @@ impl Requests<'_> {
         self.statements.note_change(name, segment);
         let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
         self.owe(Request::Query, Answer::Forward, undo);
-        Fate::Drop
-    }
-
-    /// A simple `EXECUTE` of a statement that was prepared by protocol, which servers know by its shared name. One that
-    /// does not know it is told before, in a batch of its own: should Postgres refuse, it still reads what follows.
-    pub(super) fn execute_named(
-        &mut self,
-        name: &[u8],
-        place: Range<usize>,
-        text: &[u8],
-        splice: &mut Splice<'_>,
-    ) -> Fate {
-        let due = self.may_hold() && self.server.owed.is_status_due();
-        if due || self.is_uncertain(name) {
-            return Fate::Uncertain;
-        }
-        self.renew(name);
-        let Some(statement) = self.statements.get(name).map(Arc::clone) else {
-            return Fate::Forward;
-        };
-        let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
-        if self.server.owed.status() == TransactionStatus::Failed {
-            self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
-            return Fate::Forward;
-        }
-        if statement.forgets {
-            self.statements.doubt_all();
-        }
-        let effects = statement.effects.as_deref().cloned().map(Box::new);
-        let effects = self.with_hidden(effects, statement.text());
-        if let Some(effects) = effects
-            && let Some(feature) = self.touch(&effects, splice)
-        {
-            return self.refuse_query(feature, undo, splice);
-        }
-        if !self.server.statements.knows(statement.id) {
-            self.inject(&statement, splice);
-            frontend::write_empty(splice.insert(), client_tag::SYNC);
-            self.server.owed.push(Request::Sync, Answer::Swallow, None, self.now);
-        }
-        let body =
-            [&text[..place.start], statement.shared_name().as_bytes(), &text[place.end..]].concat();
-        frame::write_frame(splice.insert(), client_tag::QUERY, |out| out.extend_from_slice(&body));
-        self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
-        self.watch_query(statement.text());
         Fate::Drop
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::buffers::Splice;
+use super::lending::{write_kept, write_tangled};
 use super::names;
 use super::position::moved;
 use super::prepared::ClientStatements;
@@ -12,7 +13,7 @@ use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_s
 use crate::protocol::error_response::{ErrorFields, Severity, write_error};
 use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_tag};
 use crate::protocol::sqlstate::SqlState;
-use crate::server::connection::{Body, Routines, ServerConnection, Undo};
+use crate::server::connection::{Body, Dirt, Routines, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
 use crate::server::owed::{
     Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
@@ -141,7 +142,10 @@ impl Replies<'_> {
                 server_tag::ERROR if input.len() - at >= end.min(at + WHOLE_LIMIT) - at => {
                     let there = end.min(input.len());
                     let body = &input[at + HEADER_LENGTH..there];
-                    match self.error(body, splice, &mut fatal)? {
+                    let kept = self.kept_for(body);
+                    let said = kept.as_deref().unwrap_or(body);
+                    match self.error(said, splice, &mut fatal)? {
+                        Verdict::Forward if kept.is_some() => write_kept(said, splice),
                         Verdict::Forward if end <= input.len() => self.name(body, splice),
                         verdict @ (Verdict::Forward | Verdict::Swallow) => verdict,
                     }
@@ -339,13 +343,17 @@ impl Replies<'_> {
         if fields.routine == CHANGED_RESULT_ROUTINE && self.may_send_again() {
             return Ok(self.send_again(cause));
         }
+        if !fields.is_fatal() && self.is_of_loan() {
+            return Ok(self.keep(body, cause));
+        }
         self.watch_failure(code);
         self.failed.lead = self.server.owed.front_lead();
         let ServerConnection { owed, statements, .. } = &mut *self.server;
-        let mut unnamed = false;
+        let (mut unnamed, mut left) = (false, false);
         let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
             unnamed |= undo.is_of_unnamed();
+            left |= matches!(&*undo, Undo::Deallocated { .. });
             if how == Discarded::Failed
                 && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
             {
@@ -353,6 +361,10 @@ impl Replies<'_> {
             }
             self.statements.undo(*undo, how);
         });
+        if left {
+            // What was made to be deallocated may be there still, under a client's name.
+            self.server.dirt = Dirt::Unknown;
+        }
         if unnamed {
             self.statements.look_ahead(self.server);
         }
@@ -396,6 +408,10 @@ impl Replies<'_> {
             }
             ErrorVerdict::Refused(feature) => {
                 write_refused(splice.insert(), feature);
+                Ok(Verdict::Swallow)
+            }
+            ErrorVerdict::Tangled => {
+                write_tangled(splice.insert());
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Nobody => Ok(Verdict::Swallow),

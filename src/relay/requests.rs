@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::buffers::Splice;
+use super::lending::Loan;
 pub use super::permission::Pinning;
 use super::prepared::ClientStatements;
 use crate::config::Unreadable;
@@ -19,7 +20,7 @@ use crate::server::parameters::Settings;
 use crate::server::statement::{Statement, StatementRegistry, Unnamed};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::Features;
-use crate::sql::prepare::executed;
+use crate::sql::named::may_name;
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -29,7 +30,7 @@ const NAMES_LIMIT: usize = 16 * 1024;
 
 /// Once so much was put together for one read of a client's bytes, statements that its server lacks are told to it only
 /// after all that was sent is answered: a few bytes can name a statement of [`PARSE_LIMIT`], and many of them can.
-const MOST_PUT_TOGETHER: usize = 1024 * 1024;
+pub(super) const MOST_PUT_TOGETHER: usize = 1024 * 1024;
 
 /// A Query up to this length is passed on only when it is there in full, so that what it does to the
 /// session can be read. A longer one may do anything.
@@ -262,7 +263,7 @@ impl Requests<'_> {
             }
             client_tag::EXECUTE => self.execute(frame, splice),
             client_tag::SYNC => {
-                self.statements.restores = None;
+                self.statements.forget_next();
                 self.plain(Request::Sync)
             }
             client_tag::FLUSH => Fate::Forward,
@@ -283,14 +284,15 @@ impl Requests<'_> {
         {
             return self.deallocate(name.as_bytes(), splice);
         }
-        if frame.len() == head.frame_length()
-            && let Some((name, place)) = executed(text)
-            && !self.settings.prepared().contains(&name)
-            && self.statements.get(name.as_bytes()).is_some()
-        {
-            return self.execute_named(name.as_bytes(), place, text, splice);
+        if frame.len() == head.frame_length() && !self.statements.is_empty() && may_name(text) {
+            match self.loan(text, splice) {
+                Loan::Nothing => {}
+                Loan::Uncertain => return Fate::Uncertain,
+                Loan::Tangled => return self.refuse_tangled(splice),
+                Loan::These(lent) => return self.query_lent(&lent, frame, splice),
+            }
         }
-        let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
+        let undo = Undo::of_query(self.drop_unnamed());
         if forgets(text) {
             self.statements.doubt_all();
         }
@@ -322,6 +324,9 @@ impl Requests<'_> {
     }
 
     fn execute(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        if let Some(name) = self.statements.drops.take() {
+            return self.execute_drop(name, frame, splice);
+        }
         self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
         self.note_executed_lead();
         self.watch_execute(&frame[HEADER_LENGTH..]);
@@ -416,13 +421,16 @@ impl Requests<'_> {
             return fate;
         }
         // What was bound before and not executed is not executed any more.
-        self.statements.restores = None;
+        self.statements.forget_next();
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
             if self.server.schemas.is_some() {
                 self.server.doubt_schemas(statement.text());
             }
-            if statement.effects.is_some() || self.registry.hidden.any() {
+            if statement.effects.is_some()
+                || statement.named.is_some()
+                || self.registry.hidden.any()
+            {
                 let statement = Arc::clone(statement);
                 if let Some(fate) = self.note_bound(&statement, splice) {
                     return fate;

@@ -288,7 +288,8 @@ impl ServerConnection {
                 Undo::Injected(id) => self.statements.learn(*id),
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
-                | Undo::Queried(_)
+                | Undo::Queried { .. }
+                | Undo::Lent
                 | Undo::Deallocated { .. }
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)

@@ -24,9 +24,11 @@ impl<U> Entry<U> {
         let of_itself = matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION);
         let ready = tag == server_tag::READY_FOR_QUERY;
         let forwards = match self.answer {
-            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
-                true
-            }
+            Answer::Forward
+            | Answer::Fake(_)
+            | Answer::DuplicateStatement
+            | Answer::Tangled
+            | Answer::Refused(_) => true,
             Answer::Swallow => of_itself && self.request != Request::Query,
             Answer::Continued => !ready,
             Answer::Continuation => of_itself || ready,

@@ -76,6 +76,12 @@ impl<U> Owed<U> {
             && self.status == TransactionStatus::Idle
     }
 
+    /// Is there a batch that no Sync has ended?
+    #[must_use]
+    pub fn is_batch_open(&self) -> bool {
+        self.batch != Batch::Closed
+    }
+
     /// Nothing is owed, whatever the transaction's status.
     #[inline]
     #[must_use]
@@ -316,6 +322,7 @@ impl<U> Owed<U> {
             (Answer::Continuation, _) => ErrorVerdict::Nobody,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
             (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
+            (Answer::Tangled, _) => ErrorVerdict::Tangled,
             (Answer::Forward | Answer::Continued | Answer::Swallow | Answer::Fake(_), _) => {
                 ErrorVerdict::Forward
             }
@@ -363,6 +370,11 @@ impl<U> Owed<U> {
     #[must_use]
     pub fn front_undo(&self) -> Option<&U> {
         self.queue.front()?.undo.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn front_undo_mut(&mut self) -> Option<&mut U> {
+        self.queue.front_mut()?.undo.as_deref_mut()
     }
 
     /// What travels with the requests that are still in the queue, oldest first.

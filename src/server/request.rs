@@ -57,6 +57,9 @@ pub enum Answer {
     /// What was sent is sure to fail; the client gets `42P05 duplicate_prepared_statement`
     /// in place of that failure.
     DuplicateStatement,
+    /// What was sent is sure to fail, because what the client asked for cannot be done on whichever server it has; it gets
+    /// `0A000 feature_not_supported` in place of that failure.
+    Tangled,
     /// What was sent is sure to fail, because a rule forbids what the client asked for; it gets
     /// `0A000 feature_not_supported` in place of that failure.
     Refused(Feature),
@@ -80,6 +83,8 @@ pub enum ErrorVerdict {
     DuplicateStatement,
     /// Pass on `0A000` in its place.
     Refused(Feature),
+    /// Pass on `0A000` in its place: statements of the protocol are named in SQL.
+    Tangled,
     /// A Query of ours failed: the caller decides who hears of it.
     OurQuery,
     /// A Query of ours failed that nothing depends on: nobody hears of it.

@@ -1,14 +1,11 @@
 //! The text of an SQL-level `PREPARE`, as it can be said again on another server: the statement's own part of what
 //! was sent, where it means the same whatever the session's settings are.
 
-use super::effects::Effects;
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
 use super::tokens::Words;
 
 /// The longest text that is carried, in bytes.
 pub const MOST_TEXT: usize = 8 * 1024;
-
-const EXECUTE: &str = "execute";
 
 /// Names that statements which clients share have on servers.
 const SHARED: &str = "pooler_";
@@ -43,20 +40,6 @@ pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.get(found?)
 }
 
-/// The statement that a text executes by name, if that is all it does, and where the name stands.
-#[must_use]
-pub fn executed(text: &[u8]) -> Option<(Box<str>, std::ops::Range<usize>)> {
-    let starts = text.trim_ascii_start().get(..EXECUTE.len())?;
-    if !starts.eq_ignore_ascii_case(EXECUTE.as_bytes()) || !Effects::is_single(text) {
-        return None;
-    }
-    let real = Lexer::new(text, Backslashes::Literal).filter(|t| t.kind != TokenKind::Comment);
-    let tokens: Vec<_> = real.take(2).collect();
-    let words = Words { sql: text, tokens: &tokens };
-    let named = tokens.get(1).filter(|_| words.is(0, EXECUTE))?;
-    Some((words.name(1)?, named.start..named.end))
-}
-
 /// Where a `PREPARE` stands in its text, if it can be said again elsewhere.
 pub(super) fn portable(statement: &Words<'_, '_>) -> Option<std::ops::Range<usize>> {
     let (first, last) = (statement.tokens.first()?, statement.tokens.last()?);
@@ -70,23 +53,6 @@ pub(super) fn portable(statement: &Words<'_, '_>) -> Option<std::ops::Range<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_executed_is_named() {
-        for (text, wanted) in [
-            ("EXECUTE a", Some(("a", 8..9))),
-            (" execute /* x */ \"B\"\"\" (1, 'x') ;", Some(("B\"", 17..22))),
-            ("EXECUTE a; SELECT 1", None),
-            ("EXECUTE 'a'", None),
-            ("EXECUTE", None),
-            ("EXECUTED a", None),
-            ("SELECT a", None),
-        ] {
-            let found = executed(text.as_bytes());
-            let wanted = wanted.map(|(name, range)| (name.into(), range));
-            assert_eq!(found, wanted, "{text}");
-        }
-    }
 
     #[test]
     fn a_statements_own_part_is_found() {

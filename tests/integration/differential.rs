@@ -184,7 +184,7 @@ fn comparable(frame: &Frame) -> Vec<u8> {
 
 /// The replies in order, to be read and to be compared. What Postgres says at any time is compared when it does not
 /// matter when.
-fn said(reply: &Reply) -> (String, Vec<Vec<u8>>) {
+pub(crate) fn said(reply: &Reply) -> (String, Vec<Vec<u8>>) {
     let frames = || reply.frames.iter().filter(|frame| !b"SA".contains(&frame.tag));
     let shape: Vec<_> = frames().map(Frame::shape).collect();
     let closed = if reply.closed { " closed" } else { "" };

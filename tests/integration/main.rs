@@ -27,6 +27,7 @@ mod large;
 mod limits;
 mod login;
 mod memory;
+mod named_in_sql;
 mod nonce;
 mod openapi;
 mod otel;

@@ -1,0 +1,86 @@
+//! Which prepared statements a text names.
+
+use super::*;
+
+fn names(text: &str) -> Vec<(String, Use)> {
+    let named = Named::read(text.as_bytes());
+    let mentions = named.map(|named| named.mentions).unwrap_or_default();
+    mentions.into_iter().map(|mention| (mention.name.into_string(), mention.first)).collect()
+}
+
+#[test]
+fn what_names_a_statement_is_found() {
+    for (text, wanted) in [
+        ("EXECUTE a", &[("a", Use::Executed)][..]),
+        (" /* x */ execute \"B\"\"\" (1, 'x') ;", &[("B\"", Use::Executed)]),
+        ("BEGIN; EXECUTE a; EXECUTE A; COMMIT", &[("a", Use::Executed)]),
+        ("EXPLAIN EXECUTE a(1)", &[("a", Use::Executed)]),
+        ("EXPLAIN (ANALYZE, COSTS OFF) EXECUTE a", &[("a", Use::Executed)]),
+        ("EXPLAIN ANALYZE VERBOSE EXECUTE a", &[("a", Use::Executed)]),
+        ("EXPLAIN CREATE TABLE x AS EXECUTE a", &[("a", Use::Executed)]),
+        (
+            "CREATE TEMP TABLE IF NOT EXISTS x (n) AS EXECUTE a(1) WITH NO DATA",
+            &[("a", Use::Executed)],
+        ),
+        ("SELECT 1; DEALLOCATE PREPARE a", &[("a", Use::Deallocated)]),
+        ("DEALLOCATE prepare", &[("prepare", Use::Deallocated)]),
+        ("PREPARE a AS SELECT 1; EXECUTE a", &[("a", Use::Prepared)]),
+        ("EXECUTE a; DISCARD ALL; EXECUTE b", &[("a", Use::Executed)]),
+        ("DEALLOCATE ALL; EXECUTE a", &[]),
+        ("PREPARE TRANSACTION 'a'", &[]),
+        ("SELECT 'EXECUTE a'; -- EXECUTE b", &[]),
+        ("CREATE TRIGGER t AFTER INSERT ON x EXECUTE FUNCTION f()", &[]),
+        ("EXPLAIN SELECT 1", &[]),
+        ("GRANT EXECUTE ON FUNCTION f() TO a", &[]),
+        ("EXECUTE", &[]),
+        ("EXECUTE 'a'", &[]),
+        ("", &[]),
+    ] {
+        let wanted: Vec<_> =
+            wanted.iter().map(|(name, with)| ((*name).to_owned(), *with)).collect();
+        assert_eq!(names(text), wanted, "{text}");
+        assert!(wanted.is_empty() || may_name(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
+fn most_texts_are_not_read() {
+    for text in ["SELECT * FROM execute", "INSERT INTO prepare VALUES (1)", "EXPLAIN SELECT 1", ""]
+    {
+        assert!(!may_name(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
+fn what_the_text_is_beside_that() {
+    for (text, wanted) in [
+        ("EXECUTE a ;", Shape::Alone),
+        ("EXECUTE a; SELECT 1", Shape::Plain),
+        ("SELECT 1; EXECUTE a", Shape::Plain),
+        ("EXPLAIN EXECUTE a", Shape::Plain),
+        ("ROLLBACK TO s; EXECUTE a", Shape::Ends),
+        ("EXECUTE a; COMMIT", Shape::Plain),
+        ("COPY x FROM STDIN; EXECUTE a", Shape::Tangled),
+        ("COPY x TO STDOUT; EXECUTE a", Shape::Plain),
+        (r"SELECT '\'; EXECUTE a; --'", Shape::Tangled),
+    ] {
+        assert_eq!(Named::read(text.as_bytes()).map(|n| n.shape), Some(wanted), "{text}");
+    }
+    let many: String = (0..=MOST_NAMES).map(|n| format!("EXECUTE a{n};")).collect();
+    assert_eq!(Named::read(many.as_bytes()).map(|n| n.shape), Some(Shape::Tangled));
+}
+
+#[test]
+fn what_is_prepared_again_is_known() {
+    for (text, wanted) in [
+        ("EXECUTE a; DEALLOCATE a; PREPARE a AS SELECT 1", true),
+        ("EXECUTE a; DEALLOCATE ALL; PREPARE a AS SELECT 1", true),
+        ("DEALLOCATE a; EXECUTE a", false),
+        ("EXECUTE a; PREPARE a AS SELECT 1; DEALLOCATE a", false),
+    ] {
+        let named = Named::read(text.as_bytes()).expect("it names one");
+        assert_eq!(named.mentions[0].remade, wanted, "{text}");
+    }
+    let named = Named::read(b"DEALLOCATE a; DEALLOCATE b; DEALLOCATE a").expect("it names some");
+    assert_eq!(named.deallocated.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "a"]);
+}

@@ -1,0 +1,206 @@
+//! Statements prepared by the protocol and named in SQL: `EXECUTE`, `EXPLAIN EXECUTE`, `DEALLOCATE`, alone and among others.
+
+use crate::differential::said;
+use crate::support::{Batch, Pair, RawClient, Scenario, World, query};
+
+/// A server that may know one statement, which somebody else uses between any two messages.
+struct Changing {
+    pair: Pair,
+    other: RawClient,
+    // Last: it waits for its clients to be gone.
+    world: World,
+}
+
+impl Changing {
+    fn start() -> Changing {
+        let scenario = Scenario::new().pool_size(1).set("pool.max_prepared_statements", 1);
+        let world = scenario.set("auth.auth_type", "trust").start();
+        world.prepare("CREATE TABLE item AS SELECT 1 AS n; CREATE TABLE gone (n int)");
+        let mut pair = world.pair();
+        let mut other = world.client();
+        other.run(&Batch::new().parse("a", "SELECT 'of another'").sync());
+        pair.same(&prepared());
+        Changing { pair, other, world }
+    }
+
+    /// Replies equal byte for byte, places in errors too.
+    #[track_caller]
+    fn same(&mut self, batch: &Batch) -> String {
+        let expected = said(&self.pair.direct.run(batch));
+        let found = said(&self.pair.pooled.run(batch));
+        assert_eq!(found.0, expected.0, "the pooler (left) and Postgres (right)");
+        assert_eq!(found.1, expected.1, "bytes of the pooler (left) and Postgres (right)");
+        if expected.0.ends_with("Z(I)") {
+            assert_eq!(self.other.run(&Batch::new().run("a", &[]).sync()).value(), "of another");
+        }
+        found.0
+    }
+
+    #[track_caller]
+    fn all(&mut self, texts: &[&str]) {
+        for text in texts {
+            let _ = self.same(&query(text));
+        }
+    }
+}
+
+fn prepared() -> Batch {
+    Batch::new()
+        .parse("a", "SELECT $1::int + 1 AS sum")
+        .parse("Odd", "SELECT 'odd'")
+        .parse("add", "INSERT INTO item VALUES (7)")
+        .parse("gone", "SELECT n FROM gone")
+        .parse("set", "SET work_mem = '5MB'")
+        .sync()
+}
+
+#[test]
+fn they_are_executed_as_if_they_were_there() {
+    let mut changing = Changing::start();
+    changing.all(&[
+        "EXECUTE a (41)",
+        "execute /* why */ \"Odd\" ;",
+        "BEGIN; EXECUTE a(1); EXECUTE \"Odd\"; COMMIT",
+        "SELECT 1; EXECUTE a(1)",
+        "EXPLAIN (COSTS OFF) EXECUTE a(1)",
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) EXECUTE \"Odd\"",
+        "CREATE TABLE made AS EXECUTE a(1); SELECT * FROM made; DROP TABLE made",
+        "CREATE TEMP TABLE made ON COMMIT DROP AS EXECUTE a(1)",
+        "BEGIN",
+        "EXECUTE a(2)",
+        "EXECUTE add; SAVEPOINT s; EXECUTE add",
+        "EXPLAIN (COSTS OFF) EXECUTE a(1)",
+        "ROLLBACK TO s; SELECT count(*) FROM item",
+        "COMMIT; EXECUTE a(3)",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE; EXECUTE a(1); SHOW transaction_isolation; COMMIT",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; EXECUTE a(1)",
+        "EXECUTE set; SHOW work_mem",
+        "SHOW work_mem",
+        "SELECT count(*) FROM pg_prepared_statements WHERE name = 'Odd'; EXECUTE \"Odd\"",
+    ]);
+    let both = query("EXECUTE a(4)").then(query("EXECUTE a(5); EXECUTE \"Odd\""));
+    changing.same(&both);
+    // The name belongs to this client.
+    let missing = changing.other.run(&query("SELECT 1; EXECUTE add"));
+    assert_eq!(missing.shape(), "T D(1) C(SELECT 1) E(26000) Z(I)");
+    assert_eq!(changing.world.backends().len(), 1);
+}
+
+#[test]
+fn errors_are_heard_once_with_their_places() {
+    let mut changing = Changing::start();
+    changing.all(&[
+        "EXECUTE a (nothing)",
+        "SELECT 1; EXECUTE a (1, nothing)",
+        "EXECUTE a; SELECT nothing",
+        "EXECUTE a (1); SELECT nothing",
+        "EXECUTE a ('x')",
+        "EXECUTE A; SELECT (",
+        "EXECUTE odd",
+        "EXPLAIN EXECUTE a (nothing)",
+        "BEGIN",
+        "EXECUTE a ('x')",
+        "EXECUTE a (2)",
+        "EXECUTE a (2); ROLLBACK",
+        "ROLLBACK",
+    ]);
+    for direct in [true, false] {
+        let world = &changing.world;
+        let mut owner = if direct { world.direct() } else { world.superuser() };
+        owner.query("DROP TABLE IF EXISTS gone");
+    }
+    changing.all(&[
+        "EXECUTE gone",
+        "EXECUTE a (1); EXECUTE gone",
+        "INSERT INTO item VALUES (1); EXECUTE gone; SELECT 1",
+        "SELECT nothing; EXECUTE gone",
+        "EXPLAIN EXECUTE gone",
+        "BEGIN",
+        "INSERT INTO item VALUES (2); EXECUTE gone; SELECT 1",
+        "ROLLBACK",
+        "BEGIN; SAVEPOINT t",
+        "SAVEPOINT s; EXECUTE gone",
+        "ROLLBACK TO s",
+        "EXECUTE a (1)",
+        "INSERT INTO item VALUES (3); COMMIT; EXECUTE gone",
+        "SELECT count(*) FROM item",
+        "EXECUTE a (1)",
+        "SELECT 1; DEALLOCATE gone",
+        "EXECUTE gone",
+    ]);
+}
+
+#[test]
+fn what_deallocates_and_prepares_among_others_is_followed() {
+    let mut changing = Changing::start();
+    changing.all(&[
+        "PREPARE a AS SELECT 2",
+        "SELECT 1; PREPARE a AS SELECT 2",
+        "EXECUTE a (1); DEALLOCATE a",
+        "EXECUTE a (1)",
+        "SELECT 1; EXECUTE a (1)",
+        "DEALLOCATE a; SELECT 1",
+        "PREPARE a AS SELECT 2",
+        "EXECUTE a; EXECUTE \"Odd\"",
+    ]);
+    // By either way of preparing, a name that is taken is taken.
+    changing.same(&Batch::new().parse("a", "SELECT 3").sync());
+    changing.all(&[
+        "DEALLOCATE a; DEALLOCATE \"Odd\"; DEALLOCATE a",
+        "EXECUTE \"Odd\"",
+        "BEGIN; DEALLOCATE add; ROLLBACK",
+        "EXECUTE add",
+        "DEALLOCATE ALL; PREPARE gone AS SELECT 'SQL'",
+        "EXECUTE gone",
+        "DEALLOCATE ALL",
+    ]);
+    changing.same(&prepared());
+    changing.all(&["EXECUTE a (1); DEALLOCATE ALL", "EXECUTE a (1)"]);
+    let own =
+        "SELECT count(*) FROM pg_prepared_statements WHERE name IN ('a', 'Odd', 'add', 'gone')";
+    assert_eq!(changing.other.value(own), "0");
+}
+
+/// Drivers that pipeline have no other way.
+#[test]
+fn a_batch_may_deallocate() {
+    let mut changing = Changing::start();
+    let drop = |name: &str| Batch::new().parse("", &format!("DEALLOCATE {name}")).run("", &[]);
+    changing.same(&drop("a").sync());
+    changing.same(&Batch::new().run("a", &["1"]).sync());
+    changing.same(&drop("a").sync());
+    changing.same(&drop("\"Odd\"").parse("Odd", "SELECT 'even'").run("Odd", &[]).sync());
+    changing.same(&query("BEGIN"));
+    changing.same(&drop("add").sync());
+    changing.same(&query("SELECT nothing"));
+    changing.same(&drop("gone").sync());
+    changing.same(&query("ROLLBACK"));
+    changing.same(&Batch::new().run("add", &[]).sync());
+    changing.same(&Batch::new().run("gone", &[]).sync());
+    // What is bound and never executed drops nothing.
+    changing.same(&Batch::new().parse("", "DEALLOCATE set").bind("", "", &[]).sync());
+    changing.same(&Batch::new().run("set", &[]).sync());
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_in_clear_words() {
+    let mut changing = Changing::start();
+    let client = &mut changing.pair.pooled;
+    let refused = |client: &mut RawClient, batch: &Batch, shape: &str| {
+        let reply = client.run(batch);
+        assert_eq!(reply.shape(), shape);
+        assert!(reply.error().message.contains("prepared by the protocol"), "{:?}", reply.error());
+    };
+    for text in [
+        "COPY item FROM STDIN; EXECUTE a (1)",
+        "EXECUTE a (1); DEALLOCATE a; PREPARE a AS SELECT 1",
+    ] {
+        refused(client, &query(text), "E(0A000) Z(I)");
+    }
+    let executes = Batch::new().parse("", "EXECUTE a (1)").run("", &[]).sync();
+    refused(client, &executes, "1 E(0A000) Z(I)");
+    assert_eq!(client.run(&query("BEGIN; SELECT nothing")).shape(), "C(BEGIN) E(42703) Z(E)");
+    refused(client, &query("ROLLBACK; EXECUTE a (1)"), "E(0A000) Z(E)");
+    assert_eq!(client.run(&query("ROLLBACK")).shape(), "C(ROLLBACK) Z(I)");
+    assert_eq!(client.value("EXECUTE a (1)"), "2");
+}
