@@ -16,6 +16,7 @@ pub mod requests;
 mod restoring;
 mod retrying;
 mod tagged;
+mod unnamed;
 mod watch;
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use rustc_hash::FxBuildHasher;
 use super::tagged::Cuts;
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
+use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
-use crate::server::owed::{Answer, Discarded, Request};
 use crate::server::statement::{Statement, StatementRegistry, Tagged};
 use crate::stats::queries::QueryLog;
 
@@ -36,7 +36,7 @@ pub struct ClientStatements {
     held: usize,
     /// How often a name got the meaning of another. Then the shared name does not say which of them an error is about.
     twins: u32,
-    unnamed: Option<Arc<Statement>>,
+    pub(super) unnamed: Option<Arc<Statement>>,
     /// Their numbers, and hashes of their tags.
     closed: Vec<(u64, u64)>,
     /// What names meant before they were prepared anew in other schemas.
@@ -281,21 +281,6 @@ impl ClientStatements {
         let tagged = self.untag(&name);
         if let Some(statement) = self.remove(&name) {
             self.remember_closed(statement.id, tagged.as_ref());
-        }
-    }
-
-    /// What Postgres has discarded was taken back, and what was sent behind it will still happen: that decides what the
-    /// unnamed statement is. (What a name means is not changed while that of an earlier request is open.)
-    pub fn look_ahead(&mut self, server: &ServerConnection) {
-        // The last of them decides.
-        for (request, answer, undo) in server.owed.ahead().rev() {
-            if request == Request::Query && answer != Answer::Swallow {
-                return self.unnamed = None;
-            } else if let Some(Undo::ParsedUnnamed { statement, .. }) = undo {
-                return self.unnamed = Some(Arc::clone(statement));
-            } else if matches!(undo, Some(Undo::Closed { name, .. }) if name.is_empty()) {
-                return self.unnamed = None;
-            }
         }
     }
 

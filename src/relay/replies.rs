@@ -348,6 +348,7 @@ impl Replies<'_> {
         }
         self.watch_failure(code);
         self.failed.lead = self.server.owed.front_lead();
+        self.statements.rewind(self.server);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let (mut unnamed, mut left) = (false, false);
         let verdict = owed.received_error(cause, |undo, how| {

@@ -387,6 +387,11 @@ impl<U> Owed<U> {
         self.queue.iter().map(|entry| (entry.request, entry.answer, entry.undo.as_deref()))
     }
 
+    /// The same, to be changed.
+    pub fn ahead_mut(&mut self) -> impl Iterator<Item = (Request, Answer, Option<&mut U>)> {
+        self.queue.iter_mut().map(|entry| (entry.request, entry.answer, entry.undo.as_deref_mut()))
+    }
+
     fn pop(&mut self, now: u64) -> Option<Done<U>> {
         let entry = self.queue.pop_front()?;
         self.gone(&entry);
