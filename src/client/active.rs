@@ -105,7 +105,7 @@ impl Session {
         let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
         // What is sent again must be all of its transaction.
-        let alone = self.body == Body::Boundary && connection.owed.is_free();
+        let alone = self.body == Body::Boundary && connection.is_free_of_clients();
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             statements: &mut self.statements,

@@ -3,6 +3,7 @@
 //! Everything here works on slices of a worker's read buffer and does no I/O of its own but
 //! [`buffers::poll_input`].
 
+mod abroad;
 pub mod buffers;
 mod lending;
 pub mod local;

@@ -41,6 +41,10 @@ pub struct ClientStatements {
     closed: Vec<(u64, u64)>,
     /// What names meant before they were prepared anew in other schemas.
     homes: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
+    /// The statement bound last, if it was prepared where names are looked up in other schemas.
+    pub(super) stray: Option<u64>,
+    /// One whose result is another in the schemas that it strayed to, as the client was told.
+    pub(super) unsettled: Option<u64>,
     /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
     changed: HashMap<Box<[u8]>, u64, FxBuildHasher>,
     unnamed_changed: Option<u64>,

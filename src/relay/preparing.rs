@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::abroad::BACK;
 use super::buffers::Splice;
 use super::requests::{Fate, NO_SUCH_PORTAL, Requests, Violation};
 use crate::protocol::backend::TransactionStatus;
@@ -152,10 +153,17 @@ impl Requests<'_> {
     }
 
     fn inject(&mut self, statement: &Statement, splice: &mut Splice<'_>) {
+        let home = self.way_home(statement);
+        if let Some(sql) = &home {
+            self.run_ours(sql, splice.insert());
+        }
         self.make_room(statement.id, splice);
         let name = statement.shared_name();
         frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
         self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
+        if home.is_some() {
+            self.run_ours(BACK, splice.insert());
+        }
     }
 
     /// The server is about to learn a statement: the one that has to go for it is closed.
@@ -167,41 +175,6 @@ impl Requests<'_> {
             self.server.statements.note_change(gone, segment);
             frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
             self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
-        }
-    }
-
-    /// Which schemas names are looked up in now, as far as texts say.
-    #[inline]
-    pub(super) fn schemas(&self) -> Option<&Arc<str>> {
-        self.server.schemas.as_ref().or_else(|| self.settings.schemas())
-    }
-
-    /// A statement whose result has changed, as the client was told, is prepared anew; so is one whose names are
-    /// looked up in other schemas now.
-    #[inline]
-    pub(super) fn renew(&mut self, name: &[u8]) {
-        if let Some(statement) = self.statements.get(name)
-            && (self.statements.is_stale(statement) || !statement.is_at_home(self.schemas()))
-            && !name.is_empty()
-        {
-            self.prepare_anew(name);
-        }
-    }
-
-    /// Under a name of its own, or the client's schemas would show in what others prepared in theirs. Where its
-    /// server knows what the client prepared, Postgres judges whether that still holds, as it does without a pooler.
-    #[cold]
-    fn prepare_anew(&mut self, name: &[u8]) {
-        let Some(home) = self.statements.home(name).map(Arc::clone) else { return };
-        let schemas = self.schemas().map(Arc::clone);
-        if self.statements.is_stale(&home) {
-            let renewed = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
-            self.statements.define(name, renewed);
-        } else if home.is_at_home(schemas.as_ref()) || self.server.statements.has(home.id) {
-            self.statements.define(name, home);
-        } else {
-            let abroad = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
-            self.statements.define_abroad(name, home, abroad);
         }
     }
 

@@ -348,6 +348,7 @@ impl Replies<'_> {
         }
         self.watch_failure(code);
         self.failed.lead = self.server.owed.front_lead();
+        self.server.path = None;
         self.statements.rewind(self.server);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
         let (mut unnamed, mut left) = (false, false);
@@ -396,9 +397,7 @@ impl Replies<'_> {
             }
             ErrorVerdict::Forward => {
                 if fields.routine == CHANGED_RESULT_ROUTINE {
-                    // The schema was changed behind the pooler's back.
-                    self.registry.schema_changed();
-                    self.statements.outdate(self.registry.epoch());
+                    self.outdate();
                 }
                 Ok(Verdict::Forward)
             }

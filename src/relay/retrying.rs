@@ -17,6 +17,18 @@ impl Replies<'_> {
             && self.server.kept.batch().is_some_and(|(_, requests)| requests == owed.len())
     }
 
+    /// A result has changed: because its client has moved to other schemas, or the schema was changed behind the pooler's
+    /// back.
+    #[cold]
+    pub(super) fn outdate(&mut self) {
+        if let Some(stray) = self.statements.stray.take() {
+            self.statements.unsettled = Some(stray);
+            return;
+        }
+        self.registry.schema_changed();
+        self.statements.outdate(self.registry.epoch());
+    }
+
     /// Takes in the error, of which nobody hears.
     #[cold]
     pub(super) fn send_again(&mut self, cause: Cause) -> Verdict {
@@ -25,10 +37,10 @@ impl Replies<'_> {
             .and_then(|name| self.statements.get(name))
             .is_some_and(|statement| !statement.is_older(self.registry.epoch()));
         if current {
-            // The schema was changed behind the pooler's back.
-            self.registry.schema_changed();
+            self.outdate();
+        } else {
+            self.statements.outdate(self.registry.epoch());
         }
-        self.statements.outdate(self.registry.epoch());
         let ServerConnection { owed, statements, kept, .. } = &mut *self.server;
         let _ = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);

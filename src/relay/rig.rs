@@ -88,6 +88,7 @@ impl Rig {
             asked: None,
             kept: Kept::default(),
             schemas: None,
+            path: None,
             pins: Features::NONE,
             key: CancelKey { address, tls: None, pid: 1, secret: Box::default() },
             cancels: Arc::default(),

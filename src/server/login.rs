@@ -229,6 +229,7 @@ async fn open_by(
         touched: None,
         asked: None,
         schemas: None,
+        path: None,
         kept: Kept::default(),
         pins: Features::NONE,
         key,

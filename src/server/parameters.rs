@@ -267,6 +267,30 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
     })
 }
 
+/// The SQL that has names looked up, up to [`BACK_FROM_SCHEMAS`] or the end of the transaction, as where a statement with
+/// these schemas was prepared (see [`Settings::schemas`]); `None`: that cannot be said. NULL is the server's own
+/// `search_path` (`set_config_by_name`, guc_funcs.c).
+#[must_use]
+pub fn to_schemas(schemas: Option<&str>) -> Option<String> {
+    let mut sql = String::from(
+        "SELECT pg_catalog.set_config('pooler.search_path',pg_catalog.current_setting('search_path'),true),\
+         pg_catalog.set_config('search_path',",
+    );
+    match schemas {
+        None => sql.push_str("NULL"),
+        Some(path) if path.contains('\0') => return None,
+        Some(path) => {
+            sql.push('E');
+            quote(&mut sql, path, '\'');
+        }
+    }
+    sql.push_str(",true)");
+    Some(sql)
+}
+
+/// Has names looked up as before [`to_schemas`].
+pub const BACK_FROM_SCHEMAS: &str = "SELECT pg_catalog.set_config('search_path',pg_catalog.current_setting('pooler.search_path'),true)";
+
 /// Appends `text` between quotes: an identifier's, or those of an `E''` string.
 pub(super) fn quote(sql: &mut String, text: &str, mark: char) {
     sql.push(mark);

@@ -38,6 +38,7 @@ mod program;
 mod queries;
 mod reload;
 mod replication;
+mod schemas;
 mod sequences;
 mod session;
 mod shutdown;

@@ -1,0 +1,105 @@
+//! Statements of a client that has moved to other schemas since it prepared them. Postgres decides by what a statement
+//! was when it was prepared whether it still holds ("cached plan must not change result type", `RevalidateCachedQuery` in
+//! plancache.c): so a server that lacks it gets it as it was prepared, in those schemas.
+
+use std::sync::Arc;
+
+use super::requests::Requests;
+use crate::server::parameters::{BACK_FROM_SCHEMAS, to_schemas};
+use crate::server::statement::Statement;
+
+/// Ends what [`Requests::way_home`] begins.
+pub(super) const BACK: &str = BACK_FROM_SCHEMAS;
+
+/// First words of statements whose names are looked up when they are prepared; those of others, when they are executed.
+const ANALYZED: [&[u8]; 9] =
+    [b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table", b"("];
+
+/// Who acts may decide which schema this is.
+const OF_USER: &str = "$user";
+
+impl Requests<'_> {
+    /// Which schemas names are looked up in now, as far as texts say.
+    #[inline]
+    pub(super) fn schemas(&self) -> Option<&Arc<str>> {
+        match self.server.schemas {
+            None => self.settings.schemas(),
+            Some(_) => self.server.said_schemas(),
+        }
+    }
+
+    /// A statement whose result has changed, as the client was told, is prepared anew; so is one whose names are
+    /// looked up in other schemas now.
+    #[inline]
+    pub(super) fn renew(&mut self, name: &[u8]) {
+        self.statements.stray = None;
+        if let Some(statement) = self.statements.get(name)
+            && (self.statements.is_stale(statement) || !statement.is_at_home(self.schemas()))
+            && !name.is_empty()
+        {
+            self.prepare_anew(name);
+        }
+    }
+
+    /// Where the schemas cannot be said in which a statement was prepared, it is prepared in those of now, under a name of
+    /// its own, or they would show in what others prepared in theirs.
+    #[cold]
+    fn prepare_anew(&mut self, name: &[u8]) {
+        let Some(home) = self.statements.home(name).map(Arc::clone) else { return };
+        let schemas = self.schemas().map(Arc::clone);
+        let unsettled = self.statements.unsettled == Some(home.id);
+        if unsettled || self.statements.is_stale(&home) {
+            let renewed = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
+            self.statements.unsettled = None;
+            return self.statements.define(name, renewed);
+        }
+        let at_home = home.is_at_home(schemas.as_ref());
+        if at_home || self.server.statements.has(home.id) || self.may_go_home(&home) {
+            if !at_home {
+                self.statements.stray = Some(home.id);
+            }
+            if !self.statements.get(name).is_some_and(|now| Arc::ptr_eq(now, &home)) {
+                self.statements.define(name, home);
+            }
+        } else {
+            let abroad = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
+            self.statements.define_abroad(name, home, abroad);
+        }
+    }
+
+    /// Can the server be told of it as it was prepared?
+    fn may_go_home(&self, statement: &Statement) -> bool {
+        !is_analyzed(statement.text()) || self.path_home(statement).is_some()
+    }
+
+    /// What goes ahead of a statement that the server is told of, for its names to be looked up as where it was prepared;
+    /// `None`: nothing, as nearly always.
+    #[inline]
+    pub(super) fn way_home(&self, statement: &Statement) -> Option<String> {
+        if statement.is_at_home(self.schemas()) { None } else { self.long_way_home(statement) }
+    }
+
+    #[cold]
+    fn long_way_home(&self, statement: &Statement) -> Option<String> {
+        if is_analyzed(statement.text()) { self.path_home(statement) } else { None }
+    }
+
+    fn path_home(&self, statement: &Statement) -> Option<String> {
+        let home = statement.schemas.as_deref();
+        let acts_as = |name: &&str| self.settings.get(name).is_some();
+        let changed = ["role", "session_authorization"].iter().any(acts_as);
+        // Temporary tables come first in any schemas.
+        let of_this_server = self.server.has_own_schemas();
+        if of_this_server || changed && home.is_none_or(|path| path.contains(OF_USER)) {
+            return None;
+        }
+        to_schemas(home)
+    }
+}
+
+fn is_analyzed(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let is = |word: &&[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
+    // Behind a comment it may be anything.
+    ANALYZED.iter().any(|word| is(word)) || text.starts_with(b"/*") || text.starts_with(b"--")
+}
