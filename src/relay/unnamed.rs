@@ -37,7 +37,7 @@ impl ClientStatements {
         }
         // The last of them decides.
         for (request, answer, undo) in server.owed.ahead().rev() {
-            if request == Request::Query && answer != Answer::Swallow {
+            if request == Request::Query && !answer.is_ours() {
                 return self.unnamed = None;
             } else if let Some(Undo::ParsedUnnamed { statement, .. }) = undo {
                 return self.unnamed = Some(Arc::clone(statement));
@@ -60,7 +60,7 @@ fn before(
             (request == Request::Query).then_some(unnamed.as_ref())
         }
         Some(Undo::Closed { name, statement, .. }) if name.is_empty() => Some(Some(statement)),
-        Some(_) | None => (request == Request::Query && answer != Answer::Swallow).then_some(None),
+        Some(_) | None => (request == Request::Query && !answer.is_ours()).then_some(None),
     }
 }
 

@@ -232,12 +232,26 @@ impl ServerConnection {
     pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         match &self.applied {
             Applied::Known(known) if Arc::ptr_eq(known, settings) => Sent::Nothing,
-            Applied::Known(_) | Applied::Unknown => self.change_settings(settings, now),
+            Applied::Known(_) | Applied::Unknown => {
+                self.change_settings(settings, Answer::Swallow, now)
+            }
+        }
+    }
+
+    /// Gives the session these settings back, which a text of its client reset; false: it has them.
+    #[cold]
+    #[must_use]
+    pub fn restore(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+        match &self.applied {
+            Applied::Known(known) if !Arc::ptr_eq(known, settings) => {
+                self.change_settings(settings, Answer::Restoring, now) != Sent::Nothing
+            }
+            Applied::Known(_) | Applied::Unknown => false,
         }
     }
 
     #[cold]
-    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
+    fn change_settings(&mut self, settings: &Arc<Settings>, answer: Answer, now: u64) -> Sent {
         let mut sql = transition(&self.applied, settings);
         if !sql.is_empty() {
             sql.insert_str(0, AT_ONCE);
@@ -253,7 +267,7 @@ impl ServerConnection {
         if !sql.is_empty() {
             frontend::write_query(&mut self.unsent, &sql);
             self.statements.doubt_unnamed();
-            self.owed.push(Request::Query, Answer::Swallow, None, now);
+            self.owed.push(Request::Query, answer, None, now);
         }
         if !same {
             self.change_prepared(settings.prepared(), now);
@@ -281,15 +295,13 @@ impl ServerConnection {
     /// batch is part of that.
     #[must_use]
     pub fn is_at_our_query(&self) -> bool {
-        matches!(self.owed.ahead().next(), Some((Request::Query, Answer::Swallow, _)))
+        self.owed.ahead().next().is_some_and(|(request, answer, _)| is_our_query(request, answer))
     }
 
     /// Is it to answer anything but queries of ours?
     #[must_use]
     pub fn is_at_clients(&self) -> bool {
-        let ours =
-            |(request, answer)| matches!((request, answer), (Request::Query, Answer::Swallow));
-        self.owed.ahead().any(|(request, answer, _)| !ours((request, answer)))
+        self.owed.ahead().any(|(request, answer, _)| !is_our_query(request, answer))
     }
 
     /// Is no transaction or batch of a client's open, and nothing to be answered but queries of ours?
@@ -356,6 +368,10 @@ impl ServerConnection {
         // Postgres notices the closed socket just as well.
         let _ = self.stream.poll_write(&mut cx, &terminate);
     }
+}
+
+fn is_our_query(request: Request, answer: Answer) -> bool {
+    request == Request::Query && matches!(answer, Answer::Swallow | Answer::Restoring)
 }
 
 /// Sends what is waiting in `unsent`; ready when nothing is left.

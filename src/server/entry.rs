@@ -30,6 +30,7 @@ impl<U> Entry<U> {
             | Answer::Tangled
             | Answer::Refused(_) => true,
             Answer::Swallow => of_itself && self.request != Request::Query,
+            Answer::Restoring => of_itself,
             Answer::Continued => !ready,
             Answer::Continuation => of_itself || ready,
         };
@@ -38,7 +39,7 @@ impl<U> Entry<U> {
 
     /// Is it a request of ours?
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.answer, Answer::Swallow | Answer::Continuation)
+        self.answer.is_ours()
     }
 
     pub(super) fn brings_ready(&self) -> bool {

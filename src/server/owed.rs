@@ -158,7 +158,7 @@ impl<U> Owed<U> {
     /// Is the request at the front one of ours?
     #[must_use]
     pub fn front_is_ours(&self) -> bool {
-        self.queue.front().is_some_and(|e| e.answer == Answer::Swallow)
+        self.queue.front().is_some_and(|e| matches!(e.answer, Answer::Swallow | Answer::Restoring))
     }
 
     /// Notes a request that was sent, or a fake one that was not. `undo` comes back if Postgres
@@ -318,14 +318,19 @@ impl<U> Owed<U> {
             | Request::CopyEnd => self.discard_to_sync(&mut undo),
         }
         match (answer, request) {
-            (Answer::Swallow, Request::Query) => ErrorVerdict::OurQuery,
+            (Answer::Swallow | Answer::Restoring, Request::Query) => ErrorVerdict::OurQuery,
             (Answer::Continuation, _) => ErrorVerdict::Nobody,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
             (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
             (Answer::Tangled, _) => ErrorVerdict::Tangled,
-            (Answer::Forward | Answer::Continued | Answer::Swallow | Answer::Fake(_), _) => {
-                ErrorVerdict::Forward
-            }
+            (
+                Answer::Forward
+                | Answer::Continued
+                | Answer::Swallow
+                | Answer::Restoring
+                | Answer::Fake(_),
+                _,
+            ) => ErrorVerdict::Forward,
         }
     }
 

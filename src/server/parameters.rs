@@ -246,7 +246,8 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
         quote(&mut values, name, '\'');
         values.push_str(",E");
         quote(&mut values, value, '\'');
-        values.push(')');
+        let local = effects.locals.iter().any(|local| **local == *name);
+        let _ = write!(values, ",{local})");
         if name.contains('.') {
             custom.push_str(" UNION ALL SELECT pg_catalog.set_config(E");
             quote(&mut custom, name, '\'');
@@ -260,9 +261,10 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
     (!values.is_empty()).then(|| {
         format!(
             "SELECT pg_catalog.set_config(s.name,v.value,false) FROM pg_catalog.pg_settings AS s \
-             JOIN (VALUES {values}) AS v(name,value) \
+             JOIN (VALUES {values}) AS v(name,value,local) \
              ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.name \
-             WHERE s.source OPERATOR(pg_catalog.<>) 'session'{custom}"
+             WHERE s.source OPERATOR(pg_catalog.<>) 'session' \
+             OR v.local AND s.setting OPERATOR(pg_catalog.=) s.reset_val{custom}"
         )
     })
 }

@@ -48,6 +48,9 @@ pub enum Answer {
     /// We injected the request: its success is ours alone. Its failure is the client's, whose
     /// request made us inject it.
     Swallow,
+    /// As [`Self::Swallow`], of a Query that gives back settings which were reset: the client has heard of other values,
+    /// and hears of these.
+    Restoring,
     /// Nothing was sent: this empty message is the reply when its turn comes.
     Fake(u8),
     /// The client's, and one of ours is behind it ([`Self::Continuation`]): it gets all but `ReadyForQuery`.
@@ -63,6 +66,14 @@ pub enum Answer {
     /// What was sent is sure to fail, because a rule forbids what the client asked for; it gets
     /// `0A000 feature_not_supported` in place of that failure.
     Refused(Feature),
+}
+
+impl Answer {
+    /// Is it that of a request of ours?
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Swallow | Self::Restoring | Self::Continuation)
+    }
 }
 
 /// What to do with a message of the server.

@@ -25,6 +25,9 @@ pub struct Effects {
     pub settings: Vec<(Box<str>, Change)>,
     /// Does it ask for what sequences gave last (`lastval`, `currval`)?
     pub asks_sequences: bool,
+    /// Settings that it sets for its transaction only, behind `RESET ALL`: in the end they are what that made them, and
+    /// Postgres says that they were set (`AtEOXact_GUC`, guc.c: what was masked is `PGC_S_SESSION`).
+    pub locals: Vec<Box<str>>,
     /// What it says of the schemas that names are looked up in from then on, be it for its transaction only;
     /// nothing: what they are then cannot be told.
     pub schemas: Option<Box<str>>,
@@ -167,6 +170,7 @@ impl Effects {
         self.ends = self.ends.union(later.ends);
         self.widen(later.scope);
         self.asks_sequences |= later.asks_sequences;
+        self.locals.extend(later.locals.iter().take(MOST_SETTINGS - self.locals.len()).cloned());
         if later.schemas.is_some() {
             self.schemas.clone_from(&later.schemas);
             self.path.clone_from(&later.path);
@@ -303,7 +307,10 @@ impl Effects {
     /// `SET`, in all its forms: gram.y, `VariableSetStmt`.
     fn set(&mut self, words: &Words<'_, '_>) {
         let at = match words.keyword(1).as_deref() {
-            Some("local") => return self.path(words, 2, Change::Set),
+            Some("local") => {
+                self.note_local(words.setting_name(2));
+                return self.path(words, 2, Change::Set);
+            }
             Some("session") if words.is(2, "characteristics") => {
                 return CHARACTERISTICS.iter().for_each(|name| self.change(name, Change::Set));
             }
@@ -322,6 +329,16 @@ impl Effects {
             self.cannot_tell();
         } else {
             self.named(words, 1, Change::Reset);
+        }
+    }
+
+    fn note_local(&mut self, name: Option<Box<str>>) {
+        let resets = matches!(self.scope, Scope::Reset | Scope::ResetAndAll);
+        if let Some(name) = name
+            && resets
+            && self.locals.len() < MOST_SETTINGS
+        {
+            self.locals.push(name);
         }
     }
 
@@ -422,6 +439,7 @@ impl Effects {
         if let Some(third) = arguments.get(2).and_then(only)
             && (words.is(third, "true") || words.string(third).as_deref() == Some("t"))
         {
+            self.note_local(name);
             return;
         }
         match name {

@@ -176,6 +176,18 @@ impl Words<'_, '_> {
         Some(name.into_boxed_str())
     }
 
+    /// The same, by its name where it has words of its own.
+    pub(super) fn setting_name(&self, at: usize) -> Option<Box<str>> {
+        let name = self.setting(at)?;
+        Some(match &*name {
+            "time" if self.is(at + 1, "zone") => "timezone".into(),
+            "names" => "client_encoding".into(),
+            "schema" => "search_path".into(),
+            "xml" => "xmloption".into(),
+            _ => name,
+        })
+    }
+
     /// What a plain string constant says, in lower case; only what needs no unescaping.
     pub(super) fn string(&self, at: usize) -> Option<Box<str>> {
         if self.kind(at)? != TokenKind::String(StringForm::Plain) {
