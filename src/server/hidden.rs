@@ -335,12 +335,17 @@ pub async fn ask(server: &mut ServerConnection, digest: &str) -> Result<Answer, 
     let mut links = Vec::new();
     if bodies.do_anything() {
         match rows(server, &format!("{LINKS}{}", MOST_LINKS + 1)).await? {
-            Ok(rows) => links = rows.iter().filter_map(|row| link(row)).collect(),
+            Ok(rows) => links = rows,
             Err((code, message)) => return Ok(Answer::Refused { code, message }),
         }
         is_cut |= links.len() > MOST_LINKS;
     }
-    let closed = tokio::task::spawn_blocking(move || bodies.hidden(&links)).await;
+    // Tenths of a second for thousands, which clients of this thread should not wait for.
+    let closed = tokio::task::spawn_blocking(move || {
+        let links: Vec<_> = links.iter().filter_map(|row| link(row)).collect();
+        bodies.hidden(&links)
+    })
+    .await;
     let Ok(hidden) = closed else { return Err(ExecError::Malformed) };
     is_cut |= hidden.is_cut();
     Ok(Answer::Found(Box::new(Found { hidden, digest: now.into(), is_cut })))
