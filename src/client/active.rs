@@ -63,7 +63,8 @@ impl Session {
         if self.carried != Carried::Incomplete {
             return self.take_again(cx, &mut buffers.out);
         }
-        let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
+        let restoring = connection.owed.is_restoring()
+            || connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
         let held = restoring || self.fit != Fit::Good;
         if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || held {
             return Step::Stuck;

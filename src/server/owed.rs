@@ -161,6 +161,13 @@ impl<U> Owed<U> {
         self.queue.front().is_some_and(|e| matches!(e.answer, Answer::Swallow | Answer::Restoring))
     }
 
+    /// Are settings being given back that were reset?
+    #[inline]
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.queue.front().is_some_and(|e| e.answer == Answer::Restoring)
+    }
+
     /// Notes a request that was sent, or a fake one that was not. `undo` comes back if Postgres
     /// discards the request.
     ///

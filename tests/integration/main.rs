@@ -19,6 +19,7 @@ mod explain;
 mod floods;
 mod hba;
 mod health;
+mod held;
 mod hidden_state;
 mod hostile_server;
 mod insight;
