@@ -103,3 +103,57 @@ fn is_analyzed(text: &[u8]) -> bool {
     // Behind a comment it may be anything.
     ANALYZED.iter().any(|word| is(word)) || text.starts_with(b"/*") || text.starts_with(b"--")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::rig::{Client, Rig, all, complete, error, query, ready};
+    use crate::sql::feature::Feature;
+
+    fn said(rig: &Rig) -> Option<&str> {
+        rig.server.schemas.as_ref()?;
+        rig.server.said_schemas().map(|schemas| &**schemas)
+    }
+
+    fn begun(sql: &str) -> (Rig, Client) {
+        let (mut rig, mut client) = (Rig::new(200), Client::default());
+        rig.ask(&mut client, &query("begin"));
+        rig.reply(&mut client, &all(&[&complete("BEGIN"), &ready(b'T')]));
+        rig.ask(&mut client, &query(sql));
+        (rig, client)
+    }
+
+    #[test]
+    fn what_is_said_of_the_schemas_holds_once_postgres_has_agreed() {
+        let (mut rig, mut client) = begun("set local search_path = one");
+        assert_eq!(said(&rig), Some("\0= one"));
+        rig.reply(&mut client, &all(&[&complete("SET"), &ready(b'T')]));
+        assert_eq!(said(&rig), Some("one"));
+        for text in ["rollback to s", "commit; begin", "END; BEGIN"] {
+            let (mut rig, mut client) = begun("set local search_path = one");
+            rig.reply(&mut client, &all(&[&complete("SET"), &ready(b'T')]));
+            rig.ask(&mut client, &query(text));
+            assert_eq!(said(&rig), Some("\0"), "{text}");
+        }
+        let (mut rig, mut client) = begun("set local search_path = one");
+        rig.reply(&mut client, &all(&[&error("57014", "cancelled"), &ready(b'E')]));
+        assert_eq!(said(&rig), Some("\0= one"));
+    }
+
+    #[test]
+    fn temporary_tables_make_the_schemas_their_servers_own() {
+        let (mut rig, mut client) = begun("create temp table t (n int)");
+        rig.reply(&mut client, &all(&[&complete("CREATE TABLE"), &ready(b'T')]));
+        assert!(rig.server.has_own_schemas());
+        rig.ask(&mut client, &query("set local search_path = one"));
+        rig.reply(&mut client, &all(&[&complete("SET"), &ready(b'T')]));
+        rig.ask(&mut client, &query("rollback to s"));
+        assert!(rig.server.has_own_schemas(), "whatever is said of others");
+        rig.server.pins.insert(Feature::TemporaryTable);
+        rig.server.forget_schemas();
+        assert!(rig.server.has_own_schemas(), "as long as they are there");
+        rig.server.pins = rig.server.pins.without(rig.server.pins);
+        rig.server.forget_schemas();
+        assert_eq!(said(&rig), None);
+    }
+}
