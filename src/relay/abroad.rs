@@ -101,12 +101,11 @@ fn is_analyzed(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     let is = |word: &&[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
     // Behind a comment it may be anything.
-    ANALYZED.iter().any(|word| is(word)) || text.starts_with(b"/*") || text.starts_with(b"--")
+    ANALYZED.iter().any(is) || text.starts_with(b"/*") || text.starts_with(b"--")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::relay::rig::{Client, Rig, all, complete, error, query, ready};
     use crate::sql::feature::Feature;
 

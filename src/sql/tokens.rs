@@ -84,7 +84,7 @@ impl Words<'_, '_> {
             };
             let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_';
             let starts = name.as_bytes().first().is_some_and(|b| !b.is_ascii_digit());
-            if !starts || !name.as_bytes().iter().all(|b| plain(b)) || name.len() > LONGEST_NAME {
+            if !starts || !name.as_bytes().iter().all(plain) || name.len() > LONGEST_NAME {
                 return None;
             }
             path.push_str(&name);
