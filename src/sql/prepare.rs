@@ -10,15 +10,15 @@ pub const MOST_TEXT: usize = 8 * 1024;
 /// Names that statements which clients share have on servers.
 const SHARED: &str = "pooler_";
 
-/// The part of `text` that prepares the statement `name`; `None` if it is not to be said again elsewhere: no or more
-/// than one part prepares it, or what it says depends on how its session reads strings and characters.
+/// The part of `text` that prepares the statement `name`; `None` if it is not to be said again elsewhere: no part
+/// prepares it, or one does once more behind what may have ended it (else that one fails), or what it says depends on how its session reads strings and characters.
 #[must_use]
 pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     // Where a string ends may depend on a setting.
     if text.contains('\\') {
         return None;
     }
-    let mut found = None;
+    let (mut found, mut ended) = (None, false);
     let mut words: Vec<Token> = Vec::new();
     let sql = text.as_bytes();
     let real = Lexer::new(sql, Backslashes::Literal).filter(|t| t.kind != TokenKind::Comment);
@@ -28,11 +28,14 @@ pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
             Some(_) | None => {
                 let statement = Words { sql, tokens: &words };
                 if statement.is(0, "prepare") && statement.name(1).as_deref() == Some(name) {
-                    if found.is_some() {
+                    if found.is_some() && ended {
                         return None;
                     }
-                    found = Some(portable(&statement)?);
+                    if found.is_none() {
+                        found = Some(portable(&statement)?);
+                    }
                 }
+                ended |= statement.is(0, "deallocate") || statement.is(0, "discard");
                 words.clear();
             }
         }
@@ -66,6 +69,8 @@ mod tests {
                 Some("PREPARE b AS SELECT ';'"),
             ),
             ("PREPARE a AS SELECT 1; DEALLOCATE a; PREPARE a AS SELECT 2", "a", None),
+            ("PREPARE a AS SELECT 1; PREPARE a AS SELECT 2", "a", Some("PREPARE a AS SELECT 1")),
+            ("DEALLOCATE a; PREPARE a AS SELECT 1", "a", Some("PREPARE a AS SELECT 1")),
             ("PREPARE a AS SELECT 1", "b", None),
             ("PREPARE a AS SELECT 'é'", "a", None),
             (r"PREPARE a AS SELECT '\'", "a", None),
