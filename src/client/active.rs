@@ -13,8 +13,9 @@ use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
-use crate::relay::replies::{Failed, Replies};
+use crate::relay::replies::Replies;
 use crate::relay::requests::{Pinning, Requests, Wish};
+use crate::relay::retrying::Failed;
 use crate::server::connection::{Body, poll_flush};
 use crate::sql::feature::Features;
 

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use super::requests::Requests;
+use crate::protocol::backend::TransactionStatus;
 use crate::server::parameters::{BACK_FROM_SCHEMAS, to_schemas};
 use crate::server::statement::Statement;
+use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
 
 /// Ends what [`Requests::way_home`] begins.
 pub(super) const BACK: &str = BACK_FROM_SCHEMAS;
@@ -29,42 +31,41 @@ impl Requests<'_> {
     }
 
     /// A statement whose result has changed, as the client was told, is prepared anew; so is one whose names are
-    /// looked up in other schemas now.
+    /// looked up in other schemas now. Its number, if it is used as it was prepared, in schemas that the client has left.
     #[inline]
-    pub(super) fn renew(&mut self, name: &[u8]) {
-        self.statements.stray = None;
+    pub(super) fn renew(&mut self, name: &[u8]) -> Option<u64> {
         if let Some(statement) = self.statements.get(name)
             && (self.statements.is_stale(statement) || !statement.is_at_home(self.schemas()))
             && !name.is_empty()
         {
-            self.prepare_anew(name);
+            return self.prepare_anew(name);
         }
+        None
     }
 
     /// Where the schemas cannot be said in which a statement was prepared, it is prepared in those of now, under a name of
     /// its own, or they would show in what others prepared in theirs.
     #[cold]
-    fn prepare_anew(&mut self, name: &[u8]) {
-        let Some(home) = self.statements.home(name).map(Arc::clone) else { return };
+    fn prepare_anew(&mut self, name: &[u8]) -> Option<u64> {
+        let mut home = Arc::clone(self.statements.home(name)?);
         let schemas = self.schemas().map(Arc::clone);
-        let unsettled = self.statements.unsettled == Some(home.id);
-        if unsettled || self.statements.is_stale(&home) {
-            let renewed = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
-            self.statements.unsettled = None;
-            return self.statements.define(name, renewed);
+        let unsettled = self.statements.settle_in(home.id);
+        if self.statements.is_stale(&home) {
+            home = self.registry.intern(&home.body, home.schemas.as_ref(), |_| false);
         }
         let at_home = home.is_at_home(schemas.as_ref());
-        if at_home || self.server.statements.has(home.id) || self.may_go_home(&home) {
-            if !at_home {
-                self.statements.stray = Some(home.id);
-            }
-            if !self.statements.get(name).is_some_and(|now| Arc::ptr_eq(now, &home)) {
-                self.statements.define(name, home);
-            }
-        } else {
+        let stays = at_home
+            || !unsettled && (self.server.statements.has(home.id) || self.may_go_home(&home));
+        if !stays {
             let abroad = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
             self.statements.define_abroad(name, home, abroad);
+            return None;
         }
+        let id = home.id;
+        if !self.statements.get(name).is_some_and(|now| Arc::ptr_eq(now, &home)) {
+            self.statements.define(name, home);
+        }
+        (!at_home).then_some(id)
     }
 
     /// Can the server be told of it as it was prepared?
@@ -81,7 +82,9 @@ impl Requests<'_> {
 
     #[cold]
     fn long_way_home(&self, statement: &Statement) -> Option<String> {
-        if is_analyzed(statement.text()) { self.path_home(statement) } else { None }
+        // A transaction that has failed hears of nothing but its end.
+        let failed = self.server.owed.status() == TransactionStatus::Failed;
+        if !failed && is_analyzed(statement.text()) { self.path_home(statement) } else { None }
     }
 
     fn path_home(&self, statement: &Statement) -> Option<String> {
@@ -98,10 +101,11 @@ impl Requests<'_> {
 }
 
 fn is_analyzed(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
-    let is = |word: &&[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
-    // Behind a comment it may be anything.
-    ANALYZED.iter().any(is) || text.starts_with(b"/*") || text.starts_with(b"--")
+    let first =
+        Lexer::new(text, Backslashes::Literal).find(|token| token.kind != TokenKind::Comment);
+    let Some(first) = first else { return false };
+    let first = first.bytes(text);
+    ANALYZED.iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod preparing;
 pub mod replies;
 pub mod requests;
 mod restoring;
-mod retrying;
+pub mod retrying;
 mod tagged;
 mod unnamed;
 mod watch;

@@ -127,6 +127,8 @@ impl Requests<'_> {
             self.server.owed.push(Request::Execute, answer, None, self.now);
             return Some(Fate::Drop);
         }
+        // It may never be executed.
+        self.server.path = None;
         self.restore_after_execute(effects);
         None
     }

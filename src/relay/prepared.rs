@@ -22,6 +22,9 @@ const REMEMBERED_CLOSED: usize = 16;
 /// What a table needs for an entry, in bytes.
 const ENTRY_BYTES: usize = 64;
 
+/// How many statements are remembered that do not hold where the client is.
+const MOST_UNSETTLED: usize = 64;
+
 /// The most bytes of named statements of one client: names, texts and types.
 pub const MOST_HELD: usize = 128 * 1024 * 1024;
 
@@ -41,10 +44,8 @@ pub struct ClientStatements {
     closed: Vec<(u64, u64)>,
     /// What names meant before they were prepared anew in other schemas.
     homes: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
-    /// The statement bound last, if it was prepared where names are looked up in other schemas.
-    pub(super) stray: Option<u64>,
-    /// One whose result is another in the schemas that it strayed to, as the client was told.
-    pub(super) unsettled: Option<u64>,
+    /// Those that do not hold in the schemas that the client has moved to, as it was told.
+    unsettled: Vec<u64>,
     /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
     changed: HashMap<Box<[u8]>, u64, FxBuildHasher>,
     unnamed_changed: Option<u64>,
@@ -134,12 +135,17 @@ impl ClientStatements {
     /// Gives a name the same meaning in other schemas than those of its Parse.
     pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
         self.name(name, statement);
-        self.homes.insert(name.into(), home);
+        self.held += weight(name, &home.body);
+        if let Some(before) = self.homes.insert(name.into(), home) {
+            self.held -= weight(name, &before.body);
+        }
     }
 
     fn leave_home(&mut self, name: &[u8]) {
-        if !self.homes.is_empty() {
-            self.homes.remove(name);
+        if !self.homes.is_empty()
+            && let Some(home) = self.homes.remove(name)
+        {
+            self.held -= weight(name, &home.body);
         }
     }
 
@@ -164,10 +170,33 @@ impl ClientStatements {
         self.held + weight(name, body) > MOST_HELD
     }
 
-    /// What goes with a request that uses the statement of this name, where an error would not say which it was.
+    /// What goes with a request that uses the statement of this name, where an error would not say which it was, or
+    /// tells of schemas that the client has moved to.
     #[inline]
-    pub(super) fn used(&self, name: &[u8]) -> Option<Box<Undo>> {
-        (self.twins > 0 && !name.is_empty()).then(|| Box::new(Undo::Used(name.into())))
+    pub(super) fn used(&self, name: &[u8], strays: Option<u64>) -> Option<Box<Undo>> {
+        match strays {
+            Some(id) => Some(Box::new(Undo::Strayed { id, name: name.into() })),
+            None => (self.twins > 0 && !name.is_empty()).then(|| Box::new(Undo::Used(name.into()))),
+        }
+    }
+
+    /// The client was told that a statement does not hold in the schemas of now: it is prepared in those next time.
+    #[cold]
+    pub(super) fn unsettle(&mut self, id: u64) {
+        if !self.unsettled.contains(&id) {
+            if self.unsettled.len() == MOST_UNSETTLED {
+                self.unsettled.remove(0);
+            }
+            self.unsettled.push(id);
+        }
+    }
+
+    /// Is it to be prepared in the schemas of now? It is asked once.
+    #[cold]
+    pub(super) fn settle_in(&mut self, id: u64) -> bool {
+        let before = self.unsettled.len();
+        self.unsettled.retain(|&unsettled| unsettled != id);
+        self.unsettled.len() < before
     }
 
     /// What a name means changes with a request in this segment.
@@ -302,11 +331,13 @@ impl ClientStatements {
                 Undo::Closed { name, .. } if !name.is_empty() => drop(self.remove(name)),
                 Undo::Closed { .. }
                 | Undo::Used(_)
+                | Undo::Strayed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried { .. }
                 | Undo::Lent
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
+                | Undo::Homed(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Evicted(_)
@@ -365,7 +396,9 @@ impl ClientStatements {
             | Undo::Queried { unnamed: None, .. }
             | Undo::Lent
             | Undo::Used(_)
+            | Undo::Strayed { .. }
             | Undo::Injected(_)
+            | Undo::Homed(_)
             | Undo::InjectedUnnamed
             | Undo::Duplicate(_)
             | Undo::Evicted(_)

@@ -160,7 +160,11 @@ impl Requests<'_> {
         self.make_room(statement.id, splice);
         let name = statement.shared_name();
         frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
-        self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
+        let undo = match home {
+            Some(_) => Undo::Homed(statement.id),
+            None => Undo::Injected(statement.id),
+        };
+        self.owe(Request::Parse, Answer::Swallow, undo);
         if home.is_some() {
             self.run_ours(BACK, splice.insert());
         }

@@ -9,6 +9,7 @@ use super::names;
 use super::position::moved;
 use super::prepared::ClientStatements;
 use super::requests::continue_body;
+use super::retrying::Failed;
 use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_status};
 use crate::protocol::error_response::{ErrorFields, Severity, write_error};
 use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_tag};
@@ -68,15 +69,6 @@ pub struct Passed {
     pub consumed: usize,
     /// The server ends the connection after this.
     pub fatal: bool,
-}
-
-/// What an error is about.
-#[derive(Debug, Default)]
-pub struct Failed {
-    /// The client's name for its statement, where that is not clear; else empty.
-    name: Box<[u8]>,
-    /// How many characters were taken off the front of the client's text.
-    lead: u16,
 }
 
 /// What replies are checked against and noted in.
@@ -347,7 +339,7 @@ impl Replies<'_> {
             return Ok(self.keep(body, cause));
         }
         self.watch_failure(code);
-        self.failed.lead = self.server.owed.front_lead();
+        self.failed.begin(self.server.owed.front_lead());
         self.server.path = None;
         self.statements.rewind(self.server);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
@@ -356,10 +348,8 @@ impl Replies<'_> {
             statements.undo(&undo);
             unnamed |= undo.is_of_unnamed();
             left |= matches!(&*undo, Undo::Deallocated { .. });
-            if how == Discarded::Failed
-                && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
-            {
-                self.failed.name.clone_from(name);
+            if how == Discarded::Failed {
+                self.failed.note(&undo, self.statements, cause);
             }
             self.statements.undo(*undo, how);
         });

@@ -413,7 +413,7 @@ impl Requests<'_> {
                 Fate::Incomplete
             };
         };
-        self.renew(bind.statement);
+        let strays = self.renew(bind.statement);
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
@@ -438,7 +438,7 @@ impl Requests<'_> {
             }
         }
         let name = self.server_name(bind.statement, splice);
-        let used = self.statements.used(bind.statement);
+        let used = self.statements.used(bind.statement, strays);
         self.server.owed.push(Request::Bind, Answer::Forward, used, self.now);
         self.note_bound_lead(bind.statement);
         let values = body.get(bind.names_length..).unwrap_or_default();
@@ -459,14 +459,14 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Describe);
         };
-        self.renew(name);
+        let strays = self.renew(name);
         if self.is_uncertain(name) {
             return Fate::Uncertain;
         }
         if let Some(fate) = self.too_much(name, splice) {
             return fate;
         }
-        let used = self.statements.used(name);
+        let used = self.statements.used(name, strays);
         let shared = self.server_name(name, splice);
         self.server.owed.push(Request::Describe, Answer::Forward, used, self.now);
         self.note_lead(name);

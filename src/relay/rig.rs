@@ -10,8 +10,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
-use super::replies::{Failed, Passed, Replies, ServerFault};
+use super::replies::{Passed, Replies, ServerFault};
 use super::requests::{Pinning, Requests, Taken, Violation, Wish};
+use super::retrying::Failed;
 use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;

@@ -75,11 +75,13 @@ fn begin_with(undo: &mut Undo, now: Option<Arc<Statement>>) {
         (
             Undo::Parsed { .. }
             | Undo::Injected(_)
+            | Undo::Homed(_)
             | Undo::InjectedUnnamed
             | Undo::Lent
             | Undo::Duplicate(_)
             | Undo::Evicted(_)
             | Undo::Used(_)
+            | Undo::Strayed { .. }
             | Undo::SqlPrepared(_)
             | Undo::Optional,
             _,

@@ -332,7 +332,7 @@ impl ServerConnection {
                 Undo::Parsed { statement, sent: true, .. } => {
                     self.statements.learn(statement.id);
                 }
-                Undo::Injected(id) => self.statements.learn(*id),
+                Undo::Injected(id) | Undo::Homed(id) => self.statements.learn(*id),
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried { .. }
@@ -343,6 +343,7 @@ impl ServerConnection {
                 | Undo::Closed { .. }
                 | Undo::Evicted(_)
                 | Undo::Used(_)
+                | Undo::Strayed { .. }
                 | Undo::SqlPrepared(_)
                 | Undo::Optional => {}
             }

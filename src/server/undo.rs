@@ -43,6 +43,8 @@ pub enum Undo {
     },
     /// A Parse we injected.
     Injected(u64),
+    /// A Parse we injected of a statement as it was prepared in schemas that the client has left.
+    Homed(u64),
     /// A Parse we injected under the client's own name, for one Query.
     Lent,
     /// A Parse or Close of the unnamed statement that we injected.
@@ -62,6 +64,13 @@ pub enum Undo {
     Evicted(u64),
     /// A Bind or Describe: nothing to take back, but this is the client's name for the statement.
     Used(Box<[u8]>),
+    /// A Bind or Describe of a statement that was prepared in schemas that the client has left.
+    Strayed {
+        /// The statement's number.
+        id: u64,
+        /// The client's name for it.
+        name: Box<[u8]>,
+    },
     /// A `PREPARE` of ours, which is for the client: the statement's name.
     SqlPrepared(Box<str>),
     /// A Query of ours that a session can be without: `DEALLOCATE` of what another client prepared.
@@ -85,11 +94,13 @@ impl Undo {
             Self::Deallocated { unnamed, .. } | Self::Queried { unnamed, .. } => unnamed.is_some(),
             Self::Parsed { .. }
             | Self::Injected(_)
+            | Self::Homed(_)
             | Self::Lent
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
             | Self::Used(_)
+            | Self::Strayed { .. }
             | Self::SqlPrepared(_)
             | Self::Optional => false,
         }
@@ -106,11 +117,13 @@ impl Undo {
             | Self::Queried { .. }
             | Self::Deallocated { .. }
             | Self::Injected(_)
+            | Self::Homed(_)
             | Self::Lent
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
             | Self::Used(_)
+            | Self::Strayed { .. }
             | Self::SqlPrepared(_)
             | Self::Optional => None,
         }
@@ -123,7 +136,7 @@ impl ServerStatements {
         match undo {
             Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
             Undo::ParsedUnnamed { .. } | Undo::InjectedUnnamed => self.forget_unnamed(),
-            Undo::Injected(id) => self.forget(*id),
+            Undo::Injected(id) | Undo::Homed(id) => self.forget(*id),
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
             | Undo::Queried { .. }
@@ -132,6 +145,7 @@ impl ServerStatements {
             | Undo::Closed { .. }
             | Undo::Duplicate(_)
             | Undo::Used(_)
+            | Undo::Strayed { .. }
             | Undo::SqlPrepared(_)
             | Undo::Optional => {}
         }

@@ -86,8 +86,58 @@ fn what_moved_goes_on_in_its_new_schemas() {
         assert_eq!(one.run(&described()).shape(), "2 T D(2|t) C(SELECT 1) Z(I)");
         assert_eq!(one.run(&run()).shape(), "2 D(2|t) C(SELECT 1) Z(I)");
         one.query("SET search_path = one");
+        assert_eq!(one.run(&run()).shape(), "2 D(one) C(SELECT 1) Z(I)");
         assert_eq!(one.run(&described()).shape(), "2 T D(one) C(SELECT 1) Z(I)");
     }
+}
+
+/// Where it was prepared is not there any more: it is known by where its client is, from the second time on.
+#[test]
+fn what_was_prepared_in_schemas_that_are_gone_goes_on() {
+    let world = world();
+    let (mut one, mut other) = (world.client(), world.client());
+    world.prepare("CREATE SCHEMA gone; CREATE TABLE gone.item AS SELECT 'gone'::text AS name");
+    one.query("SET search_path = gone");
+    one.run(&Batch::new().parse("items", "SELECT * FROM item").sync());
+    world.prepare("DROP SCHEMA gone CASCADE");
+    one.query("SET search_path = same");
+    forget(&mut other);
+    assert_eq!(one.run(&run()).shape(), "E(42P01) Z(I)");
+    for _ in 0..2 {
+        assert_eq!(one.run(&run()).shape(), "2 D(same) C(SELECT 1) Z(I)");
+        forget(&mut other);
+    }
+}
+
+/// Of what a failed transaction is asked for, only its end is done.
+#[test]
+fn a_prepared_rollback_ends_a_failed_transaction_in_any_schemas() {
+    let world = world();
+    let (mut pair, mut other) = (world.pair(), world.client());
+    pair.same(&query("SET search_path = one"));
+    pair.same(&Batch::new().parse("items", "SELECT * FROM item").sync());
+    pair.same(&Batch::new().parse("end", "/* app */ ROLLBACK").sync());
+    forget(&mut other);
+    pair.same(&query("SET search_path = same"));
+    pair.same(&query("BEGIN"));
+    pair.same(&query("SELECT 1/0"));
+    assert_eq!(pair.same(&run()).error().sqlstate, "25P02");
+    assert!(!pair.same(&Batch::new().run("end", &[]).sync()).has_error());
+    pair.same(&run());
+}
+
+/// A text that is bound and not executed moves nobody.
+#[test]
+fn what_is_not_executed_moves_nothing() {
+    let world = world();
+    let (mut one, mut two) = (world.client(), world.client());
+    one.query("BEGIN");
+    one.run(&Batch::new().parse("s", "SET LOCAL search_path = other").bind("", "s", &[]).sync());
+    let items = Batch::new().parse("items", "SELECT * FROM item").run("items", &[]).sync();
+    assert_eq!(one.run(&items).shape(), "1 2 D(public) C(SELECT 1) Z(T)");
+    one.query("COMMIT");
+    two.query("SET search_path = other");
+    assert_eq!(two.run(&items).shape(), "1 2 D(2|t) C(SELECT 1) Z(I)");
 }
 
 /// Nobody else's statements are prepared anew for it.
@@ -103,12 +153,15 @@ fn who_moves_costs_others_nothing() {
     }
     let known = "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql";
     assert_eq!(two.value(known), "1");
+    one.run(&Batch::new().parse("own", "SELECT 1").sync());
     one.query("SET search_path = other");
+    one.send(&run().run("own", &[]).sync());
+    assert_eq!(one.read_readies(2).shape(), "E(0A000) Z(I) 2 D(1) C(SELECT 1) Z(I)");
     assert_eq!(one.run(&described()).shape(), "2 T D(2|t) C(SELECT 1) Z(I)");
     assert_eq!(two.run(&described()).shape(), "2 T D(one) C(SELECT 1) Z(I)");
     let again = Batch::new().parse("again", "SELECT * FROM item").run("again", &[]).sync();
     assert_eq!(two.run(&again).shape(), "1 2 D(one) C(SELECT 1) Z(I)");
-    assert_eq!(two.value(known), "2");
+    assert_eq!(two.value(known), "3");
 }
 
 /// A role in whose schema names would be looked up, and temporary tables, which come first anywhere.
