@@ -1,5 +1,6 @@
 //! Prepared statements that a text names: what it executes, deallocates or prepares. Left to others: what the names mean.
 
+use super::effects::MOST_READ;
 use super::glance::{escapes_quote, is_single};
 use super::lexer::{Backslashes, Lexer, TokenKind};
 use super::tokens::{Words, finds};
@@ -75,9 +76,12 @@ pub fn may_name(text: &[u8]) -> bool {
 }
 
 impl Named {
-    /// Reads a text; `None`: it names none.
+    /// Reads a text; `None`: it names none, or is longer than what is read.
     #[must_use]
     pub fn read(text: &[u8]) -> Option<Box<Self>> {
+        if text.len() > MOST_READ {
+            return None;
+        }
         let mut named = Self::read_as(text, Backslashes::Literal);
         if escapes_quote(text) {
             // Where a string ends depends on standard_conforming_strings: either way counts.
@@ -151,12 +155,14 @@ impl Named {
 
     fn note(&mut self, name: Option<Box<str>>, with: Use) {
         let Some(name) = name else { return };
+        if self.mentions.len().max(self.deallocated.len()) >= MOST_NAMES {
+            self.shape = Shape::Tangled;
+            return;
+        }
         let gone = self.cleared == Cleared::All || self.deallocated.contains(&name);
-        let full = self.mentions.len() >= MOST_NAMES;
         match self.mentions.iter_mut().find(|mention| mention.name == name) {
             Some(mention) => mention.remade |= gone && with == Use::Prepared,
             None if self.cleared == Cleared::All => {}
-            None if full => self.shape = Shape::Tangled,
             None => self.mentions.push(Mention { name: name.clone(), first: with, remade: false }),
         }
         if with == Use::Deallocated {

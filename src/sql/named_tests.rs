@@ -84,3 +84,16 @@ fn what_is_prepared_again_is_known() {
     let named = Named::read(b"DEALLOCATE a; DEALLOCATE b; DEALLOCATE a").expect("it names some");
     assert_eq!(named.deallocated.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "a"]);
 }
+
+/// A Parse may be of 64 MiB, and each name is compared with those before it.
+#[test]
+fn no_more_is_read_than_serves() {
+    let long = "DEALLOCATE a;".repeat(MOST_READ / 13 + 1);
+    assert_eq!(Named::read(long.as_bytes()), None);
+    for other in ["EXECUTE a;", ""] {
+        let many: String = (0..3_000).map(|n| format!("DEALLOCATE a{n};{other}")).collect();
+        let named = Named::read(&many.as_bytes()[..MOST_READ.min(many.len())]).expect("names");
+        assert_eq!(named.shape, Shape::Tangled);
+        assert!(named.mentions.len().max(named.deallocated.len()) <= MOST_NAMES);
+    }
+}
