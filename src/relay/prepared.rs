@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+use super::lending::NotLent;
 use super::tagged::Cuts;
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
@@ -54,10 +55,10 @@ pub struct ClientStatements {
     stale_before: u64,
     /// What is to be sent behind the next Execute, which may reset the client's settings.
     pub(super) restores: Option<Box<str>>,
-    /// What the next Execute deallocates by name, prepared by the protocol.
+    /// What the next Execute of the unnamed portal deallocates by name, prepared by the protocol.
     pub(super) drops: Option<Box<[u8]>>,
     /// Why Postgres did not prepare a statement under the client's own name.
-    pub(super) not_lent: Option<Box<[u8]>>,
+    pub(super) not_lent: Option<Box<NotLent>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
     /// What was taken off their texts; none: nothing is to be.
@@ -193,7 +194,7 @@ impl ClientStatements {
     /// What was bound is not executed any more.
     #[inline]
     pub(super) fn forget_next(&mut self) {
-        (self.restores, self.drops) = (None, None);
+        self.restores = None;
     }
 
     /// The client was told that a result has changed: from now on it means the schema as it is.
@@ -304,7 +305,7 @@ impl ClientStatements {
                 | Undo::Used(_)
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried { .. }
-                | Undo::Lent
+                | Undo::Lent(_)
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
                 | Undo::InjectedUnnamed
@@ -363,7 +364,7 @@ impl ClientStatements {
             }
             Undo::Deallocated { unnamed: None, .. }
             | Undo::Queried { unnamed: None, .. }
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Used(_)
             | Undo::Injected(_)
             | Undo::InjectedUnnamed

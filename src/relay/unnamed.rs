@@ -76,7 +76,7 @@ fn begin_with(undo: &mut Undo, now: Option<Arc<Statement>>) {
             Undo::Parsed { .. }
             | Undo::Injected(_)
             | Undo::InjectedUnnamed
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Duplicate(_)
             | Undo::Evicted(_)
             | Undo::Used(_)

@@ -43,8 +43,8 @@ pub enum Undo {
     },
     /// A Parse we injected.
     Injected(u64),
-    /// A Parse we injected under the client's own name, for one Query.
-    Lent,
+    /// A Parse we injected under the client's own name, this one, for one Query.
+    Lent(Box<str>),
     /// A Parse or Close of the unnamed statement that we injected.
     InjectedUnnamed,
     /// A Close of the client: the name still stands.
@@ -85,7 +85,7 @@ impl Undo {
             Self::Deallocated { unnamed, .. } | Self::Queried { unnamed, .. } => unnamed.is_some(),
             Self::Parsed { .. }
             | Self::Injected(_)
-            | Self::Lent
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
@@ -106,7 +106,7 @@ impl Undo {
             | Self::Queried { .. }
             | Self::Deallocated { .. }
             | Self::Injected(_)
-            | Self::Lent
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
@@ -127,7 +127,7 @@ impl ServerStatements {
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
             | Undo::Queried { .. }
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_)
