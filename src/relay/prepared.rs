@@ -14,6 +14,7 @@ use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
 use crate::server::statement::{Statement, StatementRegistry, Tagged};
+use crate::sql::named::LONGEST_NAME;
 use crate::stats::queries::QueryLog;
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
@@ -101,7 +102,7 @@ impl ClientStatements {
     #[inline]
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(key(name)) }
     }
 
     /// Gives a name its meaning.
@@ -115,6 +116,7 @@ impl ClientStatements {
     }
 
     fn name(&mut self, name: &[u8], statement: Arc<Statement>) {
+        let name = key(name);
         if self.named.len() <= MOST_COMPARED
             && self.named.iter().any(|(n, s)| Arc::ptr_eq(s, &statement) && **n != *name)
         {
@@ -129,18 +131,18 @@ impl ClientStatements {
     /// What a name meant before it was first prepared anew in other schemas.
     #[must_use]
     pub fn home(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.homes.get(name).or_else(|| self.named.get(name))
+        self.homes.get(key(name)).or_else(|| self.named.get(key(name)))
     }
 
     /// Gives a name the same meaning in other schemas than those of its Parse.
     pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
         self.name(name, statement);
-        self.homes.insert(name.into(), home);
+        self.homes.insert(key(name).into(), home);
     }
 
     fn leave_home(&mut self, name: &[u8]) {
         if !self.homes.is_empty() {
-            self.homes.remove(name);
+            self.homes.remove(key(name));
         }
     }
 
@@ -151,6 +153,7 @@ impl ClientStatements {
         }
         self.untag(name);
         self.leave_home(name);
+        let name = key(name);
         let removed = self.named.remove(name)?;
         self.held -= weight(name, &removed.body);
         if self.named.len() < 2 {
@@ -177,7 +180,7 @@ impl ClientStatements {
         if name.is_empty() {
             self.unnamed_changed = Some(segment);
         } else {
-            self.changed.insert(name.into(), segment);
+            self.changed.insert(key(name).into(), segment);
         }
     }
 
@@ -188,7 +191,7 @@ impl ClientStatements {
         if name.is_empty() {
             return self.unnamed_changed;
         }
-        self.changed.get(name).copied()
+        self.changed.get(key(name)).copied()
     }
 
     /// What was bound is not executed any more.
@@ -259,7 +262,7 @@ impl ClientStatements {
         schemas: Option<&Arc<str>>,
         (name, body): (&[u8], &[u8]),
     ) -> bool {
-        if name.is_empty() || self.named.contains_key(name) || self.is_full(name, body) {
+        if name.is_empty() || self.named.contains_key(key(name)) || self.is_full(name, body) {
             return false;
         }
         let (body, tagged) = self.without_tags(body);
@@ -374,6 +377,12 @@ impl ClientStatements {
             | Undo::Optional => {}
         }
     }
+}
+
+/// A name as Postgres keeps it: names of statements are cut as others are (`NAMEDATALEN`, dynahash.c).
+#[inline]
+fn key(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(LONGEST_NAME)]
 }
 
 /// What a named statement counts for: its name, its body, and the entry.

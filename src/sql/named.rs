@@ -3,6 +3,7 @@
 use super::effects::MOST_READ;
 use super::glance::{escapes_quote, is_single};
 use super::lexer::{Backslashes, Lexer, TokenKind};
+pub use super::tokens::LONGEST_NAME;
 use super::tokens::{Words, cut, finds};
 
 /// The most names that are found in one text.

@@ -250,6 +250,18 @@ fn a_name_that_was_just_prepared_in_sql_is_taken() {
 }
 
 #[test]
+fn long_names_are_cut() {
+    let mut changing = Changing::start();
+    let name = |length| "x".repeat(length);
+    changing.same(&Batch::new().parse(&name(70), "SELECT 'long'").sync());
+    changing.all(&[&format!("EXECUTE {}", name(80)), &format!("EXECUTE {}", name(63))]);
+    changing.same(&Batch::new().run(&name(64), &[]).sync());
+    changing.same(&Batch::new().parse(&name(64), "SELECT 'taken'").sync());
+    changing.all(&[&format!("EXECUTE {}", name(62)), &format!("DEALLOCATE {}", name(63))]);
+    changing.same(&Batch::new().run(&name(70), &[]).sync());
+}
+
+#[test]
 fn what_was_refused_is_said_of_its_own_name_only() {
     let mut changing = Changing::start();
     for direct in [true, false] {
