@@ -400,3 +400,7 @@ pub(super) fn write_tangled(out: &mut Vec<u8>) {
                 or prepare them with PREPARE.";
     write_error(out, Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, text, hint);
 }
+
+#[cfg(test)]
+#[path = "lending_tests.rs"]
+mod tests;
