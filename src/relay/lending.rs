@@ -5,10 +5,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::buffers::Splice;
 use super::position::moved;
 use super::replies::Replies;
-use super::requests::{Fate, MOST_PUT_TOGETHER, NO_SUCH_PORTAL, Requests};
+use super::requests::{Fate, MOST_PUT_TOGETHER, NO_SUCH_PORTAL, Requests, UNNAMED_PORTAL};
 use crate::protocol::backend::TransactionStatus;
 use crate::protocol::error_response::{ErrorFields, Severity, write_error};
 use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
@@ -17,10 +19,10 @@ use crate::protocol::sqlstate::SqlState;
 use crate::server::connection::Undo;
 use crate::server::effects::forgets;
 use crate::server::owed::{Answer, Cause, Request, Verdict};
-use crate::server::statement::Statement;
+use crate::server::statement::{SHARED_PREFIX, SharedName, Statement};
 use crate::sql::effects::Effects;
 use crate::sql::feature::Feature;
-use crate::sql::named::{Named, Shape, Use};
+use crate::sql::named::{Mention, Named, Shape, Use, asks_for_data};
 
 /// The body of a statement without a text: Postgres accepts it whatever the state of the transaction.
 const EMPTY: &[u8] = b"\0\0\0";
@@ -42,8 +44,18 @@ pub(super) enum Loan {
     Uncertain,
     /// It cannot be done.
     Tangled,
+    /// There is no such statement.
+    Missing,
     /// These statements.
     These(Lent),
+}
+
+/// Why Postgres did not prepare a statement under the client's own name.
+#[derive(Debug)]
+pub(super) struct NotLent {
+    name: Box<str>,
+    /// The error's body.
+    body: Box<[u8]>,
 }
 
 /// Statements that a Query names.
@@ -69,7 +81,9 @@ impl Requests<'_> {
             }
         }
         let owed = &self.server.owed;
-        if statements.is_empty() || owed.is_copying_in() {
+        let missing = named.mentions.iter().any(|mention| self.is_of_others(mention));
+        let any = named.mentions.iter().any(|mention| mention.name.is_empty());
+        if statements.is_empty() && !missing && !any || owed.is_copying_in() {
             return Loan::Nothing;
         }
         if self.may_hold() && (owed.is_status_due() || splice.put_together() >= MOST_PUT_TOGETHER) {
@@ -77,10 +91,20 @@ impl Requests<'_> {
         }
         let bytes: usize = statements.iter().map(|(.., statement)| statement.body.len()).sum();
         let large = statements.len() > 1 && bytes > MOST_PUT_TOGETHER;
-        let tangled = remade || large || named.shape == Shape::Tangled || owed.is_batch_open();
+        let most = match owed.status() {
+            TransactionStatus::InTransaction => Shape::Early,
+            TransactionStatus::Idle | TransactionStatus::Failed => Shape::Tangled,
+        };
+        let shared = statements.iter().any(|(name, ..)| is_shared(name));
+        let copies = |(_, first, s): &(_, Use, Arc<Statement>)| {
+            *first == Use::Executed && asks_for_data(s.text())
+        };
+        let tangled = any || remade || large || shared || named.shape >= most;
+        let tangled = tangled || owed.is_batch_open() || statements.iter().any(copies);
         match owed.status() {
             TransactionStatus::Failed if named.shape < Shape::Ends => Loan::Nothing,
             TransactionStatus::Failed => Loan::Tangled,
+            TransactionStatus::Idle | TransactionStatus::InTransaction if missing => Loan::Missing,
             TransactionStatus::Idle | TransactionStatus::InTransaction if tangled => Loan::Tangled,
             TransactionStatus::Idle | TransactionStatus::InTransaction => {
                 Loan::These(Lent { statements, named })
@@ -90,7 +114,29 @@ impl Requests<'_> {
 
     /// Does the client know a statement of this name by its Parse, not by `PREPARE`?
     pub(super) fn is_of_protocol(&self, name: &str) -> bool {
-        !self.settings.prepared().contains(name) && self.statements.get(name.as_bytes()).is_some()
+        !self.is_of_sql(name.as_bytes()) && self.statements.get(name.as_bytes()).is_some()
+    }
+
+    /// Would the server run or drop what it knows for others? No client's own statement has such a name there.
+    fn is_of_others(&self, mention: &Mention) -> bool {
+        mention.first != Use::Prepared
+            && is_shared(&mention.name)
+            && mention.name.as_bytes()[SHARED_PREFIX.len()..].iter().all(u8::is_ascii_digit)
+            && self.statements.get(mention.name.as_bytes()).is_none()
+            && !self.settings.prepared().contains(&mention.name)
+    }
+
+    /// A name is about to be prepared. Postgres says so if a `PREPARE` that nobody has asked about yet, or that keeps the
+    /// client to its server, has taken it.
+    pub(super) fn probe_name(&mut self, name: &[u8], splice: &mut Splice<'_>) {
+        let touched = self.server.touched.as_ref().map(|t| t.touches.union(t.begins).union(t.ends));
+        let open = touched.unwrap_or(self.server.pins).union(self.server.pins);
+        if !open.contains(Feature::Prepare) || name.starts_with(SHARED_PREFIX) {
+            return;
+        }
+        frontend::write_parse(splice.insert(), name, EMPTY);
+        self.owe(Request::Parse, Answer::Swallow, Undo::Duplicate(name.into()));
+        self.close_of_ours(name, splice);
     }
 
     /// Does the client know a statement of this name by `PREPARE`, as far as its texts say?
@@ -160,16 +206,18 @@ impl Requests<'_> {
         effects
     }
 
-    /// Each in a batch of its own: should Postgres refuse one, it still reads the others.
+    /// Each in a batch of its own: should Postgres refuse one, it still reads the others. What may have the name there is
+    /// nothing that the client knows of (a function's `PREPARE`, for another client), and must not be taken for it.
     fn lend(&mut self, lent: &Lent, splice: &mut Splice<'_>) {
         let within = self.server.owed.status() == TransactionStatus::InTransaction;
         if within {
             self.query_of_ours(BEFORE, splice);
         }
         for (name, first, statement) in &lent.statements {
+            self.close_of_ours(name.as_bytes(), splice);
             let body = if *first == Use::Executed { &*statement.body } else { EMPTY };
             frontend::write_parse(splice.insert(), name.as_bytes(), body);
-            self.owe(Request::Parse, Answer::Swallow, Undo::Lent);
+            self.owe(Request::Parse, Answer::Swallow, Undo::Lent(name.clone()));
             self.note_lead(name.as_bytes());
             self.sync_of_ours(splice);
         }
@@ -180,10 +228,14 @@ impl Requests<'_> {
 
     fn take_back(&mut self, lent: &Lent, splice: &mut Splice<'_>) {
         for (name, ..) in &lent.statements {
-            frontend::write_close_statement(splice.insert(), name.as_bytes());
-            self.server.owed.push(Request::Close, Answer::Swallow, None, self.now);
+            self.close_of_ours(name.as_bytes(), splice);
         }
         self.sync_of_ours(splice);
+    }
+
+    fn close_of_ours(&mut self, name: &[u8], splice: &mut Splice<'_>) {
+        frontend::write_close_statement(splice.insert(), name);
+        self.server.owed.push(Request::Close, Answer::Swallow, None, self.now);
     }
 
     fn sync_of_ours(&mut self, splice: &mut Splice<'_>) {
@@ -198,8 +250,17 @@ impl Requests<'_> {
 
     /// A statement is bound that names others; gives what becomes of its Bind if that is not what it asks for.
     #[cold]
-    pub(super) fn note_named(&mut self, named: &Named, splice: &mut Splice<'_>) -> Option<Fate> {
-        let mut ours = named.mentions.iter().filter(|mention| self.is_of_protocol(&mention.name));
+    pub(super) fn note_named(
+        &mut self,
+        portal: &[u8],
+        named: &Named,
+        splice: &mut Splice<'_>,
+    ) -> Option<Fate> {
+        let mut ours = named.mentions.iter().filter(|mention| {
+            self.is_of_protocol(&mention.name)
+                || self.is_of_others(mention)
+                || mention.name.is_empty()
+        });
         let mention = ours.next()?;
         let name = mention.name.as_bytes();
         if self.is_uncertain(name) {
@@ -208,7 +269,8 @@ impl Requests<'_> {
         if self.server.owed.status() == TransactionStatus::Failed {
             return None;
         }
-        if mention.first == Use::Deallocated {
+        let simple = portal == UNNAMED_PORTAL && !is_shared(&mention.name) && !name.is_empty();
+        if mention.first == Use::Deallocated && simple {
             self.statements.drops = Some(name.into());
             return None;
         }
@@ -219,19 +281,17 @@ impl Requests<'_> {
 
     /// What deallocates a statement of the protocol is executed: servers know it under a shared name, so one is made for it.
     #[cold]
-    pub(super) fn execute_drop(
-        &mut self,
-        name: Box<[u8]>,
-        frame: &[u8],
-        splice: &mut Splice<'_>,
-    ) -> Fate {
+    pub(super) fn execute_drop(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        let name = self.statements.drops.take().unwrap_or_default();
         let Some(statement) = self.statements.get(&name).map(Arc::clone) else {
             return self.plain(Request::Execute);
         };
+        self.statements.doubt_all();
+        self.close_of_ours(&name, splice);
         frontend::write_parse(splice.insert(), &name, EMPTY);
         self.server.owed.push(Request::Parse, Answer::Swallow, None, self.now);
         splice.insert().extend_from_slice(frame);
-        frontend::write_close_statement(splice.insert(), &name);
+        let taken_back = name.clone();
         self.statements.note_change(&name, self.server.owed.segment());
         self.owe(
             Request::Execute,
@@ -239,7 +299,18 @@ impl Requests<'_> {
             Undo::Deallocated { name, statement, unnamed: None },
         );
         self.watch_execute(&frame[HEADER_LENGTH..]);
-        self.server.owed.push(Request::Close, Answer::Swallow, None, self.now);
+        self.close_of_ours(&taken_back, splice);
+        Fate::Drop
+    }
+
+    /// A simple Query names what only others know: Postgres says that there is no such statement.
+    #[cold]
+    pub(super) fn refuse_missing(&mut self, splice: &mut Splice<'_>) -> Fate {
+        let undo = Undo::of_query(self.drop_unnamed());
+        let nobodys = SharedName::new(u64::MAX);
+        let name = String::from_utf8_lossy(nobodys.as_bytes());
+        frontend::write_query(splice.insert(), &format!("DEALLOCATE {name}"));
+        self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
         Fate::Drop
     }
 
@@ -264,28 +335,54 @@ impl Replies<'_> {
     /// Is an error about what was to be lent?
     #[inline]
     pub(super) fn is_of_loan(&self) -> bool {
-        matches!(self.server.owed.front_undo(), Some(Undo::Lent))
+        matches!(self.server.owed.front_undo(), Some(Undo::Lent(_)))
     }
 
     /// The client hears of it in place of there being no such statement, if it comes to that.
     #[cold]
     pub(super) fn keep(&mut self, body: &[u8], cause: Cause) -> Verdict {
         let lead = self.server.owed.front_lead();
+        let name = match self.server.owed.front_undo() {
+            Some(Undo::Lent(name)) => name.clone(),
+            Some(_) | None => Box::default(),
+        };
         // What is discarded up to the Sync of ours is nothing but this.
         let _ = self.server.owed.received_error(cause, |_, _| {});
         let body = if lead == 0 { None } else { moved(body, lead) }.unwrap_or_else(|| body.into());
-        self.statements.not_lent.get_or_insert(body.into_boxed_slice());
+        // One that is too long to be there in full would end nowhere.
+        if body.ends_with(b"\0\0") {
+            let not_lent = NotLent { name, body: body.into_boxed_slice() };
+            self.statements.not_lent.get_or_insert(Box::new(not_lent));
+        }
         Verdict::Swallow
     }
 
     /// What the client hears in place of this error.
     #[inline]
     pub(super) fn kept_for(&mut self, body: &[u8]) -> Option<Box<[u8]>> {
-        self.statements.not_lent.as_ref()?;
-        let missing =
-            ErrorFields::parse(body).sqlstate() == Some(SqlState::INVALID_SQL_STATEMENT_NAME);
-        if missing && !self.is_of_loan() { self.statements.not_lent.take() } else { None }
+        let not_lent = self.statements.not_lent.as_ref()?;
+        let fields = ErrorFields::parse(body);
+        let missing = fields.sqlstate() == Some(SqlState::INVALID_SQL_STATEMENT_NAME);
+        if !missing || self.is_of_loan() || !quotes(fields.message, not_lent.name.as_bytes()) {
+            return None;
+        }
+        self.statements.not_lent.take().map(|not_lent| not_lent.body)
     }
+}
+
+/// Does a message, which may be translated, have this name in quotes?
+fn quotes(message: &[u8], name: &[u8]) -> bool {
+    let mark =
+        |at: Option<&u8>| at.is_some_and(|b| !b.is_ascii_alphanumeric() && !b" _".contains(b));
+    memmem::find_iter(message, name).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| message.get(before));
+        mark(before) && mark(message.get(at + name.len()))
+    })
+}
+
+/// Does it begin as those names do by which servers know what clients share?
+fn is_shared(name: &str) -> bool {
+    name.as_bytes().starts_with(SHARED_PREFIX)
 }
 
 /// Passes on what was kept.
@@ -303,3 +400,7 @@ pub(super) fn write_tangled(out: &mut Vec<u8>) {
                 or prepare them with PREPARE.";
     write_error(out, Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, text, hint);
 }
+
+#[cfg(test)]
+#[path = "lending_tests.rs"]
+mod tests;

@@ -102,11 +102,12 @@ impl Requests<'_> {
     #[cold]
     pub(super) fn note_bound(
         &mut self,
+        portal: &[u8],
         statement: &Statement,
         splice: &mut Splice<'_>,
     ) -> Option<Fate> {
         if let Some(named) = &statement.named
-            && let Some(fate) = self.note_named(named, splice)
+            && let Some(fate) = self.note_named(portal, named, splice)
         {
             return Some(fate);
         }

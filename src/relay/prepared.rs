@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+use super::lending::NotLent;
 use super::tagged::Cuts;
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
@@ -13,6 +14,7 @@ use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
 use crate::server::statement::{Statement, StatementRegistry, Tagged};
+use crate::sql::named::LONGEST_NAME;
 use crate::stats::queries::QueryLog;
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
@@ -55,10 +57,10 @@ pub struct ClientStatements {
     stale_before: u64,
     /// What is to be sent behind the next Execute, which may reset the client's settings.
     pub(super) restores: Option<Box<str>>,
-    /// What the next Execute deallocates by name, prepared by the protocol.
+    /// What the next Execute of the unnamed portal deallocates by name, prepared by the protocol.
     pub(super) drops: Option<Box<[u8]>>,
     /// Why Postgres did not prepare a statement under the client's own name.
-    pub(super) not_lent: Option<Box<[u8]>>,
+    pub(super) not_lent: Option<Box<NotLent>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
     /// What was taken off their texts; none: nothing is to be.
@@ -101,7 +103,7 @@ impl ClientStatements {
     #[inline]
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(key(name)) }
     }
 
     /// Gives a name its meaning.
@@ -115,6 +117,7 @@ impl ClientStatements {
     }
 
     fn name(&mut self, name: &[u8], statement: Arc<Statement>) {
+        let name = key(name);
         if self.named.len() <= MOST_COMPARED
             && self.named.iter().any(|(n, s)| Arc::ptr_eq(s, &statement) && **n != *name)
         {
@@ -129,21 +132,21 @@ impl ClientStatements {
     /// What a name meant before it was first prepared anew in other schemas.
     #[must_use]
     pub fn home(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.homes.get(name).or_else(|| self.named.get(name))
+        self.homes.get(key(name)).or_else(|| self.named.get(key(name)))
     }
 
     /// Gives a name the same meaning in other schemas than those of its Parse.
     pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
         self.name(name, statement);
         self.held += weight(name, &home.body);
-        if let Some(before) = self.homes.insert(name.into(), home) {
+        if let Some(before) = self.homes.insert(key(name).into(), home) {
             self.held -= weight(name, &before.body);
         }
     }
 
     fn leave_home(&mut self, name: &[u8]) {
         if !self.homes.is_empty()
-            && let Some(home) = self.homes.remove(name)
+            && let Some(home) = self.homes.remove(key(name))
         {
             self.held -= weight(name, &home.body);
         }
@@ -156,6 +159,7 @@ impl ClientStatements {
         }
         self.untag(name);
         self.leave_home(name);
+        let name = key(name);
         let removed = self.named.remove(name)?;
         self.held -= weight(name, &removed.body);
         if self.named.len() < 2 {
@@ -205,7 +209,7 @@ impl ClientStatements {
         if name.is_empty() {
             self.unnamed_changed = Some(segment);
         } else {
-            self.changed.insert(name.into(), segment);
+            self.changed.insert(key(name).into(), segment);
         }
     }
 
@@ -216,13 +220,13 @@ impl ClientStatements {
         if name.is_empty() {
             return self.unnamed_changed;
         }
-        self.changed.get(name).copied()
+        self.changed.get(key(name)).copied()
     }
 
     /// What was bound is not executed any more.
     #[inline]
     pub(super) fn forget_next(&mut self) {
-        (self.restores, self.drops) = (None, None);
+        self.restores = None;
     }
 
     /// The client was told that a result has changed: from now on it means the schema as it is.
@@ -287,7 +291,7 @@ impl ClientStatements {
         schemas: Option<&Arc<str>>,
         (name, body): (&[u8], &[u8]),
     ) -> bool {
-        if name.is_empty() || self.named.contains_key(name) || self.is_full(name, body) {
+        if name.is_empty() || self.named.contains_key(key(name)) || self.is_full(name, body) {
             return false;
         }
         let (body, tagged) = self.without_tags(body);
@@ -334,7 +338,7 @@ impl ClientStatements {
                 | Undo::Strayed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried { .. }
-                | Undo::Lent
+                | Undo::Lent(_)
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
                 | Undo::Homed(_)
@@ -394,7 +398,7 @@ impl ClientStatements {
             }
             Undo::Deallocated { unnamed: None, .. }
             | Undo::Queried { unnamed: None, .. }
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Used(_)
             | Undo::Strayed { .. }
             | Undo::Injected(_)
@@ -408,9 +412,15 @@ impl ClientStatements {
     }
 }
 
+/// A name as Postgres keeps it: names of statements are cut as others are (`NAMEDATALEN`, dynahash.c).
+#[inline]
+fn key(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(LONGEST_NAME)]
+}
+
 /// What a named statement counts for: its name, its body, and the entry.
 fn weight(name: &[u8], body: &[u8]) -> usize {
-    name.len() + body.len() + ENTRY_BYTES
+    key(name).len() + body.len() + ENTRY_BYTES
 }
 
 /// Tells apart what was taken off; nothing is 0.

@@ -47,6 +47,7 @@ impl Requests<'_> {
             return Fate::Uncertain;
         }
         self.statements.tag(parse.name, statement.id, tagged);
+        self.probe_name(parse.name, splice);
         self.parse_named(parse.name, statement, splice);
         Fate::Drop
     }

@@ -288,6 +288,7 @@ impl Replies<'_> {
         if verdict == Verdict::Swallow {
             return Ok(verdict);
         }
+        self.statements.not_lent = None;
         self.watch_ready(status);
         if status == TransactionStatus::Idle {
             self.meter.transactions += 1;

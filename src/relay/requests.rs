@@ -17,10 +17,10 @@ use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::effects::forgets;
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Settings;
-use crate::server::statement::{Statement, StatementRegistry, Unnamed};
+use crate::server::statement::{SHARED_PREFIX, Statement, StatementRegistry, Unnamed};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::Features;
-use crate::sql::named::may_name;
+use crate::sql::named::{may_begin, may_name};
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -38,6 +38,9 @@ const QUERY_READ_WHOLE: usize = MOST_READ;
 
 /// A portal that nobody opens: executing it is sure to fail.
 pub(super) const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
+
+/// Its name in a message, with its NUL.
+pub(super) const UNNAMED_PORTAL: &[u8] = b"\0";
 
 /// What a client must not send. It is told, and disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -284,11 +287,15 @@ impl Requests<'_> {
         {
             return self.deallocate(name.as_bytes(), splice);
         }
-        if frame.len() == head.frame_length() && !self.statements.is_empty() && may_name(text) {
+        if frame.len() == head.frame_length()
+            && may_name(text)
+            && (!self.statements.is_empty() || may_begin(text, SHARED_PREFIX))
+        {
             match self.loan(text, splice) {
                 Loan::Nothing => {}
                 Loan::Uncertain => return Fate::Uncertain,
                 Loan::Tangled => return self.refuse_tangled(splice),
+                Loan::Missing => return self.refuse_missing(splice),
                 Loan::These(lent) => return self.query_lent(&lent, frame, splice),
             }
         }
@@ -324,8 +331,8 @@ impl Requests<'_> {
     }
 
     fn execute(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
-        if let Some(name) = self.statements.drops.take() {
-            return self.execute_drop(name, frame, splice);
+        if self.statements.drops.is_some() && frame.get(HEADER_LENGTH) == Some(&0) {
+            return self.execute_drop(frame, splice);
         }
         self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
         self.note_executed_lead();
@@ -422,6 +429,9 @@ impl Requests<'_> {
         }
         // What was bound before and not executed is not executed any more.
         self.statements.forget_next();
+        if bind.portal == UNNAMED_PORTAL {
+            self.statements.drops = None;
+        }
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
             if self.server.schemas.is_some() {
@@ -432,7 +442,7 @@ impl Requests<'_> {
                 || self.registry.hidden.any()
             {
                 let statement = Arc::clone(statement);
-                if let Some(fate) = self.note_bound(&statement, splice) {
+                if let Some(fate) = self.note_bound(bind.portal, &statement, splice) {
                     return fate;
                 }
             }

@@ -42,7 +42,7 @@ impl Failed {
             | Undo::Queried { .. }
             | Undo::Deallocated { .. }
             | Undo::Injected(_)
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::InjectedUnnamed
             | Undo::Closed { .. }
             | Undo::Evicted(_)

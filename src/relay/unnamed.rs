@@ -77,7 +77,7 @@ fn begin_with(undo: &mut Undo, now: Option<Arc<Statement>>) {
             | Undo::Injected(_)
             | Undo::Homed(_)
             | Undo::InjectedUnnamed
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Duplicate(_)
             | Undo::Evicted(_)
             | Undo::Used(_)

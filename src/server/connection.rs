@@ -336,7 +336,7 @@ impl ServerConnection {
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
                 | Undo::Queried { .. }
-                | Undo::Lent
+                | Undo::Lent(_)
                 | Undo::Deallocated { .. }
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)

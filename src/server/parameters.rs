@@ -233,7 +233,8 @@ pub fn transition(applied: &Applied, wanted: &Settings) -> String {
 
 /// The SQL that gives a session back what its client logged in with, where a text with these effects may have
 /// reset it: `None` if it names nothing of that. It changes no setting that is set in the session, so it is right
-/// whatever of the text was done, failed or was rolled back.
+/// whatever of the text was done, failed or was rolled back. What was set for the transaction stands while that is open: it began
+/// before this then, and is this else.
 #[must_use]
 pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
     let mut values = String::new();
@@ -264,7 +265,8 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
              JOIN (VALUES {values}) AS v(name,value,local) \
              ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.name \
              WHERE s.source OPERATOR(pg_catalog.<>) 'session' \
-             OR v.local AND s.setting OPERATOR(pg_catalog.=) s.reset_val{custom}"
+             OR v.local AND s.setting OPERATOR(pg_catalog.=) s.reset_val \
+             AND pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(){custom}"
         )
     })
 }

@@ -45,8 +45,8 @@ pub enum Undo {
     Injected(u64),
     /// A Parse we injected of a statement as it was prepared in schemas that the client has left.
     Homed(u64),
-    /// A Parse we injected under the client's own name, for one Query.
-    Lent,
+    /// A Parse we injected under the client's own name, this one, for one Query.
+    Lent(Box<str>),
     /// A Parse or Close of the unnamed statement that we injected.
     InjectedUnnamed,
     /// A Close of the client: the name still stands.
@@ -95,7 +95,7 @@ impl Undo {
             Self::Parsed { .. }
             | Self::Injected(_)
             | Self::Homed(_)
-            | Self::Lent
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
@@ -118,7 +118,7 @@ impl Undo {
             | Self::Deallocated { .. }
             | Self::Injected(_)
             | Self::Homed(_)
-            | Self::Lent
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
@@ -140,7 +140,7 @@ impl ServerStatements {
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
             | Undo::Queried { .. }
-            | Undo::Lent
+            | Undo::Lent(_)
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_)

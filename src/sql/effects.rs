@@ -320,6 +320,10 @@ impl Effects {
         };
         let last = words.tokens.len() - 1;
         let resets = words.is(last, "default") || words.is(at, "time") && words.is(last, "local");
+        if !resets && let Some(name) = words.setting_name(at) {
+            // The session's value from then on, whatever was set for the transaction before.
+            self.locals.retain(|local| *local != name);
+        }
         self.named(words, at, if resets { Change::Reset } else { Change::Set });
     }
 

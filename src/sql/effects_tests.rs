@@ -300,3 +300,11 @@ fn who_asks_for_sequences_is_seen() {
         assert_eq!(read(sql).asks_sequences, asks, "{sql}");
     }
 }
+
+#[test]
+fn what_is_set_for_the_session_is_not_the_transactions_alone() {
+    let locals = |text: &str| Effects::read(text.as_bytes()).expect("effects").locals.len();
+    assert_eq!(locals("RESET ALL; SET LOCAL work_mem = '1MB'; SET LOCAL TIME ZONE 'UTC'"), 2);
+    assert_eq!(locals("RESET ALL; SET LOCAL work_mem = '1MB'; SET work_mem = '2MB'"), 0);
+    assert_eq!(locals("RESET ALL; SET work_mem = '2MB'; SET LOCAL work_mem = '1MB'"), 1);
+}

@@ -1,8 +1,10 @@
 //! Prepared statements that a text names: what it executes, deallocates or prepares. Left to others: what the names mean.
 
+use super::effects::MOST_READ;
 use super::glance::{escapes_quote, is_single};
 use super::lexer::{Backslashes, Lexer, TokenKind};
-use super::tokens::{Words, finds};
+pub use super::tokens::LONGEST_NAME;
+use super::tokens::{Words, cut, finds};
 
 /// The most names that are found in one text.
 pub const MOST_NAMES: usize = 32;
@@ -17,12 +19,13 @@ pub struct Named {
     /// What else it is.
     pub shape: Shape,
     cleared: Cleared,
+    snapshot: Snapshot,
 }
 
 /// A name in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention {
-    /// The name.
+    /// The name; empty: one with escapes (`U&"a"`), which may be any.
     pub name: Box<str>,
     /// What the text does first with it.
     pub first: Use,
@@ -49,7 +52,9 @@ pub enum Shape {
     Plain,
     /// One `EXECUTE` and nothing else.
     Alone,
-    /// Its first statement may end a failed transaction.
+    /// What precedes its first `EXECUTE` must come before the transaction's snapshot.
+    Early,
+    /// Its first statement may end a transaction.
     Ends,
     /// It asks its client for data, or has more than [`MOST_NAMES`].
     Tangled,
@@ -61,6 +66,31 @@ enum Cleared {
     Not,
     /// Nothing that was prepared before is there any more.
     All,
+}
+
+/// May the transaction's snapshot have been taken by what was read?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Snapshot {
+    #[default]
+    Open,
+    /// It should not be yet.
+    Later,
+}
+
+/// Does running this text ask its client for data?
+#[must_use]
+pub fn asks_for_data(text: &[u8]) -> bool {
+    let tokens = Lexer::new(text, Backslashes::Literal);
+    let mut real = tokens.filter(|token| token.kind != TokenKind::Comment);
+    real.next().is_some_and(|first| first.is_word(text, "copy"))
+        && real.any(|token| token.is_word(text, "stdin"))
+}
+
+/// May a name in this text begin so, in any case, or be any?
+#[cold]
+#[must_use]
+pub fn may_begin(text: &[u8], prefix: &[u8]) -> bool {
+    finds(text, prefix, prefix.len() - 1) || finds(text, b"u&\"", 1)
 }
 
 /// May this text name a prepared statement? A look, for every simple query of a client that has some.
@@ -75,9 +105,12 @@ pub fn may_name(text: &[u8]) -> bool {
 }
 
 impl Named {
-    /// Reads a text; `None`: it names none.
+    /// Reads a text; `None`: it names none, or is longer than what is read.
     #[must_use]
     pub fn read(text: &[u8]) -> Option<Box<Self>> {
+        if text.len() > MOST_READ {
+            return None;
+        }
         let mut named = Self::read_as(text, Backslashes::Literal);
         if escapes_quote(text) {
             // Where a string ends depends on standard_conforming_strings: either way counts.
@@ -117,28 +150,30 @@ impl Named {
         let Some(first) = words.keyword(0) else { return };
         match &*first {
             "execute" => {
-                self.note(words.name(1), Use::Executed);
+                self.note(name(words, 1), Use::Executed);
                 self.shape = self.shape.max(Shape::Alone);
             }
             "explain" | "create" => {
                 let at = (1..words.tokens.len()).find(|at| words.is(*at, "execute"));
                 let names = at.filter(|at| is_executed(words, *at, &first));
-                self.note(names.and_then(|at| words.name(at + 1)), Use::Executed);
+                self.note(names.and_then(|at| name(words, at + 1)), Use::Executed);
             }
             "prepare" if words.is(1, "transaction") => self.ends(before),
-            "prepare" => self.note(words.name(1), Use::Prepared),
+            "prepare" => self.note(name(words, 1), Use::Prepared),
             "deallocate" => {
                 let behind = words.is(1, "prepare") && words.tokens.len() > 2;
                 let at = if behind { 2 } else { 1 };
                 if words.is(at, "all") {
                     self.cleared = Cleared::All;
                 } else {
-                    self.note(words.name(at), Use::Deallocated);
+                    self.note(name(words, at), Use::Deallocated);
                 }
             }
             "discard" if words.is(1, "all") => self.cleared = Cleared::All,
             "copy" if words.has(&["stdin"]) => self.shape = Shape::Tangled,
             "rollback" | "commit" | "end" | "abort" => self.ends(before),
+            "lock" => self.snapshot = Snapshot::Later,
+            "set" if is_of_transaction(words) => self.snapshot = Snapshot::Later,
             _ => {}
         }
     }
@@ -151,18 +186,45 @@ impl Named {
 
     fn note(&mut self, name: Option<Box<str>>, with: Use) {
         let Some(name) = name else { return };
+        if self.mentions.len().max(self.deallocated.len()) >= MOST_NAMES {
+            self.shape = Shape::Tangled;
+            return;
+        }
+        if with == Use::Executed && self.snapshot == Snapshot::Later {
+            self.shape = self.shape.max(Shape::Early);
+        }
         let gone = self.cleared == Cleared::All || self.deallocated.contains(&name);
-        let full = self.mentions.len() >= MOST_NAMES;
         match self.mentions.iter_mut().find(|mention| mention.name == name) {
             Some(mention) => mention.remade |= gone && with == Use::Prepared,
             None if self.cleared == Cleared::All => {}
-            None if full => self.shape = Shape::Tangled,
             None => self.mentions.push(Mention { name: name.clone(), first: with, remade: false }),
         }
         if with == Use::Deallocated {
             self.deallocated.push(name);
         }
     }
+}
+
+/// The name at a place, as Postgres keeps it.
+fn name(words: &Words<'_, '_>, at: usize) -> Option<Box<str>> {
+    match words.kind(at)? {
+        TokenKind::UnicodeIdentifier => Some(Box::default()),
+        TokenKind::Word
+        | TokenKind::QuotedIdentifier
+        | TokenKind::Number
+        | TokenKind::String(_)
+        | TokenKind::Parameter
+        | TokenKind::Operator
+        | TokenKind::Punctuation
+        | TokenKind::Comment => words.name(at).map(|name| cut(&name).into()),
+    }
+}
+
+/// `SET TRANSACTION`, `SET LOCAL transaction_isolation` and their like.
+fn is_of_transaction(words: &Words<'_, '_>) -> bool {
+    let scoped = words.is(1, "local") || words.is(1, "session");
+    let at = 1 + usize::from(scoped);
+    words.name(at).is_some_and(|name| name.starts_with("transaction"))
 }
 
 /// Is the word `EXECUTE` at `at` a statement's, in an `EXPLAIN` or a `CREATE TABLE AS`? Not the privilege of that name, nor a

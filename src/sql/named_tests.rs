@@ -60,6 +60,11 @@ fn what_the_text_is_beside_that() {
         ("EXPLAIN EXECUTE a", Shape::Plain),
         ("ROLLBACK TO s; EXECUTE a", Shape::Ends),
         ("EXECUTE a; COMMIT", Shape::Plain),
+        ("SELECT 1; LOCK x; EXECUTE a", Shape::Early),
+        ("SET LOCAL transaction_read_only = on; EXPLAIN EXECUTE a", Shape::Early),
+        ("EXECUTE a; LOCK x; SET TRANSACTION READ ONLY", Shape::Plain),
+        ("LOCK x; DEALLOCATE a", Shape::Plain),
+        ("SET LOCAL work_mem = '4MB'; EXECUTE a", Shape::Plain),
         ("COPY x FROM STDIN; EXECUTE a", Shape::Tangled),
         ("COPY x TO STDOUT; EXECUTE a", Shape::Plain),
         (r"SELECT '\'; EXECUTE a; --'", Shape::Tangled),
@@ -83,4 +88,40 @@ fn what_is_prepared_again_is_known() {
     }
     let named = Named::read(b"DEALLOCATE a; DEALLOCATE b; DEALLOCATE a").expect("it names some");
     assert_eq!(named.deallocated.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "a"]);
+}
+
+/// A Parse may be of 64 MiB, and each name is compared with those before it.
+#[test]
+fn no_more_is_read_than_serves() {
+    let long = "DEALLOCATE a;".repeat(MOST_READ / 13 + 1);
+    assert_eq!(Named::read(long.as_bytes()), None);
+    for other in ["EXECUTE a;", ""] {
+        let many: String = (0..3_000).map(|n| format!("DEALLOCATE a{n};{other}")).collect();
+        let named = Named::read(&many.as_bytes()[..MOST_READ.min(many.len())]).expect("names");
+        assert_eq!(named.shape, Shape::Tangled);
+        assert!(named.mentions.len().max(named.deallocated.len()) <= MOST_NAMES);
+    }
+}
+
+#[test]
+fn names_are_as_postgres_keeps_them() {
+    let (long, kept) = ("a".repeat(70), "a".repeat(63));
+    for text in [format!("EXECUTE {long}"), format!("DEALLOCATE \"{long}\"")] {
+        assert_eq!(names(&text)[0].0, kept);
+    }
+    // With escapes it may be any.
+    assert_eq!(names("EXECUTE a; DEALLOCATE U&\"\\0061\"")[1], (String::new(), Use::Deallocated));
+}
+
+#[test]
+fn what_asks_for_data_is_known() {
+    for (text, wanted) in [
+        ("COPY x FROM STDIN", true),
+        (" -- x\n copy x (a) from stdin with csv", true),
+        ("COPY x TO STDOUT", false),
+        ("SELECT stdin FROM copy", false),
+        ("", false),
+    ] {
+        assert_eq!(asks_for_data(text.as_bytes()), wanted, "{text}");
+    }
 }

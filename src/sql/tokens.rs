@@ -12,7 +12,7 @@ use super::lexer::{StringForm, Token, TokenKind};
 const MOST_ARGUMENT_TOKENS: usize = 256;
 
 /// Postgres cuts names here (`NAMEDATALEN`).
-pub(super) const LONGEST_NAME: usize = 63;
+pub const LONGEST_NAME: usize = 63;
 
 /// The tokens of one statement.
 pub(super) struct Words<'s, 't> {

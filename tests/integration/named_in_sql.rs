@@ -71,7 +71,7 @@ fn they_are_executed_as_if_they_were_there() {
         "EXECUTE add; SAVEPOINT s; EXECUTE add",
         "EXPLAIN (COSTS OFF) EXECUTE a(1)",
         "ROLLBACK TO s; SELECT count(*) FROM item",
-        "COMMIT; EXECUTE a(3)",
+        "COMMIT",
         "BEGIN ISOLATION LEVEL SERIALIZABLE; EXECUTE a(1); SHOW transaction_isolation; COMMIT",
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; EXECUTE a(1)",
         "EXECUTE set; SHOW work_mem",
@@ -203,4 +203,120 @@ fn what_cannot_be_done_is_refused_in_clear_words() {
     refused(client, &query("ROLLBACK; EXECUTE a (1)"), "E(0A000) Z(E)");
     assert_eq!(client.run(&query("ROLLBACK")).shape(), "C(ROLLBACK) Z(I)");
     assert_eq!(client.value("EXECUTE a (1)"), "2");
+}
+
+/// Names by which servers know what clients share are nobody's in SQL, and what others left under a client's name is not its own.
+#[test]
+fn what_others_have_prepared_is_out_of_reach() {
+    let mut changing = Changing::start();
+    for n in 0..20 {
+        for text in ["EXECUTE pooler_", "SELECT 1; DEALLOCATE POOLER_", "EXPLAIN EXECUTE pooler_"] {
+            let reply = changing.pair.pooled.run(&query(&format!("{text}{n}")));
+            assert_eq!(reply.shape(), "E(26000) Z(I)", "{text}{n}");
+            let value = changing.other.run(&Batch::new().run("a", &[]).sync()).value();
+            assert_eq!(value, "of another");
+        }
+    }
+    let stranger = &mut changing.world.client();
+    assert_eq!(stranger.run(&query("DEALLOCATE pooler_1")).shape(), "E(26000) Z(I)");
+    assert_eq!(stranger.run(&query("EXECUTE U&\"pooler\\005f1\"")).shape(), "E(0A000) Z(I)");
+    // Its own statement of such a name is known to servers by another.
+    stranger.run(&Batch::new().parse("pooler_1", "SELECT 'own'").sync());
+    assert_eq!(stranger.run(&query("EXECUTE pooler_1")).shape(), "E(0A000) Z(I)");
+    assert_eq!(stranger.run(&Batch::new().run("pooler_1", &[]).sync()).value(), "own");
+    let drop = Batch::new().parse("", "DEALLOCATE pooler_1").run("", &[]).sync();
+    assert_eq!(stranger.run(&drop).shape(), "1 E(0A000) Z(I)");
+
+    changing.world.prepare(
+        "CREATE FUNCTION hide() RETURNS void LANGUAGE plpgsql AS \
+         $$ BEGIN EXECUTE 'PREPARE ' || 'a AS SELECT ''hidden'''; END $$",
+    );
+    let _ = changing.other.run(&query("SELECT hide()"));
+    assert_eq!(changing.pair.pooled.value("EXECUTE a (1)"), "2");
+    let _ = changing.other.run(&query("SELECT hide()"));
+    let drop = Batch::new().parse("", "DEALLOCATE a").run("", &[]).sync();
+    assert_eq!(changing.pair.pooled.run(&drop).shape(), "1 2 C(DEALLOCATE) Z(I)");
+}
+
+#[test]
+fn a_name_that_was_just_prepared_in_sql_is_taken() {
+    let mut changing = Changing::start();
+    changing.all(&["BEGIN", "PREPARE b AS SELECT 'SQL'"]);
+    changing.same(&Batch::new().parse("c", "SELECT 'free'").run("c", &[]).sync());
+    changing.same(&Batch::new().parse("b", "SELECT 'protocol'").sync());
+    changing.all(&["ROLLBACK", "EXECUTE b", "DEALLOCATE b", "BEGIN", "DEALLOCATE c"]);
+    changing.same(&Batch::new().parse("b", "SELECT 'protocol'").sync());
+    changing.all(&["EXECUTE b", "COMMIT", "EXECUTE b"]);
+}
+
+#[test]
+fn long_names_are_cut() {
+    let mut changing = Changing::start();
+    let name = |length| "x".repeat(length);
+    changing.same(&Batch::new().parse(&name(70), "SELECT 'long'").sync());
+    changing.all(&[&format!("EXECUTE {}", name(80)), &format!("EXECUTE {}", name(63))]);
+    changing.same(&Batch::new().run(&name(64), &[]).sync());
+    changing.same(&Batch::new().parse(&name(64), "SELECT 'taken'").sync());
+    changing.all(&[&format!("EXECUTE {}", name(62)), &format!("DEALLOCATE {}", name(63))]);
+    changing.same(&Batch::new().run(&name(70), &[]).sync());
+}
+
+#[test]
+fn what_was_refused_is_said_of_its_own_name_only() {
+    let mut changing = Changing::start();
+    for direct in [true, false] {
+        let world = &changing.world;
+        let mut owner = if direct { world.direct() } else { world.superuser() };
+        owner.query("DROP TABLE IF EXISTS gone");
+    }
+    changing.all(&["EXECUTE nosuch; EXECUTE gone", "EXECUTE gone; EXECUTE nosuch"]);
+    let both = query("SELECT 1/0; EXECUTE gone").then(query("EXECUTE nosuch"));
+    changing.same(&both);
+    changing.all(&["EXECUTE gone"]);
+}
+
+#[test]
+fn what_needs_another_order_is_refused() {
+    let mut changing = Changing::start();
+    let client = &mut changing.pair.pooled;
+    client.run(&Batch::new().parse("load", "/* x */ COPY item FROM STDIN").sync());
+    for text in ["EXECUTE load", "SELECT 1; EXECUTE load"] {
+        assert_eq!(client.run(&query(text)).shape(), "E(0A000) Z(I)", "{text}");
+    }
+    for text in [
+        "LOCK TABLE item; EXECUTE add",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; EXECUTE a (1)",
+        "SET LOCAL transaction_isolation TO 'serializable'; EXECUTE a (1)",
+        "COMMIT; EXECUTE a (1)",
+        "ROLLBACK; EXECUTE a (1)",
+    ] {
+        assert_eq!(client.run(&query("BEGIN")).shape(), "C(BEGIN) Z(T)");
+        assert_eq!(client.run(&query(text)).shape(), "E(0A000) Z(E)", "{text}");
+        assert_eq!(client.run(&query("ROLLBACK")).shape(), "C(ROLLBACK) Z(I)");
+        assert!(!client.run(&query(text)).shape().contains("0A000"), "{text}");
+    }
+    assert_eq!(client.value("EXECUTE a (1)"), "2");
+}
+
+#[test]
+fn a_batch_deallocates_what_it_executes() {
+    let mut changing = Changing::start();
+    let drop = |text: &str| Batch::new().parse("", text).bind("", "", &[]);
+    let two = drop("DEALLOCATE a").parse("two", "SELECT 2").bind("p", "two", &[]);
+    changing.same(&two.execute("p").sync());
+    changing.same(&Batch::new().run("a", &["1"]).sync());
+    let both = drop("DEALLOCATE a").bind("p", "two", &[]).execute("").execute("p").sync();
+    changing.same(&both);
+    changing.same(&Batch::new().run("a", &["1"]).sync());
+    changing.same(&query("BEGIN"));
+    changing.same(&drop("DEALLOCATE add").sync());
+    changing.same(&Batch::new().execute("").sync());
+    changing.same(&query("COMMIT"));
+    changing.same(&Batch::new().run("add", &[]).sync());
+    let behind = drop("/* x */ DEALLOCATE set").execute("").run("set", &[]).sync();
+    changing.same(&behind);
+    let pooled = &mut changing.pair.pooled;
+    let named = Batch::new().parse("", "DEALLOCATE gone").bind("p", "", &[]).execute("p").sync();
+    assert_eq!(pooled.run(&named).shape(), "1 E(0A000) Z(I)");
+    assert_eq!(pooled.run(&Batch::new().run("gone", &[]).sync()).shape(), "2 C(SELECT 0) Z(I)");
 }

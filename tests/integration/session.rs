@@ -404,6 +404,7 @@ fn a_client_hears_of_its_own_settings_after_a_reset() {
         query("RESET ALL; SET LOCAL TimeZone = 'Europe/Rome'"),
         query("BEGIN; RESET ALL; SET LOCAL work_mem = '5MB'; COMMIT"),
         query("RESET ALL; SELECT nothing"),
+        query("BEGIN; RESET ALL; SET LOCAL work_mem = '4MB'").then(query("COMMIT")),
     ]
     .into_iter()
     .enumerate()
@@ -415,4 +416,19 @@ fn a_client_hears_of_its_own_settings_after_a_reset() {
         let told = client.parameters.iter().find(|(name, _)| name == "TimeZone");
         assert_eq!(told.map(|(_, value)| value.as_str()), Some("Asia/Tokyo"), "{number}");
     }
+}
+
+/// What a client sets itself behind a reset, it has, be it what the server has by default.
+#[test]
+fn what_is_set_behind_a_reset_stands() {
+    let world = Scenario::new().pool_size(1).start();
+    let default = world.client().value("SHOW work_mem");
+    let mut client = RawClient::login(&world.login().parameter("work_mem", "7MB"));
+    client.query(&format!("BEGIN; RESET ALL; SET LOCAL work_mem = '{default}'"));
+    assert_eq!(client.value("SHOW work_mem"), default);
+    client.query("ROLLBACK");
+    assert_eq!(client.value("SHOW work_mem"), "7MB");
+    let both = format!("RESET ALL; SET LOCAL work_mem = '5MB'; SET work_mem = '{default}'");
+    client.query(&both);
+    assert_eq!(client.value("SHOW work_mem"), default);
 }
