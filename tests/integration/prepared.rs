@@ -461,15 +461,13 @@ fn statements_outlive_ddl_under_load() {
     });
 }
 
-/// What names need counts as well.
+/// Of names no more is kept than Postgres keeps.
 #[test]
 fn names_cannot_be_hoarded() {
     let world = Scenario::new().pool_size(1).start();
     let mut client = world.client();
-    for number in 0..3 {
+    for number in 0..4 {
         let name = number.to_string().repeat(40 << 20);
         assert_eq!(client.run(&batch().parse(&name, "SELECT 1").sync()).shape(), "1 Z(I)");
     }
-    client.send(&batch().parse(&"x".repeat(40 << 20), "SELECT 1").sync());
-    assert_eq!(client.read_to_end().fault(), "FATAL 54000");
 }
