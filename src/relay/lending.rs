@@ -124,14 +124,22 @@ impl Requests<'_> {
             && mention.name.as_bytes()[SHARED_PREFIX.len()..].iter().all(u8::is_ascii_digit)
             && self.statements.get(mention.name.as_bytes()).is_none()
             && !self.settings.prepared().contains(&mention.name)
+            && !self.may_have_prepared()
+    }
+
+    /// May the client have done a `PREPARE` that nobody has asked about yet, or that keeps it to its server?
+    fn may_have_prepared(&self) -> bool {
+        let touched = self.server.touched.as_ref();
+        let touched = touched.map_or(self.server.pins, |t| t.touches.union(t.begins));
+        touched.union(self.server.pins).contains(Feature::Prepare)
     }
 
     /// A name is about to be prepared. Postgres says so if a `PREPARE` that nobody has asked about yet, or that keeps the
     /// client to its server, has taken it.
     pub(super) fn probe_name(&mut self, name: &[u8], splice: &mut Splice<'_>) {
-        let touched = self.server.touched.as_ref().map(|t| t.touches.union(t.begins).union(t.ends));
-        let open = touched.unwrap_or(self.server.pins).union(self.server.pins);
-        if !open.contains(Feature::Prepare) || name.starts_with(SHARED_PREFIX) {
+        let is_gone = |name| self.settings.prepared().contains(name);
+        let gone = std::str::from_utf8(name).is_ok_and(is_gone);
+        if !gone && !self.may_have_prepared() || name.starts_with(SHARED_PREFIX) {
             return;
         }
         frontend::write_parse(splice.insert(), name, EMPTY);

@@ -171,7 +171,7 @@ impl ClientStatements {
     /// Is a statement with this name and body more than one client may have?
     #[must_use]
     pub fn is_full(&self, name: &[u8], body: &[u8]) -> bool {
-        self.held + weight(name, body) > MOST_HELD
+        self.held + weight(key(name), body) > MOST_HELD
     }
 
     /// What goes with a request that uses the statement of this name, where an error would not say which it was, or
@@ -414,7 +414,7 @@ impl ClientStatements {
 
 /// A name as Postgres keeps it: names of statements are cut as others are (`NAMEDATALEN`, dynahash.c).
 #[inline]
-fn key(name: &[u8]) -> &[u8] {
+pub(super) fn key(name: &[u8]) -> &[u8] {
     &name[..name.len().min(LONGEST_NAME)]
 }
 
