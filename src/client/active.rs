@@ -13,8 +13,9 @@ use crate::config::PoolMode;
 use crate::pool::handle::{LAST_WORDS, Leave};
 use crate::protocol::backend::{TransactionStatus, write_parameter_status};
 use crate::relay::buffers::{Buffers, Splice, poll_input};
-use crate::relay::replies::{Failed, Replies};
+use crate::relay::replies::Replies;
 use crate::relay::requests::{Pinning, Requests, Wish};
+use crate::relay::retrying::Failed;
 use crate::server::connection::{Body, poll_flush};
 use crate::sql::feature::Features;
 
@@ -63,7 +64,8 @@ impl Session {
         if self.carried != Carried::Incomplete {
             return self.take_again(cx, &mut buffers.out);
         }
-        let restoring = connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
+        let restoring = connection.owed.is_restoring()
+            || connection.asked.as_ref().is_some_and(|asked| asked.effects.is_wide());
         let held = restoring || self.fit != Fit::Good;
         if self.saying != Saying::Anything || connection.owed.len() > MOST_OWED || held {
             return Step::Stuck;
@@ -105,7 +107,7 @@ impl Session {
         let pinning = if server.may_keep() { Pinning::Allowed } else { Pinning::Refused };
         let connection = server.connection();
         // What is sent again must be all of its transaction.
-        let alone = self.body == Body::Boundary && connection.owed.is_free();
+        let alone = self.body == Body::Boundary && connection.is_free_of_clients();
         let mut splice = Splice::new(input, out);
         let mut requests = Requests {
             statements: &mut self.statements,

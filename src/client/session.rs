@@ -304,7 +304,7 @@ impl Session {
             let mut local = Local {
                 statements: &mut self.statements,
                 registry: &self.handle.pool.database.registry,
-                schemas: self.settings.schemas(),
+                settings: &self.settings,
                 body: &mut self.body,
                 skipping: &mut self.skipping,
             };
@@ -434,7 +434,7 @@ impl Session {
         let mut local = Local {
             statements: &mut self.statements,
             registry: &self.handle.pool.database.registry,
-            schemas: self.settings.schemas(),
+            settings: &self.settings,
             body: &mut self.body,
             skipping: &mut self.skipping,
         };

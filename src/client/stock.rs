@@ -9,7 +9,6 @@ use tracing::info;
 use super::record::{Kick, Phase};
 use super::session::{End, Session, State, Step};
 use crate::config::PoolMode;
-use crate::server::connection::Sent;
 use crate::server::inventory::{Inventory, Verdict};
 use crate::server::parameters::{Applied, Settings, is_carried};
 use crate::sql::effects::{Change, Effects, Scope};
@@ -75,9 +74,7 @@ impl Session {
     /// The client's next request waits for it: what it showed would be wrong.
     fn restore(&mut self, nanos: u64) -> bool {
         let State::Active(server) = &mut self.state else { return false };
-        let connection = server.connection();
-        matches!(connection.applied, Applied::Known(_))
-            && connection.apply(&self.settings, nanos) != Sent::Nothing
+        server.connection().restore(&self.settings, nanos)
     }
 
     /// What Postgres is to be asked of these effects: not what it reports by itself, and of what may

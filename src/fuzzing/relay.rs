@@ -135,7 +135,7 @@ fn answered(input: &[u8], step: u8) -> (Vec<u8>, End, Vec<u8>) {
         let mut local = Local {
             statements: &mut client.statements,
             registry: &rig.registry,
-            schemas: None,
+            settings: &rig.settings,
             body: &mut client.body,
             skipping: &mut skipping,
         };

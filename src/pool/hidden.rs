@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::shared::{Entry, Pool};
 use super::wear::Parting;
 use crate::server::connection::{Routines, ServerConnection};
-use crate::server::hidden::{Answer, ask};
+use crate::server::hidden::{Answer, Learnt, ask};
 
 /// Asking must not take longer: the server is closed then.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ impl Pool {
                 Ok(connection) => entry.connection = connection,
                 Err(_) => {
                     let now = Instant::now();
-                    let _ = self.database.registry.hidden.learn(None, now, now);
+                    let _ = self.database.registry.hidden.learn(Learnt::Nothing, now, now);
                     return self.lost(worker, now);
                 }
             }
@@ -64,22 +64,22 @@ impl Pool {
         let asked = timeout(ASK_LIMIT, ask(server, &digest)).await;
         let database = &*self.database.name;
         let (found, good) = match asked {
-            Ok(Ok(Answer::Same)) => (None, true),
-            Ok(Ok(Answer::Found(found))) => (Some(*found), true),
+            Ok(Ok(Answer::Same)) => (Learnt::Same, true),
+            Ok(Ok(Answer::Found(found))) => (Learnt::Found(*found), true),
             Ok(Ok(Answer::Refused { code, message })) => {
                 warn!(database, %code, message, "cannot read the functions of a database: what they leave in sessions is not known");
-                (None, true)
+                (Learnt::Nothing, true)
             }
             Ok(Err(error)) => {
                 warn!(database, %error, "a server was lost while the functions of its database were read");
-                (None, false)
+                (Learnt::Nothing, false)
             }
             Err(_) => {
                 warn!(database, "reading the functions of a database takes too long");
-                (None, false)
+                (Learnt::Nothing, false)
             }
         };
-        if found.as_ref().is_some_and(|found| found.is_cut) {
+        if matches!(&found, Learnt::Found(found) if found.is_cut) {
             warn!(
                 database,
                 "there are more functions than are read: what some leave in sessions is not known"

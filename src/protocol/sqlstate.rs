@@ -27,6 +27,8 @@ impl SqlState {
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
     /// `42P05 duplicate_prepared_statement`.
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
+    /// `invalid_sql_statement_name`: no prepared statement has the name.
+    pub const INVALID_SQL_STATEMENT_NAME: Self = Self(*b"26000");
     /// `53300 too_many_connections`.
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     /// `54000 program_limit_exceeded`.

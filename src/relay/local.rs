@@ -1,13 +1,12 @@
 //! Requests of a client that holds no server: those that need none are answered here.
 
-use std::sync::Arc;
-
 use super::prepared::ClientStatements;
 use super::requests::{Violation, check, continue_body};
 use crate::protocol::backend::{self, TransactionStatus};
 use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
 use crate::protocol::frontend::{self, Parse, Target};
 use crate::server::connection::Body;
+use crate::server::parameters::Settings;
 use crate::server::statement::StatementRegistry;
 
 /// What comes after the requests that need no server.
@@ -28,8 +27,8 @@ pub struct Local<'a> {
     pub statements: &'a mut ClientStatements,
     /// The statements all clients of the database share.
     pub registry: &'a StatementRegistry,
-    /// Which schemas names are looked up in (see `Settings::schemas`).
-    pub schemas: Option<&'a Arc<str>>,
+    /// The client's settings.
+    pub settings: &'a Settings,
     /// The message that is being dropped in parts.
     pub body: &'a mut Body,
     /// Is the rest of a batch dropped, because the pooler answered its beginning with an error?
@@ -104,7 +103,9 @@ impl Local<'_> {
     fn parse(&mut self, body: &[u8]) -> bool {
         Parse::read(body).is_ok_and(|parse| {
             let named = (parse.name, parse.statement);
-            self.statements.define_proven(self.registry, self.schemas, named)
+            let taken = |name| self.settings.prepared().contains(name);
+            !std::str::from_utf8(parse.name).is_ok_and(taken)
+                && self.statements.define_proven(self.registry, self.settings.schemas(), named)
         })
     }
 

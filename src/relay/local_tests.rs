@@ -27,7 +27,7 @@ impl Idle {
         Local {
             statements: &mut self.client.statements,
             registry: &self.rig.registry,
-            schemas: None,
+            settings: &self.rig.settings,
             body: &mut self.client.body,
             skipping: &mut self.skipping,
         }

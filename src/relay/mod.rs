@@ -3,7 +3,9 @@
 //! Everything here works on slices of a worker's read buffer and does no I/O of its own but
 //! [`buffers::poll_input`].
 
+mod abroad;
 pub mod buffers;
+mod lending;
 pub mod local;
 pub mod names;
 mod permission;
@@ -13,8 +15,9 @@ mod preparing;
 pub mod replies;
 pub mod requests;
 mod restoring;
-mod retrying;
+pub mod retrying;
 mod tagged;
+mod unnamed;
 mod watch;
 
 #[cfg(test)]

@@ -102,9 +102,15 @@ impl Requests<'_> {
     #[cold]
     pub(super) fn note_bound(
         &mut self,
+        portal: &[u8],
         statement: &Statement,
         splice: &mut Splice<'_>,
     ) -> Option<Fate> {
+        if let Some(named) = &statement.named
+            && let Some(fate) = self.note_named(portal, named, splice)
+        {
+            return Some(fate);
+        }
         let hidden = self.registry.hidden.judge(&statement.hidden, statement.text());
         let effects = match (statement.effects.as_deref(), hidden.as_deref()) {
             (Some(effects), None) | (None, Some(effects)) => Cow::Borrowed(effects),
@@ -122,6 +128,8 @@ impl Requests<'_> {
             self.server.owed.push(Request::Execute, answer, None, self.now);
             return Some(Fate::Drop);
         }
+        // It may never be executed.
+        self.server.path = None;
         self.restore_after_execute(effects);
         None
     }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
+use super::lending::NotLent;
 use super::tagged::Cuts;
 use super::watch::Watch;
 use crate::server::connection::{ServerConnection, Undo};
+use crate::server::owed::Discarded;
 #[cfg(doc)]
 use crate::server::owed::Owed;
-use crate::server::owed::{Answer, Discarded, Request};
 use crate::server::statement::{Statement, StatementRegistry, Tagged};
+use crate::sql::named::LONGEST_NAME;
 use crate::stats::queries::QueryLog;
 
 /// How many closed statements are remembered: one that the client closes and prepares again is
@@ -21,6 +23,9 @@ const REMEMBERED_CLOSED: usize = 16;
 
 /// What a table needs for an entry, in bytes.
 const ENTRY_BYTES: usize = 64;
+
+/// How many statements are remembered that do not hold where the client is.
+const MOST_UNSETTLED: usize = 64;
 
 /// The most bytes of named statements of one client: names, texts and types.
 pub const MOST_HELD: usize = 128 * 1024 * 1024;
@@ -36,11 +41,13 @@ pub struct ClientStatements {
     held: usize,
     /// How often a name got the meaning of another. Then the shared name does not say which of them an error is about.
     twins: u32,
-    unnamed: Option<Arc<Statement>>,
+    pub(super) unnamed: Option<Arc<Statement>>,
     /// Their numbers, and hashes of their tags.
     closed: Vec<(u64, u64)>,
     /// What names meant before they were prepared anew in other schemas.
     homes: HashMap<Box<[u8]>, Arc<Statement>, FxBuildHasher>,
+    /// Those that do not hold in the schemas that the client has moved to, as it was told.
+    unsettled: Vec<u64>,
     /// Names that got or lost their meaning lately, and in which segment (see [`Owed::segment`]).
     changed: HashMap<Box<[u8]>, u64, FxBuildHasher>,
     unnamed_changed: Option<u64>,
@@ -50,6 +57,10 @@ pub struct ClientStatements {
     stale_before: u64,
     /// What is to be sent behind the next Execute, which may reset the client's settings.
     pub(super) restores: Option<Box<str>>,
+    /// What the next Execute of the unnamed portal deallocates by name, prepared by the protocol.
+    pub(super) drops: Option<Box<[u8]>>,
+    /// Why Postgres did not prepare a statement under the client's own name.
+    pub(super) not_lent: Option<Box<NotLent>>,
     /// What is counted of what they run; none: nothing.
     pub(super) watch: Option<Box<Watch>>,
     /// What was taken off their texts; none: nothing is to be.
@@ -92,7 +103,7 @@ impl ClientStatements {
     #[inline]
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(key(name)) }
     }
 
     /// Gives a name its meaning.
@@ -106,6 +117,7 @@ impl ClientStatements {
     }
 
     fn name(&mut self, name: &[u8], statement: Arc<Statement>) {
+        let name = key(name);
         if self.named.len() <= MOST_COMPARED
             && self.named.iter().any(|(n, s)| Arc::ptr_eq(s, &statement) && **n != *name)
         {
@@ -120,18 +132,23 @@ impl ClientStatements {
     /// What a name meant before it was first prepared anew in other schemas.
     #[must_use]
     pub fn home(&self, name: &[u8]) -> Option<&Arc<Statement>> {
-        self.homes.get(name).or_else(|| self.named.get(name))
+        self.homes.get(key(name)).or_else(|| self.named.get(key(name)))
     }
 
     /// Gives a name the same meaning in other schemas than those of its Parse.
     pub fn define_abroad(&mut self, name: &[u8], home: Arc<Statement>, statement: Arc<Statement>) {
         self.name(name, statement);
-        self.homes.insert(name.into(), home);
+        self.held += weight(name, &home.body);
+        if let Some(before) = self.homes.insert(key(name).into(), home) {
+            self.held -= weight(name, &before.body);
+        }
     }
 
     fn leave_home(&mut self, name: &[u8]) {
-        if !self.homes.is_empty() {
-            self.homes.remove(name);
+        if !self.homes.is_empty()
+            && let Some(home) = self.homes.remove(key(name))
+        {
+            self.held -= weight(name, &home.body);
         }
     }
 
@@ -142,6 +159,7 @@ impl ClientStatements {
         }
         self.untag(name);
         self.leave_home(name);
+        let name = key(name);
         let removed = self.named.remove(name)?;
         self.held -= weight(name, &removed.body);
         if self.named.len() < 2 {
@@ -153,13 +171,36 @@ impl ClientStatements {
     /// Is a statement with this name and body more than one client may have?
     #[must_use]
     pub fn is_full(&self, name: &[u8], body: &[u8]) -> bool {
-        self.held + weight(name, body) > MOST_HELD
+        self.held + weight(key(name), body) > MOST_HELD
     }
 
-    /// What goes with a request that uses the statement of this name, where an error would not say which it was.
+    /// What goes with a request that uses the statement of this name, where an error would not say which it was, or
+    /// tells of schemas that the client has moved to.
     #[inline]
-    pub(super) fn used(&self, name: &[u8]) -> Option<Box<Undo>> {
-        (self.twins > 0 && !name.is_empty()).then(|| Box::new(Undo::Used(name.into())))
+    pub(super) fn used(&self, name: &[u8], strays: Option<u64>) -> Option<Box<Undo>> {
+        match strays {
+            Some(id) => Some(Box::new(Undo::Strayed { id, name: name.into() })),
+            None => (self.twins > 0 && !name.is_empty()).then(|| Box::new(Undo::Used(name.into()))),
+        }
+    }
+
+    /// The client was told that a statement does not hold in the schemas of now: it is prepared in those next time.
+    #[cold]
+    pub(super) fn unsettle(&mut self, id: u64) {
+        if !self.unsettled.contains(&id) {
+            if self.unsettled.len() == MOST_UNSETTLED {
+                self.unsettled.remove(0);
+            }
+            self.unsettled.push(id);
+        }
+    }
+
+    /// Is it to be prepared in the schemas of now? It is asked once.
+    #[cold]
+    pub(super) fn settle_in(&mut self, id: u64) -> bool {
+        let before = self.unsettled.len();
+        self.unsettled.retain(|&unsettled| unsettled != id);
+        self.unsettled.len() < before
     }
 
     /// What a name means changes with a request in this segment.
@@ -168,7 +209,7 @@ impl ClientStatements {
         if name.is_empty() {
             self.unnamed_changed = Some(segment);
         } else {
-            self.changed.insert(name.into(), segment);
+            self.changed.insert(key(name).into(), segment);
         }
     }
 
@@ -179,7 +220,13 @@ impl ClientStatements {
         if name.is_empty() {
             return self.unnamed_changed;
         }
-        self.changed.get(name).copied()
+        self.changed.get(key(name)).copied()
+    }
+
+    /// What was bound is not executed any more.
+    #[inline]
+    pub(super) fn forget_next(&mut self) {
+        self.restores = None;
     }
 
     /// The client was told that a result has changed: from now on it means the schema as it is.
@@ -210,6 +257,7 @@ impl ClientStatements {
     #[inline]
     pub fn settle(&mut self) {
         self.doubted = false;
+        self.not_lent = None;
         self.unnamed_changed = None;
         if !self.changed.is_empty() {
             // An idle client owns no buffer.
@@ -243,7 +291,7 @@ impl ClientStatements {
         schemas: Option<&Arc<str>>,
         (name, body): (&[u8], &[u8]),
     ) -> bool {
-        if name.is_empty() || self.named.contains_key(name) || self.is_full(name, body) {
+        if name.is_empty() || self.named.contains_key(key(name)) || self.is_full(name, body) {
             return false;
         }
         let (body, tagged) = self.without_tags(body);
@@ -258,26 +306,18 @@ impl ClientStatements {
     }
 
     /// `DEALLOCATE` of one statement was run.
-    pub fn deallocated(&mut self, server: &ServerConnection) {
-        if let Some(Undo::Deallocated { name, statement, .. }) = server.owed.front_undo() {
-            let tagged = self.untag(name);
-            self.remember_closed(statement.id, tagged.as_ref());
-            self.remove(name);
-        }
-    }
-
-    /// What Postgres has discarded was taken back, and what was sent behind it will still happen: that decides what the
-    /// unnamed statement is. (What a name means is not changed while that of an earlier request is open.)
-    pub fn look_ahead(&mut self, server: &ServerConnection) {
-        // The last of them decides.
-        for (request, answer, undo) in server.owed.ahead().rev() {
-            if request == Request::Query && answer != Answer::Swallow {
-                return self.unnamed = None;
-            } else if let Some(Undo::ParsedUnnamed { statement, .. }) = undo {
-                return self.unnamed = Some(Arc::clone(statement));
-            } else if matches!(undo, Some(Undo::Closed { name, .. }) if name.is_empty()) {
-                return self.unnamed = None;
+    pub fn deallocated(&mut self, server: &mut ServerConnection) {
+        let name = match server.owed.front_undo_mut() {
+            Some(Undo::Deallocated { name, .. }) => Some(name.clone()),
+            Some(Undo::Queried { deallocates, .. }) => {
+                deallocates.pop_front().map(|name| name.into_boxed_bytes())
             }
+            Some(_) | None => None,
+        };
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return };
+        let tagged = self.untag(&name);
+        if let Some(statement) = self.remove(&name) {
+            self.remember_closed(statement.id, tagged.as_ref());
         }
     }
 
@@ -295,10 +335,13 @@ impl ClientStatements {
                 Undo::Closed { name, .. } if !name.is_empty() => drop(self.remove(name)),
                 Undo::Closed { .. }
                 | Undo::Used(_)
+                | Undo::Strayed { .. }
                 | Undo::ParsedUnnamed { .. }
-                | Undo::Queried(_)
+                | Undo::Queried { .. }
+                | Undo::Lent(_)
                 | Undo::Deallocated { .. }
                 | Undo::Injected(_)
+                | Undo::Homed(_)
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Evicted(_)
@@ -343,7 +386,8 @@ impl ClientStatements {
                     };
                 }
             }
-            Undo::Queried(before) | Undo::Deallocated { unnamed: Some(before), .. } => {
+            Undo::Queried { unnamed: Some(before), .. }
+            | Undo::Deallocated { unnamed: Some(before), .. } => {
                 self.unnamed.get_or_insert(before);
             }
             Undo::Closed { name, statement, tagged } => {
@@ -353,8 +397,12 @@ impl ClientStatements {
                 }
             }
             Undo::Deallocated { unnamed: None, .. }
+            | Undo::Queried { unnamed: None, .. }
+            | Undo::Lent(_)
             | Undo::Used(_)
+            | Undo::Strayed { .. }
             | Undo::Injected(_)
+            | Undo::Homed(_)
             | Undo::InjectedUnnamed
             | Undo::Duplicate(_)
             | Undo::Evicted(_)
@@ -364,9 +412,15 @@ impl ClientStatements {
     }
 }
 
+/// A name as Postgres keeps it: names of statements are cut as others are (`NAMEDATALEN`, dynahash.c).
+#[inline]
+pub(super) fn key(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(LONGEST_NAME)]
+}
+
 /// What a named statement counts for: its name, its body, and the entry.
 fn weight(name: &[u8], body: &[u8]) -> usize {
-    name.len() + body.len() + ENTRY_BYTES
+    key(name).len() + body.len() + ENTRY_BYTES
 }
 
 /// Tells apart what was taken off; nothing is 0.

@@ -2,13 +2,13 @@
 //! a request names a statement that it lacks.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::abroad::BACK;
 use super::buffers::Splice;
 use super::requests::{Fate, NO_SUCH_PORTAL, Requests, Violation};
 use crate::protocol::backend::TransactionStatus;
-use crate::protocol::frame::{self, HEADER_LENGTH, client_tag, server_tag};
+use crate::protocol::frame::{HEADER_LENGTH, server_tag};
 use crate::protocol::frontend::{self, Parse, Target};
 use crate::server::connection::Undo;
 use crate::server::owed::{Answer, Request};
@@ -29,7 +29,7 @@ impl Requests<'_> {
         if self.is_uncertain(parse.name) {
             return Fate::Uncertain;
         }
-        if self.statements.get(parse.name).is_some() {
+        if self.statements.get(parse.name).is_some() || self.is_of_sql(parse.name) {
             if self.may_hold() {
                 // What runs may be DEALLOCATE ALL.
                 return Fate::Uncertain;
@@ -47,6 +47,7 @@ impl Requests<'_> {
             return Fate::Uncertain;
         }
         self.statements.tag(parse.name, statement.id, tagged);
+        self.probe_name(parse.name, splice);
         self.parse_named(parse.name, statement, splice);
         Fate::Drop
     }
@@ -153,10 +154,21 @@ impl Requests<'_> {
     }
 
     fn inject(&mut self, statement: &Statement, splice: &mut Splice<'_>) {
+        let home = self.way_home(statement);
+        if let Some(sql) = &home {
+            self.run_ours(sql, splice.insert());
+        }
         self.make_room(statement.id, splice);
         let name = statement.shared_name();
         frontend::write_parse(splice.insert(), name.as_bytes(), &statement.body);
-        self.owe(Request::Parse, Answer::Swallow, Undo::Injected(statement.id));
+        let undo = match home {
+            Some(_) => Undo::Homed(statement.id),
+            None => Undo::Injected(statement.id),
+        };
+        self.owe(Request::Parse, Answer::Swallow, undo);
+        if home.is_some() {
+            self.run_ours(BACK, splice.insert());
+        }
     }
 
     /// The server is about to learn a statement: the one that has to go for it is closed.
@@ -168,41 +180,6 @@ impl Requests<'_> {
             self.server.statements.note_change(gone, segment);
             frontend::write_close_statement(splice.insert(), SharedName::new(gone).as_bytes());
             self.owe(Request::Close, Answer::Swallow, Undo::Evicted(gone));
-        }
-    }
-
-    /// Which schemas names are looked up in now, as far as texts say.
-    #[inline]
-    pub(super) fn schemas(&self) -> Option<&Arc<str>> {
-        self.server.schemas.as_ref().or_else(|| self.settings.schemas())
-    }
-
-    /// A statement whose result has changed, as the client was told, is prepared anew; so is one whose names are
-    /// looked up in other schemas now.
-    #[inline]
-    pub(super) fn renew(&mut self, name: &[u8]) {
-        if let Some(statement) = self.statements.get(name)
-            && (self.statements.is_stale(statement) || !statement.is_at_home(self.schemas()))
-            && !name.is_empty()
-        {
-            self.prepare_anew(name);
-        }
-    }
-
-    /// Under a name of its own, or the client's schemas would show in what others prepared in theirs. Where its
-    /// server knows what the client prepared, Postgres judges whether that still holds, as it does without a pooler.
-    #[cold]
-    fn prepare_anew(&mut self, name: &[u8]) {
-        let Some(home) = self.statements.home(name).map(Arc::clone) else { return };
-        let schemas = self.schemas().map(Arc::clone);
-        if self.statements.is_stale(&home) {
-            let renewed = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
-            self.statements.define(name, renewed);
-        } else if home.is_at_home(schemas.as_ref()) || self.server.statements.has(home.id) {
-            self.statements.define(name, home);
-        } else {
-            let abroad = self.registry.intern(&home.body, schemas.as_ref(), |_| false);
-            self.statements.define_abroad(name, home, abroad);
         }
     }
 
@@ -228,7 +205,7 @@ impl Requests<'_> {
         let unnamed = self.drop_unnamed();
         let segment = self.server.owed.segment();
         if self.server.owed.status() == TransactionStatus::Failed {
-            let undo = unnamed.map(|statement| Box::new(Undo::Queried(statement)));
+            let undo = Undo::of_query(unnamed);
             self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
             return Fate::Forward;
         }
@@ -242,51 +219,6 @@ impl Requests<'_> {
         self.statements.note_change(name, segment);
         let undo = Undo::Deallocated { name: name.into(), statement, unnamed };
         self.owe(Request::Query, Answer::Forward, undo);
-        Fate::Drop
-    }
-
-    /// A simple `EXECUTE` of a statement that was prepared by protocol, which servers know by its shared name. One that
-    /// does not know it is told before, in a batch of its own: should Postgres refuse, it still reads what follows.
-    pub(super) fn execute_named(
-        &mut self,
-        name: &[u8],
-        place: Range<usize>,
-        text: &[u8],
-        splice: &mut Splice<'_>,
-    ) -> Fate {
-        let due = self.may_hold() && self.server.owed.is_status_due();
-        if due || self.is_uncertain(name) {
-            return Fate::Uncertain;
-        }
-        self.renew(name);
-        let Some(statement) = self.statements.get(name).map(Arc::clone) else {
-            return Fate::Forward;
-        };
-        let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
-        if self.server.owed.status() == TransactionStatus::Failed {
-            self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
-            return Fate::Forward;
-        }
-        if statement.forgets {
-            self.statements.doubt_all();
-        }
-        let effects = statement.effects.as_deref().cloned().map(Box::new);
-        let effects = self.with_hidden(effects, statement.text());
-        if let Some(effects) = effects
-            && let Some(feature) = self.touch(&effects, splice)
-        {
-            return self.refuse_query(feature, undo, splice);
-        }
-        if !self.server.statements.knows(statement.id) {
-            self.inject(&statement, splice);
-            frontend::write_empty(splice.insert(), client_tag::SYNC);
-            self.server.owed.push(Request::Sync, Answer::Swallow, None, self.now);
-        }
-        let body =
-            [&text[..place.start], statement.shared_name().as_bytes(), &text[place.end..]].concat();
-        frame::write_frame(splice.insert(), client_tag::QUERY, |out| out.extend_from_slice(&body));
-        self.server.owed.push(Request::Query, Answer::Forward, undo, self.now);
-        self.watch_query(statement.text());
         Fate::Drop
     }
 

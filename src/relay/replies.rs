@@ -4,15 +4,17 @@
 use std::ops::Range;
 
 use super::buffers::Splice;
+use super::lending::{write_kept, write_tangled};
 use super::names;
 use super::position::moved;
 use super::prepared::ClientStatements;
 use super::requests::continue_body;
+use super::retrying::Failed;
 use crate::protocol::backend::{self, TransactionStatus, command_tag, parameter_status};
 use crate::protocol::error_response::{ErrorFields, Severity, write_error};
 use crate::protocol::frame::{self, HEADER_LENGTH, Header, InvalidLength, server_tag};
 use crate::protocol::sqlstate::SqlState;
-use crate::server::connection::{Body, Routines, ServerConnection, Undo};
+use crate::server::connection::{Body, Dirt, Routines, ServerConnection, Undo};
 use crate::server::effects::{Effect, effect};
 use crate::server::owed::{
     Cause, Discarded, Done, ErrorVerdict, Request, Unexpected, Verdict, is_asynchronous,
@@ -67,15 +69,6 @@ pub struct Passed {
     pub consumed: usize,
     /// The server ends the connection after this.
     pub fatal: bool,
-}
-
-/// What an error is about.
-#[derive(Debug, Default)]
-pub struct Failed {
-    /// The client's name for its statement, where that is not clear; else empty.
-    name: Box<[u8]>,
-    /// How many characters were taken off the front of the client's text.
-    lead: u16,
 }
 
 /// What replies are checked against and noted in.
@@ -141,7 +134,10 @@ impl Replies<'_> {
                 server_tag::ERROR if input.len() - at >= end.min(at + WHOLE_LIMIT) - at => {
                     let there = end.min(input.len());
                     let body = &input[at + HEADER_LENGTH..there];
-                    match self.error(body, splice, &mut fatal)? {
+                    let kept = self.kept_for(body);
+                    let said = kept.as_deref().unwrap_or(body);
+                    match self.error(said, splice, &mut fatal)? {
+                        Verdict::Forward if kept.is_some() => write_kept(said, splice),
                         Verdict::Forward if end <= input.len() => self.name(body, splice),
                         verdict @ (Verdict::Forward | Verdict::Swallow) => verdict,
                     }
@@ -292,6 +288,7 @@ impl Replies<'_> {
         if verdict == Verdict::Swallow {
             return Ok(verdict);
         }
+        self.statements.not_lent = None;
         self.watch_ready(status);
         if status == TransactionStatus::Idle {
             self.meter.transactions += 1;
@@ -339,20 +336,28 @@ impl Replies<'_> {
         if fields.routine == CHANGED_RESULT_ROUTINE && self.may_send_again() {
             return Ok(self.send_again(cause));
         }
+        if !fields.is_fatal() && self.is_of_loan() {
+            return Ok(self.keep(body, cause));
+        }
         self.watch_failure(code);
-        self.failed.lead = self.server.owed.front_lead();
+        self.failed.begin(self.server.owed.front_lead());
+        self.server.path = None;
+        self.statements.rewind(self.server);
         let ServerConnection { owed, statements, .. } = &mut *self.server;
-        let mut unnamed = false;
+        let (mut unnamed, mut left) = (false, false);
         let verdict = owed.received_error(cause, |undo, how| {
             statements.undo(&undo);
             unnamed |= undo.is_of_unnamed();
-            if how == Discarded::Failed
-                && let Undo::Duplicate(name) | Undo::Used(name) = &*undo
-            {
-                self.failed.name.clone_from(name);
+            left |= matches!(&*undo, Undo::Deallocated { .. });
+            if how == Discarded::Failed {
+                self.failed.note(&undo, self.statements, cause);
             }
             self.statements.undo(*undo, how);
         });
+        if left {
+            // What was made to be deallocated may be there still, under a client's name.
+            self.server.dirt = Dirt::Unknown;
+        }
         if unnamed {
             self.statements.look_ahead(self.server);
         }
@@ -383,9 +388,7 @@ impl Replies<'_> {
             }
             ErrorVerdict::Forward => {
                 if fields.routine == CHANGED_RESULT_ROUTINE {
-                    // The schema was changed behind the pooler's back.
-                    self.registry.schema_changed();
-                    self.statements.outdate(self.registry.epoch());
+                    self.outdate();
                 }
                 Ok(Verdict::Forward)
             }
@@ -396,6 +399,10 @@ impl Replies<'_> {
             }
             ErrorVerdict::Refused(feature) => {
                 write_refused(splice.insert(), feature);
+                Ok(Verdict::Swallow)
+            }
+            ErrorVerdict::Tangled => {
+                write_tangled(splice.insert());
                 Ok(Verdict::Swallow)
             }
             ErrorVerdict::Nobody => Ok(Verdict::Swallow),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::buffers::Splice;
+use super::lending::Loan;
 pub use super::permission::Pinning;
 use super::prepared::ClientStatements;
 use crate::config::Unreadable;
@@ -16,10 +17,10 @@ use crate::server::connection::{Body, ServerConnection, Undo};
 use crate::server::effects::forgets;
 use crate::server::owed::{Answer, Request};
 use crate::server::parameters::Settings;
-use crate::server::statement::{Statement, StatementRegistry, Unnamed};
+use crate::server::statement::{SHARED_PREFIX, Statement, StatementRegistry, Unnamed};
 use crate::sql::effects::{Effects, MOST_READ};
 use crate::sql::feature::Features;
-use crate::sql::prepare::executed;
+use crate::sql::named::{may_begin, may_name};
 
 /// The longest Parse: its text is kept for the other servers that will need it.
 pub const PARSE_LIMIT: u32 = 64 * 1024 * 1024;
@@ -29,7 +30,7 @@ const NAMES_LIMIT: usize = 16 * 1024;
 
 /// Once so much was put together for one read of a client's bytes, statements that its server lacks are told to it only
 /// after all that was sent is answered: a few bytes can name a statement of [`PARSE_LIMIT`], and many of them can.
-const MOST_PUT_TOGETHER: usize = 1024 * 1024;
+pub(super) const MOST_PUT_TOGETHER: usize = 1024 * 1024;
 
 /// A Query up to this length is passed on only when it is there in full, so that what it does to the
 /// session can be read. A longer one may do anything.
@@ -37,6 +38,9 @@ const QUERY_READ_WHOLE: usize = MOST_READ;
 
 /// A portal that nobody opens: executing it is sure to fail.
 pub(super) const NO_SUCH_PORTAL: &[u8] = b"pooler_no_such_portal";
+
+/// Its name in a message, with its NUL.
+pub(super) const UNNAMED_PORTAL: &[u8] = b"\0";
 
 /// What a client must not send. It is told, and disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -262,7 +266,7 @@ impl Requests<'_> {
             }
             client_tag::EXECUTE => self.execute(frame, splice),
             client_tag::SYNC => {
-                self.statements.restores = None;
+                self.statements.forget_next();
                 self.plain(Request::Sync)
             }
             client_tag::FLUSH => Fate::Forward,
@@ -284,13 +288,18 @@ impl Requests<'_> {
             return self.deallocate(name.as_bytes(), splice);
         }
         if frame.len() == head.frame_length()
-            && let Some((name, place)) = executed(text)
-            && !self.settings.prepared().contains(&name)
-            && self.statements.get(name.as_bytes()).is_some()
+            && may_name(text)
+            && (!self.statements.is_empty() || may_begin(text, SHARED_PREFIX))
         {
-            return self.execute_named(name.as_bytes(), place, text, splice);
+            match self.loan(text, splice) {
+                Loan::Nothing => {}
+                Loan::Uncertain => return Fate::Uncertain,
+                Loan::Tangled => return self.refuse_tangled(splice),
+                Loan::Missing => return self.refuse_missing(splice),
+                Loan::These(lent) => return self.query_lent(&lent, frame, splice),
+            }
         }
-        let undo = self.drop_unnamed().map(|statement| Box::new(Undo::Queried(statement)));
+        let undo = Undo::of_query(self.drop_unnamed());
         if forgets(text) {
             self.statements.doubt_all();
         }
@@ -322,6 +331,9 @@ impl Requests<'_> {
     }
 
     fn execute(&mut self, frame: &[u8], splice: &mut Splice<'_>) -> Fate {
+        if self.statements.drops.is_some() && frame.get(HEADER_LENGTH) == Some(&0) {
+            return self.execute_drop(frame, splice);
+        }
         self.server.owed.push(Request::Execute, Answer::Forward, None, self.now);
         self.note_executed_lead();
         self.watch_execute(&frame[HEADER_LENGTH..]);
@@ -408,7 +420,7 @@ impl Requests<'_> {
                 Fate::Incomplete
             };
         };
-        self.renew(bind.statement);
+        let strays = self.renew(bind.statement);
         if self.is_uncertain(bind.statement) {
             return Fate::Uncertain;
         }
@@ -416,21 +428,27 @@ impl Requests<'_> {
             return fate;
         }
         // What was bound before and not executed is not executed any more.
-        self.statements.restores = None;
+        self.statements.forget_next();
+        if bind.portal == UNNAMED_PORTAL {
+            self.statements.drops = None;
+        }
         if let Some(statement) = self.statements.get(bind.statement) {
             self.server.bound_forgets |= statement.forgets;
             if self.server.schemas.is_some() {
                 self.server.doubt_schemas(statement.text());
             }
-            if statement.effects.is_some() || self.registry.hidden.any() {
+            if statement.effects.is_some()
+                || statement.named.is_some()
+                || self.registry.hidden.any()
+            {
                 let statement = Arc::clone(statement);
-                if let Some(fate) = self.note_bound(&statement, splice) {
+                if let Some(fate) = self.note_bound(bind.portal, &statement, splice) {
                     return fate;
                 }
             }
         }
         let name = self.server_name(bind.statement, splice);
-        let used = self.statements.used(bind.statement);
+        let used = self.statements.used(bind.statement, strays);
         self.server.owed.push(Request::Bind, Answer::Forward, used, self.now);
         self.note_bound_lead(bind.statement);
         let values = body.get(bind.names_length..).unwrap_or_default();
@@ -451,14 +469,14 @@ impl Requests<'_> {
         let Ok((Target::Statement, name)) = frontend::target(&frame[HEADER_LENGTH..]) else {
             return self.plain(Request::Describe);
         };
-        self.renew(name);
+        let strays = self.renew(name);
         if self.is_uncertain(name) {
             return Fate::Uncertain;
         }
         if let Some(fate) = self.too_much(name, splice) {
             return fate;
         }
-        let used = self.statements.used(name);
+        let used = self.statements.used(name, strays);
         let shared = self.server_name(name, splice);
         self.server.owed.push(Request::Describe, Answer::Forward, used, self.now);
         self.note_lead(name);

@@ -66,14 +66,21 @@ impl Requests<'_> {
     #[cold]
     pub(super) fn run_ours(&mut self, sql: &str, out: &mut Vec<u8>) {
         let statement = [sql.as_bytes(), b"\0\0\0"].concat();
+        // It is there still if the last one was cancelled.
+        frontend::write_close_statement(out, OURS);
         frontend::write_parse(out, OURS, &statement);
         frontend::write_bind(out, OURS, OURS);
         frontend::write_execute(out, OURS);
         frontend::write_close_portal(out, OURS);
         frontend::write_close_statement(out, OURS);
-        for request in
-            [Request::Parse, Request::Bind, Request::Execute, Request::Close, Request::Close]
-        {
+        for request in [
+            Request::Close,
+            Request::Parse,
+            Request::Bind,
+            Request::Execute,
+            Request::Close,
+            Request::Close,
+        ] {
             self.server.owed.push(request, Answer::Swallow, None, self.now);
         }
     }

@@ -10,8 +10,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::buffers::Splice;
 use super::prepared::ClientStatements;
-use super::replies::{Failed, Passed, Replies, ServerFault};
+use super::replies::{Passed, Replies, ServerFault};
 use super::requests::{Pinning, Requests, Taken, Violation, Wish};
+use super::retrying::Failed;
 use crate::config::Unreadable;
 use crate::net::address::ServerAddress;
 use crate::protocol::frame::write_frame;
@@ -88,6 +89,7 @@ impl Rig {
             asked: None,
             kept: Kept::default(),
             schemas: None,
+            path: None,
             pins: Features::NONE,
             key: CancelKey { address, tls: None, pid: 1, secret: Box::default() },
             cancels: Arc::default(),

@@ -10,7 +10,7 @@ use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::buffers::Splice;
-use super::prepared::ClientStatements;
+use super::prepared::{ClientStatements, key};
 use super::requests::{Fate, Requests};
 use crate::config::StripComments;
 use crate::protocol::frame::{self, HEADER_LENGTH, client_tag};
@@ -81,15 +81,15 @@ impl ClientStatements {
         let Some(cuts) = &mut self.cuts else { return };
         match tagged {
             _ if name.is_empty() => cuts.unnamed = tagged.map(|tagged| (id, tagged)),
-            Some(tagged) => drop(cuts.named.insert(name.into(), tagged)),
-            None => drop(cuts.named.remove(name)),
+            Some(tagged) => drop(cuts.named.insert(key(name).into(), tagged)),
+            None => drop(cuts.named.remove(key(name))),
         }
     }
 
     /// A name has lost its meaning.
     #[inline]
     pub(super) fn untag(&mut self, name: &[u8]) -> Option<Tagged> {
-        self.cuts.as_mut()?.named.remove(name)
+        self.cuts.as_mut()?.named.remove(key(name))
     }
 
     /// Names have lost their meaning.
@@ -104,7 +104,7 @@ impl ClientStatements {
     fn tagged(&self, name: &[u8]) -> Option<&Tagged> {
         let cuts = self.cuts.as_ref()?;
         if !name.is_empty() {
-            return cuts.named.get(name);
+            return cuts.named.get(key(name));
         }
         // A Parse that Postgres discarded may have brought another.
         let now = self.get(name)?.id;

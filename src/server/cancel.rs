@@ -35,6 +35,8 @@ pub enum Start {
 pub struct Cancels {
     permits: Semaphore,
     bounds: Mutex<Bounds>,
+    /// [`CANCEL_LIMIT`].
+    limit: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,8 @@ impl Cancels {
     /// (`cancel_wait_timeout`) for its turn is given up.
     #[must_use]
     pub fn new(most: usize, wait: Option<Duration>) -> Self {
-        Self { permits: Semaphore::new(most), bounds: Mutex::new(Bounds { most, wait }) }
+        let bounds = Mutex::new(Bounds { most, wait });
+        Self { permits: Semaphore::new(most), bounds, limit: CANCEL_LIMIT }
     }
 
     /// Other bounds. Those on their way go on, also where fewer are allowed now.
@@ -86,7 +89,7 @@ impl Cancels {
             debug!("cancel_wait_timeout: a cancel request is given up");
             return in_flight.finish();
         };
-        let stream = match timeout(CANCEL_LIMIT, connect(&key)).await {
+        let stream = match timeout(self.limit, connect(&key)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 debug!(%error, "a cancel request cannot be sent");
@@ -98,7 +101,7 @@ impl Cancels {
                 return in_flight.finish();
             }
         };
-        match timeout(CANCEL_LIMIT, cancel(stream, key, in_flight)).await {
+        match timeout(self.limit, cancel(stream, key, in_flight)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a cancel request failed"),
             Err(_) => debug!("a cancel request took too long"),
@@ -166,6 +169,31 @@ mod tests {
             assert!(first.is_busy() && !second.is_busy());
             assert!(!second.is_lost(), "its server can be used again");
             stuck.abort();
+        });
+    }
+
+    /// One that did not set out hits nobody: its server can be used again. One that did may arrive at any time.
+    #[test]
+    fn a_request_that_takes_too_long_keeps_its_server_only_if_it_has_not_set_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut cancels = Cancels::new(1, None);
+            cancels.limit = Duration::from_millis(50);
+            // Room for one connection that nobody accepts; what knocks then gets no answer.
+            let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let full = full.unwrap();
+            full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            full.listen(0).unwrap();
+            let address = full.local_addr().unwrap().as_socket().unwrap();
+            let _inside = std::net::TcpStream::connect(address).unwrap();
+            let gate = Arc::<CancelGate>::default();
+            cancels.send(key(address.port()), gate.enter()).await;
+            assert!(!gate.is_busy() && !gate.is_lost());
+
+            let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let gate = Arc::<CancelGate>::default();
+            cancels.send(key(silent.local_addr().unwrap().port()), gate.enter()).await;
+            assert!(!gate.is_busy() && gate.is_lost());
         });
     }
 

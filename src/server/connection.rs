@@ -16,6 +16,7 @@ use super::sql_prepared::SqlStatements;
 use super::statement::ServerStatements;
 pub use super::undo::Undo;
 use crate::net::stream::Stream;
+use crate::protocol::backend::TransactionStatus;
 use crate::protocol::frame::client_tag;
 use crate::protocol::frontend;
 use crate::sql::effects::Effects;
@@ -113,6 +114,8 @@ pub struct ServerConnection {
     /// Which schemas names are looked up in since the present client said so in a transaction that is not over,
     /// or since there are temporary tables.
     pub schemas: Option<Arc<str>>,
+    /// The same as `SHOW search_path` says it, once Postgres has agreed to what was said.
+    pub path: Option<Arc<str>>,
     /// State of the present client that only this connection has.
     pub pins: Features,
     /// How to cancel what it runs.
@@ -172,15 +175,37 @@ impl ServerConnection {
     #[cold]
     pub fn touch(&mut self, effects: &Effects) {
         self.touched.get_or_insert_default().merge(effects);
-        let own = format!("\0{}", self.id);
+        let own = self.own_schemas();
         if effects.begins.contains(Feature::TemporaryTable) {
-            self.schemas = Some(own.into());
+            (self.schemas, self.path) = (Some(own.into()), None);
         } else if let Some(said) = &effects.schemas
             && !self.pins.contains(Feature::TemporaryTable)
             && self.schemas.as_deref() != Some(&*own)
         {
             self.schemas = Some(format!("\0{said}").into());
+            self.path = effects.path.as_deref().map(Into::into);
         }
+    }
+
+    /// What stands for the schemas of a session with temporary tables.
+    fn own_schemas(&self) -> String {
+        format!("\0{}", self.id)
+    }
+
+    /// Which schemas names are looked up in since the present client said so (see [`Self::schemas`]).
+    #[cold]
+    pub fn said_schemas(&self) -> Option<&Arc<str>> {
+        match &self.path {
+            Some(path) if !self.is_at_clients() => Some(path),
+            Some(_) | None => self.schemas.as_ref(),
+        }
+    }
+
+    /// Are names looked up among temporary tables first?
+    #[cold]
+    pub fn has_own_schemas(&self) -> bool {
+        let own = self.own_schemas();
+        self.schemas.as_ref().is_some_and(|schemas| **schemas == *own)
     }
 
     /// Its transaction is over, and what it left is known: what says which schemas names are looked up in are the
@@ -195,10 +220,10 @@ impl ServerConnection {
     /// A savepoint's end may take back what was said of the schemas: they cannot be told any more.
     #[cold]
     pub fn doubt_schemas(&mut self, text: &[u8]) {
-        let own = format!("\0{}", self.id);
+        let own = self.own_schemas();
         let told = self.schemas.as_ref().is_some_and(|schemas| **schemas != *own);
         if told && Effects::may_roll_back(text) {
-            self.schemas = Some("\0".into());
+            (self.schemas, self.path) = (Some("\0".into()), None);
         }
     }
 
@@ -207,12 +232,26 @@ impl ServerConnection {
     pub fn apply(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
         match &self.applied {
             Applied::Known(known) if Arc::ptr_eq(known, settings) => Sent::Nothing,
-            Applied::Known(_) | Applied::Unknown => self.change_settings(settings, now),
+            Applied::Known(_) | Applied::Unknown => {
+                self.change_settings(settings, Answer::Swallow, now)
+            }
+        }
+    }
+
+    /// Gives the session these settings back, which a text of its client reset; false: it has them.
+    #[cold]
+    #[must_use]
+    pub fn restore(&mut self, settings: &Arc<Settings>, now: u64) -> bool {
+        match &self.applied {
+            Applied::Known(known) if !Arc::ptr_eq(known, settings) => {
+                self.change_settings(settings, Answer::Restoring, now) != Sent::Nothing
+            }
+            Applied::Known(_) | Applied::Unknown => false,
         }
     }
 
     #[cold]
-    fn change_settings(&mut self, settings: &Arc<Settings>, now: u64) -> Sent {
+    fn change_settings(&mut self, settings: &Arc<Settings>, answer: Answer, now: u64) -> Sent {
         let mut sql = transition(&self.applied, settings);
         if !sql.is_empty() {
             sql.insert_str(0, AT_ONCE);
@@ -228,7 +267,7 @@ impl ServerConnection {
         if !sql.is_empty() {
             frontend::write_query(&mut self.unsent, &sql);
             self.statements.doubt_unnamed();
-            self.owed.push(Request::Query, Answer::Swallow, None, now);
+            self.owed.push(Request::Query, answer, None, now);
         }
         if !same {
             self.change_prepared(settings.prepared(), now);
@@ -256,15 +295,23 @@ impl ServerConnection {
     /// batch is part of that.
     #[must_use]
     pub fn is_at_our_query(&self) -> bool {
-        matches!(self.owed.ahead().next(), Some((Request::Query, Answer::Swallow, _)))
+        self.owed.ahead().next().is_some_and(|(request, answer, _)| is_our_query(request, answer))
     }
 
     /// Is it to answer anything but queries of ours?
     #[must_use]
     pub fn is_at_clients(&self) -> bool {
-        let ours =
-            |(request, answer)| matches!((request, answer), (Request::Query, Answer::Swallow));
-        self.owed.ahead().any(|(request, answer, _)| !ours((request, answer)))
+        self.owed.ahead().any(|(request, answer, _)| !is_our_query(request, answer))
+    }
+
+    /// Is no transaction or batch of a client's open, and nothing to be answered but queries of ours?
+    #[inline]
+    #[must_use]
+    pub fn is_free_of_clients(&self) -> bool {
+        self.owed.is_free()
+            || self.owed.status() == TransactionStatus::Idle
+                && !self.owed.is_batch_open()
+                && !self.is_at_clients()
     }
 
     /// Is everything known that the session holds, and nothing of it bound to the connection?
@@ -285,16 +332,18 @@ impl ServerConnection {
                 Undo::Parsed { statement, sent: true, .. } => {
                     self.statements.learn(statement.id);
                 }
-                Undo::Injected(id) => self.statements.learn(*id),
+                Undo::Injected(id) | Undo::Homed(id) => self.statements.learn(*id),
                 Undo::Parsed { .. }
                 | Undo::ParsedUnnamed { .. }
-                | Undo::Queried(_)
+                | Undo::Queried { .. }
+                | Undo::Lent(_)
                 | Undo::Deallocated { .. }
                 | Undo::InjectedUnnamed
                 | Undo::Duplicate(_)
                 | Undo::Closed { .. }
                 | Undo::Evicted(_)
                 | Undo::Used(_)
+                | Undo::Strayed { .. }
                 | Undo::SqlPrepared(_)
                 | Undo::Optional => {}
             }
@@ -320,6 +369,10 @@ impl ServerConnection {
         // Postgres notices the closed socket just as well.
         let _ = self.stream.poll_write(&mut cx, &terminate);
     }
+}
+
+fn is_our_query(request: Request, answer: Answer) -> bool {
+    request == Request::Query && matches!(answer, Answer::Swallow | Answer::Restoring)
 }
 
 /// Sends what is waiting in `unsent`; ready when nothing is left.

@@ -24,10 +24,13 @@ impl<U> Entry<U> {
         let of_itself = matches!(tag, server_tag::PARAMETER_STATUS | server_tag::NOTIFICATION);
         let ready = tag == server_tag::READY_FOR_QUERY;
         let forwards = match self.answer {
-            Answer::Forward | Answer::Fake(_) | Answer::DuplicateStatement | Answer::Refused(_) => {
-                true
-            }
+            Answer::Forward
+            | Answer::Fake(_)
+            | Answer::DuplicateStatement
+            | Answer::Tangled
+            | Answer::Refused(_) => true,
             Answer::Swallow => of_itself && self.request != Request::Query,
+            Answer::Restoring => of_itself,
             Answer::Continued => !ready,
             Answer::Continuation => of_itself || ready,
         };
@@ -36,7 +39,7 @@ impl<U> Entry<U> {
 
     /// Is it a request of ours?
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.answer, Answer::Swallow | Answer::Continuation)
+        self.answer.is_ours()
     }
 
     pub(super) fn brings_ready(&self) -> bool {

@@ -37,6 +37,10 @@ const REST: u32 = 20;
 /// That share of so much is had in advance: a change now and then does not wait.
 const SAVED: Duration = Duration::from_secs(20);
 
+/// After a question that was not answered the next one waits for this, after each further one twice as long, up to the
+/// interval; and for its share of the time.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Whatever the session is like. `READ COMMITTED`: none that waits for a safe snapshot.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE;\
     SET LOCAL search_path=pg_catalog;SET LOCAL client_encoding='UTF8';\
@@ -110,6 +114,8 @@ struct Round {
     /// Have functions changed since that began?
     changed: bool,
     asking: Asking,
+    /// How often in a row there was no answer.
+    failed: u32,
     digest: Box<str>,
 }
 
@@ -146,6 +152,17 @@ pub enum Answer {
         /// Why, in Postgres' words.
         message: String,
     },
+}
+
+/// What is learnt.
+#[derive(Debug)]
+pub enum Learnt {
+    /// Nothing has changed.
+    Same,
+    /// This is what there is now.
+    Found(Found),
+    /// There was no answer.
+    Nothing,
 }
 
 /// What there is.
@@ -247,18 +264,17 @@ impl HiddenState {
     }
 
     /// Postgres was asked. Gives what is known now, if that is something else.
-    pub fn learn(
-        &self,
-        answer: Option<Found>,
-        asked_at: Instant,
-        now: Instant,
-    ) -> Option<Arc<Hidden>> {
+    pub fn learn(&self, answer: Learnt, asked_at: Instant, now: Instant) -> Option<Arc<Hidden>> {
         let mut round = self.round.lock();
         let took = now.saturating_duration_since(asked_at);
         let from = round.asked.map_or(now, |last| last.rested.max(now));
         round.asked = Some(Asked { at: now, rested: from + took * REST });
         round.asking = Asking::No;
-        let Found { hidden, digest, .. } = answer?;
+        round.failed = match answer {
+            Learnt::Same | Learnt::Found(_) => 0,
+            Learnt::Nothing => round.failed.saturating_add(1),
+        };
+        let Learnt::Found(Found { hidden, digest, .. }) = answer else { return None };
         round.digest = digest;
         drop(round);
         let hidden = Arc::new(hidden);
@@ -285,7 +301,9 @@ impl Round {
             return false;
         }
         let Some(Asked { at, rested }) = self.asked else { return true };
-        now.saturating_duration_since(at) >= interval || self.changed && rested <= now + SAVED
+        let passed = now.saturating_duration_since(at);
+        let again = self.failed > 0 && passed >= AGAIN * 2_u32.saturating_pow(self.failed - 1);
+        passed >= interval || (self.changed || again) && rested <= now + SAVED
     }
 }
 
@@ -317,12 +335,17 @@ pub async fn ask(server: &mut ServerConnection, digest: &str) -> Result<Answer, 
     let mut links = Vec::new();
     if bodies.do_anything() {
         match rows(server, &format!("{LINKS}{}", MOST_LINKS + 1)).await? {
-            Ok(rows) => links = rows.iter().filter_map(|row| link(row)).collect(),
+            Ok(rows) => links = rows,
             Err((code, message)) => return Ok(Answer::Refused { code, message }),
         }
         is_cut |= links.len() > MOST_LINKS;
     }
-    let closed = tokio::task::spawn_blocking(move || bodies.hidden(&links)).await;
+    // Tenths of a second for thousands, which clients of this thread should not wait for.
+    let closed = tokio::task::spawn_blocking(move || {
+        let links: Vec<_> = links.iter().filter_map(|row| link(row)).collect();
+        bodies.hidden(&links)
+    })
+    .await;
     let Ok(hidden) = closed else { return Err(ExecError::Malformed) };
     is_cut |= hidden.is_cut();
     Ok(Answer::Found(Box::new(Found { hidden, digest: now.into(), is_cut })))
@@ -406,73 +429,5 @@ fn link(row: &str) -> Option<Link> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(text: &str) -> Found {
-        let mut bodies = Bodies::default();
-        bodies.add("f", Calls::Usual, Body::read(Language::Sql, Some(text)));
-        Found { hidden: bodies.hidden(&[]), digest: text.into(), is_cut: false }
-    }
-
-    #[test]
-    fn it_is_asked_first_then_at_intervals_and_after_changes() {
-        let state = HiddenState::default();
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let minute = Some(Duration::from_secs(60));
-        state.note_change(start);
-        assert!(!state.take_due(), "nobody asks here yet");
-        state.tick(minute, start);
-        assert!(state.take_due() && !state.take_due());
-        assert!(state.learn(Some(found("set a = 1")), start, at(1)).is_some());
-        assert!(state.any() && *state.digest() == *"set a = 1");
-        state.tick(minute, at(60));
-        assert!(!state.take_due());
-        state.tick(minute, at(61));
-        assert!(state.take_due());
-        assert!(state.learn(None, at(61), at(61)).is_none() && state.any());
-        state.note_change(at(62));
-        assert!(state.take_due(), "it took next to no time");
-        state.note_change(at(63));
-        state.tick(minute, at(200));
-        assert!(!state.take_due(), "somebody is at it");
-        assert!(state.learn(Some(found("select 1")), at(62), at(64)).is_some() && !state.any());
-        state.tick(minute, at(83));
-        assert!(!state.take_due(), "it took two seconds");
-        state.tick(minute, at(84));
-        assert!(state.take_due(), "what changed meanwhile is not forgotten");
-        let _ = state.learn(Some(found("set a = 1")), at(84), at(84));
-        state.tick(minute, at(143));
-        assert!(!state.take_due());
-        state.tick(None, at(144));
-        assert!(!state.any() && !state.take_due());
-    }
-
-    #[test]
-    fn what_was_said_of_a_text_holds_until_functions_change() {
-        let state = HiddenState::default();
-        let judged = Judged::default();
-        assert!(state.judge(&judged, b"select f()").is_none());
-        let now = Instant::now();
-        let _ = state.learn(Some(found("set a = 1")), now, now);
-        assert!(state.judge(&judged, b"select f()").is_some());
-        let _ = state.learn(Some(found("select 1")), now, now);
-        assert!(state.judge(&judged, b"select f()").is_none());
-    }
-
-    #[test]
-    fn rows_that_make_no_sense_are_left_out() {
-        let mut bodies = Bodies::default();
-        for row in ["", "[]", "[1,2,3,4]", "[\"1\",\"f\",\"sql\"]"] {
-            function(row, &mut bodies);
-            assert!(link(row).is_none() && number(row).is_none(), "{row}");
-        }
-        assert!(!bodies.do_anything());
-        function("[\"7\",\"f\",\"sql\",null,false]", &mut bodies);
-        assert!(bodies.do_anything() && number("[\"7\",\"f\",\"sql\",null,false]") == Some(7));
-        let wanted =
-            Link { named: Named::Relation("t".into()), by: By::Write(Named::Function("f".into())) };
-        assert_eq!(link("[\"t\",true,\"f\",false,true]"), Some(wanted));
-    }
-}
+#[path = "hidden_tests.rs"]
+mod tests;

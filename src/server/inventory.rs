@@ -86,6 +86,7 @@ impl Inventory {
                     "'s',name,pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
                      WHERE source OPERATOR(pg_catalog.=) 'session'",
                 );
+                self.without_locals(&mut sql);
                 let hidden = HIDDEN.iter().copied();
                 let named = self.effects.settings.iter().map(|(name, _)| &**name);
                 for name in hidden.chain(named.filter(|n| n.contains('.'))) {
@@ -106,6 +107,21 @@ impl Inventory {
             }
         }
         sql
+    }
+
+    /// What was set for the transaction only, behind what reset it, is not set.
+    fn without_locals(&self, sql: &mut String) {
+        let mut separator =
+            " AND NOT(setting OPERATOR(pg_catalog.=) reset_val AND pg_catalog.lower(name) IN (";
+        for name in &self.effects.locals {
+            sql.push_str(separator);
+            sql.push('E');
+            quote(sql, name, '\'');
+            separator = ",";
+        }
+        if separator == "," {
+            sql.push_str("))");
+        }
     }
 
     /// Takes in the body of one `DataRow`; false: it cannot be read (text that is not UTF-8, or too long to

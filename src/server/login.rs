@@ -230,6 +230,7 @@ async fn open_by(
         touched: None,
         asked: None,
         schemas: None,
+        path: None,
         kept: Kept::default(),
         pins: Features::NONE,
         key,

@@ -76,6 +76,12 @@ impl<U> Owed<U> {
             && self.status == TransactionStatus::Idle
     }
 
+    /// Is there a batch that no Sync has ended?
+    #[must_use]
+    pub fn is_batch_open(&self) -> bool {
+        self.batch != Batch::Closed
+    }
+
     /// Nothing is owed, whatever the transaction's status.
     #[inline]
     #[must_use]
@@ -152,7 +158,14 @@ impl<U> Owed<U> {
     /// Is the request at the front one of ours?
     #[must_use]
     pub fn front_is_ours(&self) -> bool {
-        self.queue.front().is_some_and(|e| e.answer == Answer::Swallow)
+        self.queue.front().is_some_and(|e| matches!(e.answer, Answer::Swallow | Answer::Restoring))
+    }
+
+    /// Are settings being given back that were reset?
+    #[inline]
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.queue.front().is_some_and(|e| e.answer == Answer::Restoring)
     }
 
     /// Notes a request that was sent, or a fake one that was not. `undo` comes back if Postgres
@@ -312,13 +325,19 @@ impl<U> Owed<U> {
             | Request::CopyEnd => self.discard_to_sync(&mut undo),
         }
         match (answer, request) {
-            (Answer::Swallow, Request::Query) => ErrorVerdict::OurQuery,
+            (Answer::Swallow | Answer::Restoring, Request::Query) => ErrorVerdict::OurQuery,
             (Answer::Continuation, _) => ErrorVerdict::Nobody,
             (Answer::DuplicateStatement, _) => ErrorVerdict::DuplicateStatement,
             (Answer::Refused(feature), _) => ErrorVerdict::Refused(feature),
-            (Answer::Forward | Answer::Continued | Answer::Swallow | Answer::Fake(_), _) => {
-                ErrorVerdict::Forward
-            }
+            (Answer::Tangled, _) => ErrorVerdict::Tangled,
+            (
+                Answer::Forward
+                | Answer::Continued
+                | Answer::Swallow
+                | Answer::Restoring
+                | Answer::Fake(_),
+                _,
+            ) => ErrorVerdict::Forward,
         }
     }
 
@@ -365,6 +384,11 @@ impl<U> Owed<U> {
         self.queue.front()?.undo.as_deref()
     }
 
+    /// The same, to be changed.
+    pub fn front_undo_mut(&mut self) -> Option<&mut U> {
+        self.queue.front_mut()?.undo.as_deref_mut()
+    }
+
     /// What travels with the requests that are still in the queue, oldest first.
     pub fn in_flight(&self) -> impl Iterator<Item = &U> {
         self.queue.iter().filter_map(|entry| entry.undo.as_deref())
@@ -373,6 +397,11 @@ impl<U> Owed<U> {
     /// The requests that are still to be answered, oldest first, with what travels with them.
     pub fn ahead(&self) -> impl DoubleEndedIterator<Item = (Request, Answer, Option<&U>)> {
         self.queue.iter().map(|entry| (entry.request, entry.answer, entry.undo.as_deref()))
+    }
+
+    /// The same, to be changed.
+    pub fn ahead_mut(&mut self) -> impl Iterator<Item = (Request, Answer, Option<&mut U>)> {
+        self.queue.iter_mut().map(|entry| (entry.request, entry.answer, entry.undo.as_deref_mut()))
     }
 
     fn pop(&mut self, now: u64) -> Option<Done<U>> {

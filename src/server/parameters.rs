@@ -233,7 +233,8 @@ pub fn transition(applied: &Applied, wanted: &Settings) -> String {
 
 /// The SQL that gives a session back what its client logged in with, where a text with these effects may have
 /// reset it: `None` if it names nothing of that. It changes no setting that is set in the session, so it is right
-/// whatever of the text was done, failed or was rolled back.
+/// whatever of the text was done, failed or was rolled back. What was set for the transaction stands while that is open: it began
+/// before this then, and is this else.
 #[must_use]
 pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
     let mut values = String::new();
@@ -246,7 +247,8 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
         quote(&mut values, name, '\'');
         values.push_str(",E");
         quote(&mut values, value, '\'');
-        values.push(')');
+        let local = effects.locals.iter().any(|local| **local == *name);
+        let _ = write!(values, ",{local})");
         if name.contains('.') {
             custom.push_str(" UNION ALL SELECT pg_catalog.set_config(E");
             quote(&mut custom, name, '\'');
@@ -260,12 +262,38 @@ pub fn restoration(initial: &Settings, effects: &Effects) -> Option<String> {
     (!values.is_empty()).then(|| {
         format!(
             "SELECT pg_catalog.set_config(s.name,v.value,false) FROM pg_catalog.pg_settings AS s \
-             JOIN (VALUES {values}) AS v(name,value) \
+             JOIN (VALUES {values}) AS v(name,value,local) \
              ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.name \
-             WHERE s.source OPERATOR(pg_catalog.<>) 'session'{custom}"
+             WHERE s.source OPERATOR(pg_catalog.<>) 'session' \
+             OR v.local AND s.setting OPERATOR(pg_catalog.=) s.reset_val \
+             AND pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(){custom}"
         )
     })
 }
+
+/// The SQL that has names looked up, up to [`BACK_FROM_SCHEMAS`] or the end of the transaction, as where a statement with
+/// these schemas was prepared (see [`Settings::schemas`]); `None`: that cannot be said. NULL is the server's own
+/// `search_path` (`set_config_by_name`, guc_funcs.c).
+#[must_use]
+pub fn to_schemas(schemas: Option<&str>) -> Option<String> {
+    let mut sql = String::from(
+        "SELECT pg_catalog.set_config('pooler.search_path',pg_catalog.current_setting('search_path'),true),\
+         pg_catalog.set_config('search_path',",
+    );
+    match schemas {
+        None => sql.push_str("NULL"),
+        Some(path) if path.contains('\0') => return None,
+        Some(path) => {
+            sql.push('E');
+            quote(&mut sql, path, '\'');
+        }
+    }
+    sql.push_str(",true)");
+    Some(sql)
+}
+
+/// Has names looked up as before [`to_schemas`].
+pub const BACK_FROM_SCHEMAS: &str = "SELECT pg_catalog.set_config('search_path',pg_catalog.current_setting('pooler.search_path'),true)";
 
 /// Appends `text` between quotes: an identifier's, or those of an `E''` string.
 pub(super) fn quote(sql: &mut String, text: &str, mark: char) {

@@ -48,6 +48,9 @@ pub enum Answer {
     /// We injected the request: its success is ours alone. Its failure is the client's, whose
     /// request made us inject it.
     Swallow,
+    /// As [`Self::Swallow`], of a Query that gives back settings which were reset: the client has heard of other values,
+    /// and hears of these.
+    Restoring,
     /// Nothing was sent: this empty message is the reply when its turn comes.
     Fake(u8),
     /// The client's, and one of ours is behind it ([`Self::Continuation`]): it gets all but `ReadyForQuery`.
@@ -57,9 +60,20 @@ pub enum Answer {
     /// What was sent is sure to fail; the client gets `42P05 duplicate_prepared_statement`
     /// in place of that failure.
     DuplicateStatement,
+    /// What was sent is sure to fail, because what the client asked for cannot be done on whichever server it has; it gets
+    /// `0A000 feature_not_supported` in place of that failure.
+    Tangled,
     /// What was sent is sure to fail, because a rule forbids what the client asked for; it gets
     /// `0A000 feature_not_supported` in place of that failure.
     Refused(Feature),
+}
+
+impl Answer {
+    /// Is it that of a request of ours?
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Swallow | Self::Restoring | Self::Continuation)
+    }
 }
 
 /// What to do with a message of the server.
@@ -80,6 +94,8 @@ pub enum ErrorVerdict {
     DuplicateStatement,
     /// Pass on `0A000` in its place.
     Refused(Feature),
+    /// Pass on `0A000` in its place: statements of the protocol are named in SQL.
+    Tangled,
     /// A Query of ours failed: the caller decides who hears of it.
     OurQuery,
     /// A Query of ours failed that nothing depends on: nobody hears of it.

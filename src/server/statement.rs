@@ -16,6 +16,7 @@ use super::hidden::{HiddenState, Judged};
 use super::sequences::Questions;
 use crate::sql::effects::Effects;
 use crate::sql::fingerprint::Fingerprint;
+use crate::sql::named::{Named, may_name};
 use crate::stats::queries::Run;
 use crate::stats::said::Said;
 
@@ -46,6 +47,8 @@ pub struct Statement {
     sharing: Sharing,
     /// What running it may do to the session.
     pub effects: Option<Box<Effects>>,
+    /// Which prepared statements it names.
+    pub named: Option<Box<Named>>,
     /// What running it does out of sight.
     pub hidden: Judged,
     /// What its text runs, once anybody who counts has asked.
@@ -223,7 +226,9 @@ impl StatementRegistry {
             return Arc::clone(found);
         }
         // Reading takes time, and all workers want the lock. The text ends at its NUL.
-        let effects = Effects::read(body.split(|&b| b == 0).next().unwrap_or_default());
+        let text = body.split(|&b| b == 0).next().unwrap_or_default();
+        let effects = Effects::read(text);
+        let named = if may_name(text) { Named::read(text) } else { None };
         let mut known = self.known.lock();
         let statement = Arc::new(Statement {
             id: known.next_id,
@@ -233,6 +238,7 @@ impl StatementRegistry {
             forgets: forgets(body),
             sharing: sharing(body),
             effects,
+            named,
             hidden: Judged::default(),
             proven: AtomicBool::new(false),
             run: OnceLock::new(),

@@ -1,5 +1,6 @@
 //! What was done here for a request, and must be taken back if Postgres discards it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::statement::{ServerStatements, Statement, Tagged};
@@ -23,8 +24,13 @@ pub enum Undo {
         /// What it was before.
         before: Option<Arc<Statement>>,
     },
-    /// A simple Query, and the unnamed statement that it drops.
-    Queried(Arc<Statement>),
+    /// A simple Query.
+    Queried {
+        /// The unnamed statement that it drops.
+        unnamed: Option<Arc<Statement>>,
+        /// What it deallocates by name, in order, and Postgres has not said to be done yet.
+        deallocates: VecDeque<Box<str>>,
+    },
     /// A simple `DEALLOCATE` of a statement that was prepared by protocol: the name stands until it
     /// is done. With it the unnamed statement, which goes as with every Query.
     Deallocated {
@@ -37,6 +43,10 @@ pub enum Undo {
     },
     /// A Parse we injected.
     Injected(u64),
+    /// A Parse we injected of a statement as it was prepared in schemas that the client has left.
+    Homed(u64),
+    /// A Parse we injected under the client's own name, this one, for one Query.
+    Lent(Box<str>),
     /// A Parse or Close of the unnamed statement that we injected.
     InjectedUnnamed,
     /// A Close of the client: the name still stands.
@@ -54,6 +64,13 @@ pub enum Undo {
     Evicted(u64),
     /// A Bind or Describe: nothing to take back, but this is the client's name for the statement.
     Used(Box<[u8]>),
+    /// A Bind or Describe of a statement that was prepared in schemas that the client has left.
+    Strayed {
+        /// The statement's number.
+        id: u64,
+        /// The client's name for it.
+        name: Box<[u8]>,
+    },
     /// A `PREPARE` of ours, which is for the client: the statement's name.
     SqlPrepared(Box<str>),
     /// A Query of ours that a session can be without: `DEALLOCATE` of what another client prepared.
@@ -61,19 +78,29 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// That of a simple Query which drops this unnamed statement.
+    #[must_use]
+    pub fn of_query(unnamed: Option<Arc<Statement>>) -> Option<Box<Self>> {
+        let deallocates = VecDeque::new();
+        unnamed.map(|unnamed| Box::new(Self::Queried { unnamed: Some(unnamed), deallocates }))
+    }
+
     /// Does taking it back change what the client's unnamed statement is?
     #[must_use]
     pub fn is_of_unnamed(&self) -> bool {
         match self {
-            Self::ParsedUnnamed { .. } | Self::Queried(_) => true,
+            Self::ParsedUnnamed { .. } => true,
             Self::Closed { name, .. } => name.is_empty(),
-            Self::Deallocated { unnamed, .. } => unnamed.is_some(),
+            Self::Deallocated { unnamed, .. } | Self::Queried { unnamed, .. } => unnamed.is_some(),
             Self::Parsed { .. }
             | Self::Injected(_)
+            | Self::Homed(_)
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
             | Self::Used(_)
+            | Self::Strayed { .. }
             | Self::SqlPrepared(_)
             | Self::Optional => false,
         }
@@ -87,13 +114,16 @@ impl Undo {
             Self::Closed { .. }
             | Self::Parsed { .. }
             | Self::ParsedUnnamed { .. }
-            | Self::Queried(_)
+            | Self::Queried { .. }
             | Self::Deallocated { .. }
             | Self::Injected(_)
+            | Self::Homed(_)
+            | Self::Lent(_)
             | Self::InjectedUnnamed
             | Self::Duplicate(_)
             | Self::Evicted(_)
             | Self::Used(_)
+            | Self::Strayed { .. }
             | Self::SqlPrepared(_)
             | Self::Optional => None,
         }
@@ -106,14 +136,16 @@ impl ServerStatements {
         match undo {
             Undo::Parsed { statement, sent: true, .. } => self.forget(statement.id),
             Undo::ParsedUnnamed { .. } | Undo::InjectedUnnamed => self.forget_unnamed(),
-            Undo::Injected(id) => self.forget(*id),
+            Undo::Injected(id) | Undo::Homed(id) => self.forget(*id),
             Undo::Evicted(id) => self.learn(*id),
             Undo::Parsed { sent: false, .. }
-            | Undo::Queried(_)
+            | Undo::Queried { .. }
+            | Undo::Lent(_)
             | Undo::Deallocated { .. }
             | Undo::Closed { .. }
             | Undo::Duplicate(_)
             | Undo::Used(_)
+            | Undo::Strayed { .. }
             | Undo::SqlPrepared(_)
             | Undo::Optional => {}
         }

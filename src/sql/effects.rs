@@ -25,9 +25,14 @@ pub struct Effects {
     pub settings: Vec<(Box<str>, Change)>,
     /// Does it ask for what sequences gave last (`lastval`, `currval`)?
     pub asks_sequences: bool,
+    /// Settings that it sets for its transaction only, behind `RESET ALL`: in the end they are what that made them, and
+    /// Postgres says that they were set (`AtEOXact_GUC`, guc.c: what was masked is `PGC_S_SESSION`).
+    pub locals: Vec<Box<str>>,
     /// What it says of the schemas that names are looked up in from then on, be it for its transaction only;
     /// nothing: what they are then cannot be told.
     pub schemas: Option<Box<str>>,
+    /// What `SHOW search_path` says then, where the words tell.
+    pub path: Option<Box<str>>,
 }
 
 /// Which settings a text may change.
@@ -165,8 +170,10 @@ impl Effects {
         self.ends = self.ends.union(later.ends);
         self.widen(later.scope);
         self.asks_sequences |= later.asks_sequences;
+        self.locals.extend(later.locals.iter().take(MOST_SETTINGS - self.locals.len()).cloned());
         if later.schemas.is_some() {
             self.schemas.clone_from(&later.schemas);
+            self.path.clone_from(&later.path);
         }
         for (name, change) in &later.settings {
             self.change(name, *change);
@@ -188,10 +195,17 @@ impl Effects {
         matches!(self.scope, Scope::Reset | Scope::ResetAndAll) || self.settings.iter().any(named)
     }
 
-    /// May it go back to a savepoint?
+    /// May it take back what was done in its transaction, or go on in another?
     #[must_use]
     pub fn may_roll_back(sql: &[u8]) -> bool {
+        let ends = |part: &[u8]| {
+            let first = part.trim_ascii_start().get(..3);
+            first.is_some_and(|word| word.eq_ignore_ascii_case(b"end"))
+        };
         finds(sql, b"rollback", 4)
+            || finds(sql, b"abort", 1)
+            || finds(sql, b"commit", 0)
+            || sql.split(|b| *b == b';').any(ends)
     }
 
     /// May it change this setting?
@@ -220,7 +234,7 @@ impl Effects {
             self.scope = Scope::All;
         }
         if self.schemas.is_some() {
-            self.schemas = Some(Box::default());
+            self.cannot_tell();
         }
     }
 
@@ -233,7 +247,7 @@ impl Effects {
 
     fn anything(&mut self) {
         self.widen(Scope::All);
-        self.schemas = Some(Box::default());
+        self.cannot_tell();
         self.touches = self.touches.union(Features::visible());
     }
 
@@ -270,13 +284,14 @@ impl Effects {
             "deallocate" => self.ends.insert(Feature::Prepare),
             "discard" if words.is(1, "all") => {
                 self.widen(Scope::Reset);
-                self.schemas = Some(Box::default());
+                self.cannot_tell();
                 self.ends = self.ends.union(Features::visible());
             }
             "discard" => self.ends.insert(Feature::TemporaryTable),
             "drop" => self.ends.insert(Feature::TemporaryTable),
             "create" => self.create(words),
             "do" | "call" => self.anything(),
+            "rollback" | "abort" | "commit" | "end" => self.path = None,
             _ => {}
         }
         self.called_by(words);
@@ -292,7 +307,10 @@ impl Effects {
     /// `SET`, in all its forms: gram.y, `VariableSetStmt`.
     fn set(&mut self, words: &Words<'_, '_>) {
         let at = match words.keyword(1).as_deref() {
-            Some("local") => return self.path(words, 2, Change::Set),
+            Some("local") => {
+                self.note_local(words.setting_name(2));
+                return self.path(words, 2, Change::Set);
+            }
             Some("session") if words.is(2, "characteristics") => {
                 return CHARACTERISTICS.iter().for_each(|name| self.change(name, Change::Set));
             }
@@ -302,15 +320,29 @@ impl Effects {
         };
         let last = words.tokens.len() - 1;
         let resets = words.is(last, "default") || words.is(at, "time") && words.is(last, "local");
+        if !resets && let Some(name) = words.setting_name(at) {
+            // The session's value from then on, whatever was set for the transaction before.
+            self.locals.retain(|local| *local != name);
+        }
         self.named(words, at, if resets { Change::Reset } else { Change::Set });
     }
 
     fn reset(&mut self, words: &Words<'_, '_>) {
         if words.is(1, "all") {
             self.widen(Scope::Reset);
-            self.schemas = Some(Box::default());
+            self.cannot_tell();
         } else {
             self.named(words, 1, Change::Reset);
+        }
+    }
+
+    fn note_local(&mut self, name: Option<Box<str>>) {
+        let resets = matches!(self.scope, Scope::Reset | Scope::ResetAndAll);
+        if let Some(name) = name
+            && resets
+            && self.locals.len() < MOST_SETTINGS
+        {
+            self.locals.push(name);
         }
     }
 
@@ -341,6 +373,12 @@ impl Effects {
         }
         let said = if change == Change::Set { words.rest(at + 1) } else { String::new() };
         self.schemas = Some(if said.len() > MOST_SCHEMAS { "" } else { &*said }.into());
+        self.path = if change == Change::Set { words.schemas(at + 1) } else { None };
+    }
+
+    /// Which schemas names are looked up in cannot be told any more.
+    fn cannot_tell(&mut self) {
+        (self.schemas, self.path) = (Some(Box::default()), None);
     }
 
     /// What the statement itself does is done when it is executed, and its name says nothing then.
@@ -400,11 +438,12 @@ impl Effects {
         let name = arguments.first().and_then(only).and_then(|name| words.string(name));
         if name.as_deref().is_none_or(|name| name == SCHEMAS) {
             let value = arguments.get(1).and_then(only).and_then(|value| words.string(value));
-            self.schemas = Some(name.as_ref().and(value).unwrap_or_default());
+            (self.schemas, self.path) = (Some(name.as_ref().and(value).unwrap_or_default()), None);
         }
         if let Some(third) = arguments.get(2).and_then(only)
             && (words.is(third, "true") || words.string(third).as_deref() == Some("t"))
         {
+            self.note_local(name);
             return;
         }
         match name {

@@ -264,6 +264,30 @@ fn what_is_said_of_the_schemas_is_told() {
 }
 
 #[test]
+fn schemas_are_known_as_postgres_shows_them_where_they_are_plain() {
+    for (sql, wanted) in [
+        ("SET search_path TO One, \"two\",'three'", Some("one, two, three")),
+        ("SET LOCAL search_path = a;", Some("a")),
+        ("SET SESSION search_path = a", Some("a")),
+        ("BEGIN; SET LOCAL search_path = a; SELECT 1", Some("a")),
+        ("BEGIN; SET LOCAL search_path = a; ROLLBACK", None),
+        ("SET search_path = a; RESET search_path", None),
+        ("SET search_path = a; DO 'x'", None),
+        ("SET search_path TO DEFAULT", None),
+        ("SET search_path = \"B\"", None),
+        ("SET search_path = \"$user\", a", None),
+        ("SET search_path = ''", None),
+        ("SET search_path = E'a'", None),
+        ("SET search_path = a,", None),
+        ("SET search_path = a b", None),
+        ("SET search_path", None),
+    ] {
+        let effects = Effects::read(sql.as_bytes());
+        assert_eq!(effects.and_then(|effects| effects.path).as_deref(), wanted, "{sql}");
+    }
+}
+
+#[test]
 fn who_asks_for_sequences_is_seen() {
     for (sql, asks) in [
         ("SELECT lastval()", true),
@@ -275,4 +299,12 @@ fn who_asks_for_sequences_is_seen() {
     ] {
         assert_eq!(read(sql).asks_sequences, asks, "{sql}");
     }
+}
+
+#[test]
+fn what_is_set_for_the_session_is_not_the_transactions_alone() {
+    let locals = |text: &str| Effects::read(text.as_bytes()).expect("effects").locals.len();
+    assert_eq!(locals("RESET ALL; SET LOCAL work_mem = '1MB'; SET LOCAL TIME ZONE 'UTC'"), 2);
+    assert_eq!(locals("RESET ALL; SET LOCAL work_mem = '1MB'; SET work_mem = '2MB'"), 0);
+    assert_eq!(locals("RESET ALL; SET work_mem = '2MB'; SET LOCAL work_mem = '1MB'"), 1);
 }

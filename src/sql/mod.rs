@@ -6,6 +6,7 @@ pub mod fingerprint;
 pub mod hidden;
 pub mod kind;
 pub mod lexer;
+pub mod named;
 pub mod plannable;
 pub mod prepare;
 pub mod query;

@@ -1,27 +1,24 @@
 //! The text of an SQL-level `PREPARE`, as it can be said again on another server: the statement's own part of what
 //! was sent, where it means the same whatever the session's settings are.
 
-use super::effects::Effects;
 use super::lexer::{Backslashes, Lexer, Token, TokenKind};
 use super::tokens::Words;
 
 /// The longest text that is carried, in bytes.
 pub const MOST_TEXT: usize = 8 * 1024;
 
-const EXECUTE: &str = "execute";
-
 /// Names that statements which clients share have on servers.
 const SHARED: &str = "pooler_";
 
-/// The part of `text` that prepares the statement `name`; `None` if it is not to be said again elsewhere: no or more
-/// than one part prepares it, or what it says depends on how its session reads strings and characters.
+/// The part of `text` that prepares the statement `name`; `None` if it is not to be said again elsewhere: no part
+/// prepares it, or one does once more behind what may have ended it (else that one fails), or what it says depends on how its session reads strings and characters.
 #[must_use]
 pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     // Where a string ends may depend on a setting.
     if text.contains('\\') {
         return None;
     }
-    let mut found = None;
+    let (mut found, mut ended) = (None, false);
     let mut words: Vec<Token> = Vec::new();
     let sql = text.as_bytes();
     let real = Lexer::new(sql, Backslashes::Literal).filter(|t| t.kind != TokenKind::Comment);
@@ -31,30 +28,19 @@ pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
             Some(_) | None => {
                 let statement = Words { sql, tokens: &words };
                 if statement.is(0, "prepare") && statement.name(1).as_deref() == Some(name) {
-                    if found.is_some() {
+                    if found.is_some() && ended {
                         return None;
                     }
-                    found = Some(portable(&statement)?);
+                    if found.is_none() {
+                        found = Some(portable(&statement)?);
+                    }
                 }
+                ended |= statement.is(0, "deallocate") || statement.is(0, "discard");
                 words.clear();
             }
         }
     }
     text.get(found?)
-}
-
-/// The statement that a text executes by name, if that is all it does, and where the name stands.
-#[must_use]
-pub fn executed(text: &[u8]) -> Option<(Box<str>, std::ops::Range<usize>)> {
-    let starts = text.trim_ascii_start().get(..EXECUTE.len())?;
-    if !starts.eq_ignore_ascii_case(EXECUTE.as_bytes()) || !Effects::is_single(text) {
-        return None;
-    }
-    let real = Lexer::new(text, Backslashes::Literal).filter(|t| t.kind != TokenKind::Comment);
-    let tokens: Vec<_> = real.take(2).collect();
-    let words = Words { sql: text, tokens: &tokens };
-    let named = tokens.get(1).filter(|_| words.is(0, EXECUTE))?;
-    Some((words.name(1)?, named.start..named.end))
 }
 
 /// Where a `PREPARE` stands in its text, if it can be said again elsewhere.
@@ -72,23 +58,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_executed_is_named() {
-        for (text, wanted) in [
-            ("EXECUTE a", Some(("a", 8..9))),
-            (" execute /* x */ \"B\"\"\" (1, 'x') ;", Some(("B\"", 17..22))),
-            ("EXECUTE a; SELECT 1", None),
-            ("EXECUTE 'a'", None),
-            ("EXECUTE", None),
-            ("EXECUTED a", None),
-            ("SELECT a", None),
-        ] {
-            let found = executed(text.as_bytes());
-            let wanted = wanted.map(|(name, range)| (name.into(), range));
-            assert_eq!(found, wanted, "{text}");
-        }
-    }
-
-    #[test]
     fn a_statements_own_part_is_found() {
         for (text, name, part) in [
             ("PREPARE a AS SELECT 1", "a", Some("PREPARE a AS SELECT 1")),
@@ -100,6 +69,8 @@ mod tests {
                 Some("PREPARE b AS SELECT ';'"),
             ),
             ("PREPARE a AS SELECT 1; DEALLOCATE a; PREPARE a AS SELECT 2", "a", None),
+            ("PREPARE a AS SELECT 1; PREPARE a AS SELECT 2", "a", Some("PREPARE a AS SELECT 1")),
+            ("DEALLOCATE a; PREPARE a AS SELECT 1", "a", Some("PREPARE a AS SELECT 1")),
             ("PREPARE a AS SELECT 1", "b", None),
             ("PREPARE a AS SELECT 'é'", "a", None),
             (r"PREPARE a AS SELECT '\'", "a", None),

@@ -12,7 +12,7 @@ use super::lexer::{StringForm, Token, TokenKind};
 const MOST_ARGUMENT_TOKENS: usize = 256;
 
 /// Postgres cuts names here (`NAMEDATALEN`).
-pub(super) const LONGEST_NAME: usize = 63;
+pub const LONGEST_NAME: usize = 63;
 
 /// The tokens of one statement.
 pub(super) struct Words<'s, 't> {
@@ -52,6 +52,48 @@ impl Words<'_, '_> {
         let tokens = self.tokens.get(from..).unwrap_or_default();
         let texts = tokens.iter().map(|token| String::from_utf8_lossy(token.bytes(self.sql)));
         texts.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The schemas listed behind `=` or `TO` at a place, as Postgres shows them; `None`: not plain enough.
+    pub(super) fn schemas(&self, at: usize) -> Option<Box<str>> {
+        if !self.is_mark(at, b'=') && !self.is(at, "to") && !self.is_operator(at, b"=") {
+            return None;
+        }
+        let mut path = String::new();
+        for (index, token) in self.tokens.get(at + 1..)?.iter().enumerate() {
+            if index % 2 == 1 {
+                if !token.is_byte(self.sql, b',') {
+                    return None;
+                }
+                path.push_str(", ");
+                continue;
+            }
+            let text = std::str::from_utf8(token.bytes(self.sql)).ok()?;
+            let name = match token.kind {
+                TokenKind::Word => text.to_ascii_lowercase(),
+                TokenKind::QuotedIdentifier | TokenKind::String(StringForm::Plain) => {
+                    text.get(1..text.len().checked_sub(1)?)?.to_owned()
+                }
+                TokenKind::UnicodeIdentifier
+                | TokenKind::String(_)
+                | TokenKind::Number
+                | TokenKind::Parameter
+                | TokenKind::Operator
+                | TokenKind::Punctuation
+                | TokenKind::Comment => return None,
+            };
+            let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_';
+            let starts = name.as_bytes().first().is_some_and(|b| !b.is_ascii_digit());
+            if !starts || !name.as_bytes().iter().all(plain) || name.len() > LONGEST_NAME {
+                return None;
+            }
+            path.push_str(&name);
+        }
+        (!path.is_empty() && !path.ends_with(' ')).then(|| path.into_boxed_str())
+    }
+
+    fn is_operator(&self, at: usize, operator: &[u8]) -> bool {
+        self.kind(at) == Some(TokenKind::Operator) && self.text(at) == Some(operator)
     }
 
     /// Do these words stand somewhere one after the other?
@@ -132,6 +174,18 @@ impl Words<'_, '_> {
         }
         name.make_ascii_lowercase();
         Some(name.into_boxed_str())
+    }
+
+    /// The same, by its name where it has words of its own.
+    pub(super) fn setting_name(&self, at: usize) -> Option<Box<str>> {
+        let name = self.setting(at)?;
+        Some(match &*name {
+            "time" if self.is(at + 1, "zone") => "timezone".into(),
+            "names" => "client_encoding".into(),
+            "schema" => "search_path".into(),
+            "xml" => "xmloption".into(),
+            _ => name,
+        })
     }
 
     /// What a plain string constant says, in lower case; only what needs no unescaping.

@@ -68,6 +68,8 @@ const WORDS: Words = Words {
         "RELEASE s",
         "SET work_mem = '5MB'",
         "SET LOCAL geqo_threshold = 6",
+        "SET LOCAL work_mem = '6MB'",
+        "SET LOCAL TimeZone = 'UTC'",
         "SET geqo_threshold = 7",
         "SHOW geqo_threshold",
         "SET work_mem = 'wrong'",

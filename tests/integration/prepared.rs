@@ -461,15 +461,33 @@ fn statements_outlive_ddl_under_load() {
     });
 }
 
-/// What names need counts as well.
+/// Of names is kept what Postgres keeps of them.
 #[test]
 fn names_cannot_be_hoarded() {
+    const SIZE: usize = 20 << 20;
     let world = Scenario::new().pool_size(1).start();
     let mut client = world.client();
-    for number in 0..3 {
-        let name = number.to_string().repeat(40 << 20);
+    let mut parse = |number: usize| {
+        let name = number.to_string().repeat(SIZE);
         assert_eq!(client.run(&batch().parse(&name, "SELECT 1").sync()).shape(), "1 Z(I)");
+    };
+    parse(0);
+    let before = world.pooler.resident();
+    (1..6).for_each(&mut parse);
+    let grown = world.pooler.resident().saturating_sub(before);
+    assert!(grown < 2 * SIZE as u64, "{grown} bytes");
+}
+
+/// Of texts is kept so much and no more.
+#[test]
+fn texts_cannot_be_hoarded() {
+    let world = Scenario::new().pool_size(1).start();
+    let mut client = world.client();
+    let text = |number: usize| format!("SELECT {number} /*{}*/", "x".repeat(40 << 20));
+    for number in 0..3 {
+        let parse = batch().parse(&number.to_string(), &text(number)).sync();
+        assert_eq!(client.run(&parse).shape(), "1 Z(I)");
     }
-    client.send(&batch().parse(&"x".repeat(40 << 20), "SELECT 1").sync());
+    client.send(&batch().parse("x", &text(3)).sync());
     assert_eq!(client.read_to_end().fault(), "FATAL 54000");
 }

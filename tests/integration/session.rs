@@ -391,3 +391,44 @@ fn nobody_waits_for_a_safe_snapshot_that_an_operator_set() {
     writer.query("COMMIT");
     assert_eq!(one.value("SHOW default_transaction_deferrable"), "on");
 }
+
+/// What gives back the settings of the login may itself be rolled back, or not be sent at once: then the client hears of
+/// them as soon as they are.
+#[test]
+fn a_client_hears_of_its_own_settings_after_a_reset() {
+    let world = Scenario::new().pool_size(1).start();
+    let login = world.login().parameter("TimeZone", "Asia/Tokyo").parameter("work_mem", "7MB");
+    for (number, reset) in [
+        Batch::new().parse("", "DISCARD ALL").run("", &[]).parse("", "SELECT nothing").sync(),
+        query("RESET ALL; COPY (SELECT 1) TO STDOUT"),
+        query("RESET ALL; SET LOCAL TimeZone = 'Europe/Rome'"),
+        query("BEGIN; RESET ALL; SET LOCAL work_mem = '5MB'; COMMIT"),
+        query("RESET ALL; SELECT nothing"),
+        query("BEGIN; RESET ALL; SET LOCAL work_mem = '4MB'").then(query("COMMIT")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = RawClient::login(&login);
+        client.run(&reset);
+        assert_eq!(client.value("SHOW work_mem"), "7MB", "{number}");
+        assert_eq!(client.value("SHOW TimeZone"), "Asia/Tokyo", "{number}");
+        let told = client.parameters.iter().find(|(name, _)| name == "TimeZone");
+        assert_eq!(told.map(|(_, value)| value.as_str()), Some("Asia/Tokyo"), "{number}");
+    }
+}
+
+/// What a client sets itself behind a reset, it has, be it what the server has by default.
+#[test]
+fn what_is_set_behind_a_reset_stands() {
+    let world = Scenario::new().pool_size(1).start();
+    let default = world.client().value("SHOW work_mem");
+    let mut client = RawClient::login(&world.login().parameter("work_mem", "7MB"));
+    client.query(&format!("BEGIN; RESET ALL; SET LOCAL work_mem = '{default}'"));
+    assert_eq!(client.value("SHOW work_mem"), default);
+    client.query("ROLLBACK");
+    assert_eq!(client.value("SHOW work_mem"), "7MB");
+    let both = format!("RESET ALL; SET LOCAL work_mem = '5MB'; SET work_mem = '{default}'");
+    client.query(&both);
+    assert_eq!(client.value("SHOW work_mem"), default);
+}

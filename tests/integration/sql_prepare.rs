@@ -178,35 +178,3 @@ fn a_rule_against_pins_is_none_against_what_follows_its_client() {
     assert_eq!(one.value("EXECUTE a"), "1");
     assert_eq!(one.run(&query(r"PREPARE b AS SELECT E'\x41'")).shape(), "E(0A000) Z(I)");
 }
-
-/// On a server that knows the statement, on one that does not, within transactions, and when it cannot be prepared any more.
-#[test]
-fn execute_in_sql_runs_a_statement_of_the_protocol() {
-    let world = Scenario::new().pool_size(1).set("pool.max_prepared_statements", 1).start();
-    let mut one = world.client();
-    world.prepare("CREATE TABLE gone (n int)");
-    one.run(
-        &Batch::new()
-            .parse("Plus", "SELECT $1::int + 1")
-            .parse("gone", "SELECT * FROM gone")
-            .sync(),
-    );
-    // The server has forgotten it for the other one.
-    assert_eq!(one.value("EXECUTE \"Plus\" (41)"), "42");
-    assert_eq!(one.value("execute \"Plus\" (1) ;"), "2");
-    let shape = |client: &mut RawClient, sql: &str| client.run(&query(sql)).shape();
-    assert_eq!(shape(&mut one, "BEGIN"), "C(BEGIN) Z(T)");
-    assert_eq!(one.value("EXECUTE \"Plus\" (2)"), "3");
-    assert_eq!(shape(&mut one, "EXECUTE \"Plus\" ('x')"), "E(22P02) Z(E)");
-    assert_eq!(shape(&mut one, "EXECUTE \"Plus\" (2)"), "E(25P02) Z(E)");
-    assert_eq!(shape(&mut one, "ROLLBACK"), "C(ROLLBACK) Z(I)");
-    // The name belongs to this client.
-    assert_eq!(shape(&mut world.client(), "EXECUTE \"Plus\" (2)"), "E(26000) Z(I)");
-    assert_eq!(shape(&mut one, "EXECUTE plus (2)"), "E(26000) Z(I)");
-    world.prepare("DROP TABLE gone");
-    let refused = shape(&mut one, "EXECUTE gone");
-    assert!(refused.starts_with("E(42P01)") && refused.ends_with("Z(I)"), "{refused}");
-    assert_eq!(one.value("EXECUTE \"Plus\" (3)"), "4");
-    let both = query("EXECUTE \"Plus\" (4)").then(query("EXECUTE \"Plus\" (5)"));
-    assert_eq!(one.run(&both).rows(), [["5"], ["6"]]);
-}
