@@ -68,6 +68,12 @@ impl Requests<'_> {
         (!at_home).then_some(id)
     }
 
+    /// Is it to be known first whether a transaction that has failed goes on? In one nothing is told of schemas.
+    #[inline]
+    pub(super) fn is_adrift(&self, strays: Option<u64>) -> bool {
+        strays.is_some() && self.may_hold() && self.server.owed.is_status_due()
+    }
+
     /// Can the server be told of it as it was prepared?
     fn may_go_home(&self, statement: &Statement) -> bool {
         !is_analyzed(statement.text()) || self.path_home(statement).is_some()

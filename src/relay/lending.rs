@@ -96,11 +96,12 @@ impl Requests<'_> {
             TransactionStatus::Idle | TransactionStatus::Failed => Shape::Tangled,
         };
         let shared = statements.iter().any(|(name, ..)| is_shared(name));
-        let copies = |(_, first, s): &(_, Use, Arc<Statement>)| {
-            *first == Use::Executed && asks_for_data(s.text())
+        // What is executed is read no further: it may name statements itself.
+        let beyond = |(_, first, s): &(_, Use, Arc<Statement>)| {
+            *first == Use::Executed && (asks_for_data(s.text()) || s.named.is_some())
         };
         let tangled = any || remade || large || shared || named.shape >= most;
-        let tangled = tangled || owed.is_batch_open() || statements.iter().any(copies);
+        let tangled = tangled || owed.is_batch_open() || statements.iter().any(beyond);
         match owed.status() {
             TransactionStatus::Failed if named.shape < Shape::Ends => Loan::Nothing,
             TransactionStatus::Failed => Loan::Tangled,

@@ -2,7 +2,8 @@
 
 use memchr::memmem;
 
-use crate::server::statement::SHARED_PREFIX;
+use crate::protocol::sqlstate::SqlState;
+use crate::server::statement::{SHARED_PREFIX, SharedName};
 
 /// Puts the client's names in place of the shared ones in an error's body. `None`: there is nothing
 /// to replace, as nearly always.
@@ -26,9 +27,27 @@ pub fn restore<'a>(body: &[u8], name_of: impl Fn(u64) -> Option<&'a [u8]>) -> Op
     restored
 }
 
+/// Does this error say that a statement is gone which servers share?
+#[must_use]
+pub fn is_lost(code: Option<SqlState>, body: &[u8]) -> bool {
+    code == Some(SqlState::INVALID_SQL_STATEMENT_NAME)
+        && memmem::find(body, SHARED_PREFIX).is_some()
+        // That one is asked for where there is to be none.
+        && memmem::find(body, SharedName::new(u64::MAX).as_bytes()).is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_lost_is_known_by_its_name() {
+        let missing = Some(SqlState::INVALID_SQL_STATEMENT_NAME);
+        assert!(is_lost(missing, b"Mprepared statement \"pooler_5\" does not exist\0\0"));
+        assert!(!is_lost(missing, b"Mprepared statement \"mine\" does not exist\0\0"));
+        assert!(!is_lost(missing, b"Mno \"pooler_18446744073709551615\"\0\0"));
+        assert!(!is_lost(Some(SqlState::QUERY_CANCELED), b"M\"pooler_5\"\0\0"));
+    }
 
     fn name_of(id: u64) -> Option<&'static [u8]> {
         (id == 12).then_some(b"mine")

@@ -354,8 +354,9 @@ impl Replies<'_> {
             }
             self.statements.undo(*undo, how);
         });
-        if left {
-            // What was made to be deallocated may be there still, under a client's name.
+        if left || names::is_lost(code, body) {
+            // What was made to be deallocated may be there still, under a client's name; and what a client deallocated
+            // out of sight, in a function for one, is not.
             self.server.dirt = Dirt::Unknown;
         }
         if unnamed {

@@ -421,7 +421,7 @@ impl Requests<'_> {
             };
         };
         let strays = self.renew(bind.statement);
-        if self.is_uncertain(bind.statement) {
+        if self.is_uncertain(bind.statement) || self.is_adrift(strays) {
             return Fate::Uncertain;
         }
         if let Some(fate) = self.too_much(bind.statement, splice) {
@@ -470,7 +470,7 @@ impl Requests<'_> {
             return self.plain(Request::Describe);
         };
         let strays = self.renew(name);
-        if self.is_uncertain(name) {
+        if self.is_uncertain(name) || self.is_adrift(strays) {
             return Fate::Uncertain;
         }
         if let Some(fate) = self.too_much(name, splice) {

@@ -98,7 +98,8 @@ pub fn may_begin(text: &[u8], prefix: &[u8]) -> bool {
 #[must_use]
 pub fn may_name(text: &[u8]) -> bool {
     let plain = |first: &u8| first.is_ascii_alphabetic() && !b"ecpdECPD".contains(first);
-    (!text.trim_ascii_start().first().is_some_and(plain) || !is_single(text))
+    text.len() <= MOST_READ
+        && (!text.trim_ascii_start().first().is_some_and(plain) || !is_single(text))
         && (finds(text, b"execute", 1)
             || finds(text, b"prepare", 0)
             || finds(text, b"deallocate", 0))

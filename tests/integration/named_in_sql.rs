@@ -320,3 +320,21 @@ fn a_batch_deallocates_what_it_executes() {
     assert_eq!(pooled.run(&named).shape(), "1 E(0A000) Z(I)");
     assert_eq!(pooled.run(&Batch::new().run("gone", &[]).sync()).shape(), "2 C(SELECT 0) Z(I)");
 }
+
+/// What servers share may be lost by what one client does out of sight: others hear of it once.
+#[test]
+fn what_is_lost_is_prepared_again() {
+    let world = Scenario::new().pool_size(1).set("auth.auth_type", "trust").start();
+    let (mut one, mut other) = (world.client(), world.client());
+    one.run(&Batch::new().parse("a", "SELECT 7").run("a", &[]).sync());
+    let shared =
+        "SELECT name FROM pg_prepared_statements WHERE NOT from_sql AND statement = 'SELECT 7'";
+    let shared = other.value(shared);
+    let drop = Batch::new().parse("d", &format!("DEALLOCATE {shared}")).sync();
+    assert_eq!(other.run(&drop).shape(), "1 Z(I)");
+    assert_eq!(other.run(&query("EXECUTE d")).shape(), "E(0A000) Z(I)");
+    assert_eq!(one.run(&Batch::new().run("a", &[]).sync()).shape(), "2 D(7) C(SELECT 1) Z(I)");
+    other.query(&format!("DO $$ BEGIN EXECUTE 'DEALLOCATE {shared}'; END $$"));
+    assert_eq!(one.run(&Batch::new().run("a", &[]).sync()).shape(), "E(26000) Z(I)");
+    assert_eq!(one.run(&Batch::new().run("a", &[]).sync()).shape(), "2 D(7) C(SELECT 1) Z(I)");
+}
