@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::sql::lexer::{Backslashes, Lexer, Token, TokenKind};
+use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
 
 /// Names of one statement.
 const MOST_NAMES: usize = 200;
@@ -34,8 +34,7 @@ fn walk(value: &Value, names: &mut Vec<String>) -> Option<()> {
 
 fn collect(text: &str, names: &mut Vec<String>) -> Option<()> {
     let sql = text.as_bytes();
-    let lexer = Lexer::new(sql, Backslashes::Literal);
-    let tokens: Vec<Token> = lexer.filter(|token| token.kind != TokenKind::Comment).collect();
+    let tokens: Vec<_> = Lexer::new(sql, Backslashes::Literal).without_comments().collect();
     for pair in tokens.windows(2) {
         let [name, next] = pair else { continue };
         if !next.is_byte(sql, b'(') {

@@ -8,7 +8,7 @@ use super::requests::Requests;
 use crate::protocol::backend::TransactionStatus;
 use crate::server::parameters::{BACK_FROM_SCHEMAS, to_schemas};
 use crate::server::statement::Statement;
-use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
+use crate::sql::lexer::{Backslashes, Lexer};
 
 /// Ends what [`Requests::way_home`] begins.
 pub(super) const BACK: &str = BACK_FROM_SCHEMAS;
@@ -107,8 +107,7 @@ impl Requests<'_> {
 }
 
 fn is_analyzed(text: &[u8]) -> bool {
-    let first =
-        Lexer::new(text, Backslashes::Literal).find(|token| token.kind != TokenKind::Comment);
+    let first = Lexer::new(text, Backslashes::Literal).without_comments().next();
     let Some(first) = first else { return false };
     let first = first.bytes(text);
     ANALYZED.iter().any(|word| first.eq_ignore_ascii_case(word))

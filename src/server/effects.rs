@@ -2,7 +2,7 @@
 //!
 //! Tags: src/include/tcop/cmdtaglist.h. What happens inside functions has no tag of its own.
 
-use crate::sql::lexer::{Backslashes, Lexer, TokenKind};
+use crate::sql::lexer::{Backslashes, Lexer};
 
 /// What a completed command did beside what its text says (`sql::effects`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,7 @@ pub enum Sharing {
 /// May clients share the statement of this text?
 #[must_use]
 pub fn sharing(text: &[u8]) -> Sharing {
-    let mut tokens = Lexer::new(text, Backslashes::Literal);
-    let first = tokens.find(|token| token.kind != TokenKind::Comment);
+    let first = Lexer::new(text, Backslashes::Literal).without_comments().next();
     if first.is_some_and(|token| token.is_word(text, "execute")) {
         Sharing::Private
     } else {

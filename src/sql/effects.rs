@@ -6,7 +6,7 @@
 
 use super::feature::{Feature, Features};
 use super::glance::{escapes_quote, is_plain, is_single};
-use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::lexer::{Backslashes, Lexer, TokenKind};
 use super::prepare::portable;
 use super::tokens::{Words, finds};
 
@@ -107,11 +107,11 @@ impl Effects {
     fn read_as(sql: &[u8], backslashes: Backslashes) -> Self {
         let mut effects = Self::default();
         let mut words = Vec::new();
-        for token in Lexer::new(sql, backslashes) {
+        for token in Lexer::new(sql, backslashes).without_comments() {
             if token.is_byte(sql, b';') {
                 effects.statement(&Words { sql, tokens: &words });
                 words.clear();
-            } else if token.kind != TokenKind::Comment {
+            } else {
                 words.push(token);
             }
         }
@@ -125,9 +125,8 @@ impl Effects {
         if !sql.trim_ascii_start().first()?.eq_ignore_ascii_case(&b'd') || !is_single(sql) {
             return None;
         }
-        let tokens = Lexer::new(sql, Backslashes::Literal);
-        let real = |token: &Token| token.kind != TokenKind::Comment;
-        let tokens: Vec<_> = tokens.filter(real).take(MOST_DEALLOCATE_TOKENS).collect();
+        let tokens = Lexer::new(sql, Backslashes::Literal).without_comments();
+        let tokens: Vec<_> = tokens.take(MOST_DEALLOCATE_TOKENS).collect();
         let words = Words { sql, tokens: &tokens };
         let at = if words.is(1, "prepare") && tokens.len() > 2 && !words.is_mark(2, b';') {
             2

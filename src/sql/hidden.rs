@@ -11,7 +11,7 @@ use rustc_hash::FxBuildHasher;
 use super::effects::{Effects, MOST_READ};
 use super::feature::Feature;
 use super::glance::escapes_quote;
-use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::lexer::{Backslashes, Lexer, Token};
 use super::routine::{Access, Body, WRITING};
 use super::tokens::{LONGEST_NAME, Words};
 
@@ -233,11 +233,10 @@ impl Hidden {
     }
 
     fn read_as(&self, sql: &[u8], backslashes: Backslashes) -> Effects {
-        let tokens: Vec<_> =
-            Lexer::new(sql, backslashes).filter(|token| token.kind != TokenKind::Comment).collect();
+        let tokens: Vec<_> = Lexer::new(sql, backslashes).without_comments().collect();
         let mut effects = Effects::default();
-        for statement in tokens.split(|token| token.is_byte(sql, b';')) {
-            self.statement(&Words { sql, tokens: statement }, &mut effects);
+        for statement in Words::statements(sql, &tokens) {
+            self.statement(&statement, &mut effects);
         }
         effects
     }

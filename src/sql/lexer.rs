@@ -91,10 +91,9 @@ impl Token {
 /// The tokens of a text, in order: white space is left out, comments are not.
 ///
 /// ```
-/// use pooler::sql::lexer::{Backslashes, Lexer, TokenKind};
+/// use pooler::sql::lexer::{Backslashes, Lexer};
 /// let sql = b"SET x /* why */ = 'y'";
-/// let tokens = Lexer::new(sql, Backslashes::Literal);
-/// let mut tokens = tokens.filter(|token| token.kind != TokenKind::Comment);
+/// let mut tokens = Lexer::new(sql, Backslashes::Literal).without_comments();
 /// assert!(tokens.next().is_some_and(|token| token.is_word(sql, "set")));
 /// assert_eq!(tokens.next().map(|token| token.bytes(sql)), Some(&b"x"[..]));
 /// ```
@@ -171,6 +170,11 @@ impl<'a> Lexer<'a> {
     /// A lexer at the start of the text.
     pub fn new(sql: &'a [u8], backslashes: Backslashes) -> Self {
         Self { sql, at: 0, signs_until: 0, backslashes, incomplete: false }
+    }
+
+    /// The tokens but for comments.
+    pub fn without_comments(self) -> impl Iterator<Item = Token> {
+        self.filter(|token| token.kind != TokenKind::Comment)
     }
 
     /// Whether the text ended within a string, a quoted identifier or a comment. Known once the last token

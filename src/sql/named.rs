@@ -80,8 +80,7 @@ enum Snapshot {
 /// Does running this text ask its client for data?
 #[must_use]
 pub fn asks_for_data(text: &[u8]) -> bool {
-    let tokens = Lexer::new(text, Backslashes::Literal);
-    let mut real = tokens.filter(|token| token.kind != TokenKind::Comment);
+    let mut real = Lexer::new(text, Backslashes::Literal).without_comments();
     real.next().is_some_and(|first| first.is_word(text, "copy"))
         && real.any(|token| token.is_word(text, "stdin"))
 }
@@ -126,19 +125,11 @@ impl Named {
 
     fn read_as(text: &[u8], backslashes: Backslashes) -> Self {
         let mut named = Self::default();
-        let mut words = Vec::new();
         let mut count = 0;
-        let real = Lexer::new(text, backslashes).filter(|token| token.kind != TokenKind::Comment);
-        for token in real.map(Some).chain([None]) {
-            match token {
-                Some(token) if !token.is_byte(text, b';') => words.push(token),
-                Some(_) | None if words.is_empty() => {}
-                Some(_) | None => {
-                    named.statement(&Words { sql: text, tokens: &words }, count);
-                    words.clear();
-                    count += 1;
-                }
-            }
+        let tokens: Vec<_> = Lexer::new(text, backslashes).without_comments().collect();
+        for statement in Words::statements(text, &tokens).filter(|words| !words.tokens.is_empty()) {
+            named.statement(&statement, count);
+            count += 1;
         }
         if named.shape == Shape::Alone && count > 1 {
             named.shape = Shape::Plain;

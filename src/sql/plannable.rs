@@ -54,8 +54,8 @@ const TYPES: [&str; 40] = [
 /// Does the text begin as a statement does that Postgres plans?
 #[must_use]
 pub fn has_plan(sql: &[u8]) -> bool {
-    let mut tokens = Lexer::new(sql, Backslashes::Literal)
-        .filter(|token| token.kind != TokenKind::Comment && !token.is_byte(sql, b'('));
+    let tokens = Lexer::new(sql, Backslashes::Literal).without_comments();
+    let mut tokens = tokens.filter(|token| !token.is_byte(sql, b'('));
     tokens.next().is_some_and(|first| PLANNED.iter().any(|word| first.is_word(sql, word)))
 }
 
@@ -64,8 +64,7 @@ pub fn has_plan(sql: &[u8]) -> bool {
 #[must_use]
 pub fn typed(text: &str) -> String {
     let sql = text.as_bytes();
-    let lexer = Lexer::new(sql, Backslashes::Literal);
-    let tokens: Vec<Token> = lexer.filter(|token| token.kind != TokenKind::Comment).collect();
+    let tokens: Vec<_> = Lexer::new(sql, Backslashes::Literal).without_comments().collect();
     let mut out = String::with_capacity(text.len() + 16);
     let mut copied = 0;
     for (at, parameter) in tokens.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The text of an SQL-level `PREPARE`, as it can be said again on another server: the statement's own part of what
 //! was sent, where it means the same whatever the session's settings are.
 
-use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::lexer::{Backslashes, Lexer, Token};
 use super::tokens::Words;
 
 /// The longest text that is carried, in bytes.
@@ -21,7 +21,7 @@ pub fn preparing<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let (mut found, mut ended) = (None, false);
     let mut words: Vec<Token> = Vec::new();
     let sql = text.as_bytes();
-    let real = Lexer::new(sql, Backslashes::Literal).filter(|t| t.kind != TokenKind::Comment);
+    let real = Lexer::new(sql, Backslashes::Literal).without_comments();
     for token in real.map(Some).chain([None]) {
         match token {
             Some(token) if !token.is_byte(sql, b';') => words.push(token),

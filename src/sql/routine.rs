@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::dynamic::{self, Said};
 use super::effects::{Effects, MOST_READ};
-use super::lexer::{Backslashes, Lexer, Token, TokenKind};
+use super::lexer::{Backslashes, Lexer, Token};
 use super::tokens::{Words, cut, finds};
 
 /// Texts within texts that are read; one in the last may do anything.
@@ -95,9 +95,7 @@ impl Body {
     }
 
     fn text(&mut self, text: &[u8], depth: u8) {
-        let tokens: Vec<_> = Lexer::new(text, Backslashes::Literal)
-            .filter(|token| token.kind != TokenKind::Comment)
-            .collect();
+        let tokens: Vec<_> = Lexer::new(text, Backslashes::Literal).without_comments().collect();
         let all = Words { sql: text, tokens: &tokens };
         let mut from = 0;
         for at in 0..tokens.len() {

@@ -20,6 +20,13 @@ pub(super) struct Words<'s, 't> {
     pub(super) tokens: &'t [Token],
 }
 
+impl<'s, 't> Words<'s, 't> {
+    /// The statements of a text, given its tokens; those of nothing among them.
+    pub(super) fn statements(sql: &'s [u8], tokens: &'t [Token]) -> impl Iterator<Item = Self> {
+        tokens.split(move |token| token.is_byte(sql, b';')).map(move |tokens| Self { sql, tokens })
+    }
+}
+
 impl Words<'_, '_> {
     pub(super) fn text(&self, at: usize) -> Option<&[u8]> {
         Some(self.tokens.get(at)?.bytes(self.sql))
